@@ -1,0 +1,41 @@
+# make demo and make test set everything up on a fresh machine; a second call skips what is done.
+PYTHON ?= python3
+# For a CPU-only torch: make TORCH="torch torchvision --index-url https://download.pytorch.org/whl/cpu"
+TORCH ?= torch torchvision
+BIN := .venv/bin
+
+.PHONY: setup demo ablation test lint format clean
+
+setup: .venv/installed
+
+.venv/installed: setup.py
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v < (3, 14) else \
+	    "Python %d.%d does not do, 3.10 to 3.13 does: make PYTHON=python3.12 ..." % v)'
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/pip install $(TORCH)
+	$(BIN)/pip install -e '.[dev]'
+	$(BIN)/pip install --no-deps fastreid==1.4.0
+	touch $@
+
+demo: setup
+	$(BIN)/python tools/demo.py
+
+ablation: setup
+	$(BIN)/python tools/ablation.py
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Results in logs/ and data sets in datasets/ stay.
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find projects tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,183 @@
+"""Data sets on disk: where they are, in which order their images come, how file names are read."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+import random
+import re
+import sys
+import warnings
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+from fastreid.data.datasets import DATASET_REGISTRY, bases, vehicleid
+
+from .errors import UserError
+from .fixes import fix, source_has
+
+LAYOUTS = {
+    "Market1501": "Market-1501-v15.09.15/{bounding_box_train,query,bounding_box_test}/*.jpg",
+    "DukeMTMC": "DukeMTMC-reID/{bounding_box_train,query,bounding_box_test}/*.jpg",
+    "MSMT17": "MSMT17_V1/{train,test,list_train.txt,list_val.txt,list_query.txt,list_gallery.txt}",
+    "VeRi": "veri/{image_train,image_query,image_test}/*.jpg",
+    "VehicleID": "vehicleid/{image/*.jpg,train_test_split/*.txt}",
+}
+
+
+class MissingDataset(UserError):
+    """A data set is not where it is looked for."""
+
+
+def data_root() -> str:
+    """Return the folder of all data sets: $FASTREID_DATASETS as it is now, or ``datasets``."""
+    return os.getenv("FASTREID_DATASETS", "datasets")
+
+
+def dataset_class(registered: str) -> Any:
+    """Return the registered data set class.
+
+    Raises:
+        UserError: no data set of that name is registered.
+    """
+    names = sorted(DATASET_REGISTRY._obj_map)
+    if registered not in names:
+        close = difflib.get_close_matches(registered, names, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise UserError(
+            f"there is no data set {registered!r}; {hint}Registered are: {', '.join(names)}"
+        )
+    return DATASET_REGISTRY.get(registered)
+
+
+def dataset_name(registered: str) -> str:
+    """Return the ``dataset_name`` of a registered data set ("Market1501" gives "market1501").
+
+    A name that is not registered, or a class without a ``dataset_name``, gives the name itself.
+    """
+    return getattr(DATASET_REGISTRY._obj_map.get(registered), "dataset_name", None) or registered
+
+
+def open_dataset(registered: str, root: str | None = None, **kwargs: Any) -> Any:
+    """Open a registered data set.
+
+    Args:
+        registered: name in the registry, as in DATASETS.NAMES.
+        root: folder of all data sets; None: :func:`data_root`.
+        **kwargs: handed to the class, as in ``combineall=True``.
+
+    Raises:
+        UserError: no data set of that name is registered.
+        MissingDataset: its files are not there.
+    """
+    dataset = dataset_class(registered)
+    root = data_root() if root is None else root
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            data = dataset(root=root, **kwargs)
+    except (RuntimeError, AssertionError, FileNotFoundError) as error:
+        if not isinstance(error, FileNotFoundError) and "not found" not in str(error):
+            raise
+        layout = LAYOUTS.get(registered) or getattr(dataset, "dataset_dir", "") or "its folders"
+        raise MissingDataset(
+            f"data set {registered} is not complete in {os.path.abspath(root)!r} ({error});"
+            f" set FASTREID_DATASETS to the folder that holds {layout}"
+        ) from error
+    for warning in caught:  # only now: of a missing data set one message is enough
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return data
+
+
+class _Ordered(list[Any]):
+    """Items that have been sorted."""
+
+
+def _ordered(attribute: str) -> property:
+    def items(self: bases.Dataset) -> list[Any]:
+        found = getattr(self, attribute)
+        if not isinstance(found, _Ordered):
+            found = found() if callable(found) else found
+            found = _Ordered(sorted(found, key=lambda item: str(item[0])))
+            setattr(self, attribute, found)
+        return found
+
+    return property(items, doc=f"Items of {attribute.strip('_')}, sorted by path.")
+
+
+@fix(
+    where="data/datasets/bases.py:52-68",
+    since="always",
+    symptom="the order of images, thus batches and ties in a ranking, differs between machines",
+)
+def image_order() -> bool:
+    """Sort the items of every data set by path; glob lists files in the file system's order."""
+    if not source_has(bases.Dataset.train.fget, "self._train = self._train()"):
+        return False
+    for name in ("train", "query", "gallery"):
+        setattr(bases.Dataset, name, _ordered(f"_{name}"))
+    return True
+
+
+class _FileNamePattern:
+    """A compiled pattern that is searched in the file's name, not in the whole path."""
+
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        self.pattern = pattern
+
+    def search(self, path: str) -> re.Match[str]:
+        match = self.pattern.search(os.path.basename(path))
+        if match is None:
+            raise UserError(
+                f"image {path!r} is not named as the images of its data set are"
+                f" (pattern {self.pattern.pattern}); rename it or move it elsewhere"
+            )
+        return match
+
+
+def _compile(pattern: str, flags: int = 0) -> _FileNamePattern:
+    return _FileNamePattern(re.compile(pattern, flags))
+
+
+@fix(
+    where="data/datasets/market1501.py:78, dukemtmcreid.py:62, veri.py:59, cuhk_sysu.py:53",
+    since="always",
+    symptom="under a folder such as run-1_c3 every image gets that person and camera, silently",
+)
+def file_names() -> bool:
+    """Match the patterns of file names on the file's name, where they are matched on the path."""
+    changed = False
+    for module in _dataset_modules():
+        if getattr(module, "re", None) is re and _has_source(module, "pattern.search(img_path)"):
+            module.re = SimpleNamespace(compile=_compile)  # type: ignore[attr-defined]
+            changed = True
+    return changed
+
+
+@fix(
+    where="data/datasets/vehicleid.py:72",
+    since="always",
+    symptom="VehicleID: another query and gallery in every run and on every rank",
+)
+def vehicleid_split() -> bool:
+    """Split VehicleID's test images by a shuffle of fixed seed."""
+    if vehicleid.random is not random:
+        return False
+    vehicleid.random = SimpleNamespace(shuffle=_shuffle)
+    return True
+
+
+def _shuffle(items: list[Any]) -> None:
+    random.Random(0).shuffle(items)
+
+
+def _dataset_modules() -> list[ModuleType]:
+    prefix = "fastreid.data.datasets."
+    return [module for name, module in list(sys.modules.items()) if name.startswith(prefix)]
+
+
+def _has_source(module: ModuleType, fragment: str) -> bool:
+    try:
+        return fragment in inspect.getsource(module)
+    except (OSError, TypeError):
+        return False

@@ -1,0 +1,154 @@
+"""What a fix is, and how fixes are applied to the released FastReID in memory.
+
+A fix is one small function, decorated with :func:`fix`. It looks whether the defect is there,
+repairs it in the loaded modules (no file in site-packages is touched) and returns True, or
+returns False when there is nothing to repair: on an old torch, or on a fork of FastReID that has
+repaired it itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+INSTALL_COMMAND = "pip install --no-deps fastreid==1.4.0"
+
+# Modules that hold fixes. The first must run before anything of fastreid can be imported.
+BEFORE_IMPORT = ("stubs",)
+AFTER_IMPORT = (
+    "settings",
+    "loading",
+    "transforms",
+    "dataset_files",
+    "reproducible",
+    "datasets",
+    "optimizer",
+    "training",
+    "hooks_fixes",
+    "checkpoint_files",
+    "checkpoints",
+    "resume",
+    "models",
+    "pretrained",
+    "distributed",
+    "collectives",
+    "distances",
+    "ranking",
+    "validation",
+    "samplers",
+)
+
+
+@dataclass
+class Fix:
+    """One defect of FastReID and its repair.
+
+    Attributes:
+        name: name of the function that repairs it.
+        where: file and line in the released wheel, as in ``data/build.py:11``.
+        since: what made it appear, as in ``torch 2.0`` or ``always``.
+        symptom: what a user sees without the fix.
+        upstream: issue or pull request of JDAI-CV/fast-reid, "" when none is known.
+        repair: the function; returns whether it changed anything.
+        applied: None before :func:`apply_all`, then what ``repair`` returned.
+    """
+
+    name: str
+    where: str
+    since: str
+    symptom: str
+    upstream: str
+    repair: Callable[[], bool]
+    applied: bool | None = None
+
+
+FIXES: dict[str, Fix] = {}
+
+
+def fix(
+    *, where: str, since: str, symptom: str, upstream: str = ""
+) -> Callable[[Callable[[], bool]], Callable[[], bool]]:
+    """Register the decorated function as the repair of one defect (see :class:`Fix`)."""
+
+    def register(repair: Callable[[], bool]) -> Callable[[], bool]:
+        name = repair.__name__
+        if name in FIXES:
+            raise ValueError(f"two fixes are called {name!r}; give one another name")
+
+        @functools.wraps(repair)
+        def once() -> bool:
+            # Another fix may have wrapped the same function since: its source tells no more.
+            return not FIXES[name].applied and repair()
+
+        FIXES[name] = Fix(name, where, since, symptom, upstream, once)
+        return once
+
+    return register
+
+
+def source_has(function: Any, *fragments: str) -> bool:
+    """Whether every fragment stands in the source of ``function``: is the defect still there?
+
+    A function that this package put in place never has FastReID's fragment, which is what makes the
+    fixes idempotent. Without source code (a compiled fork) the answer is False.
+    """
+    code = getattr(function, "__code__", None)
+    if code is not None and os.path.dirname(code.co_filename) == os.path.dirname(__file__):
+        return False  # ours; getsource would follow ``__wrapped__`` to the function it repairs
+    try:
+        source = inspect.getsource(function)
+    except (OSError, TypeError):
+        return False
+    return all(fragment in source for fragment in fragments)
+
+
+def rebind(old: Any, new: Any) -> None:
+    """Replace ``old`` by ``new`` in every loaded fastreid module that holds it under any name.
+
+    ``from x import y`` copies the reference, so that replacing ``x.y`` alone leaves the copies
+    broken.
+    """
+    for module_name, module in list(sys.modules.items()):
+        if module is None or module_name.split(".")[0] != "fastreid":
+            continue
+        for name, value in list(vars(module).items()):
+            if value is old:
+                setattr(module, name, new)
+
+
+def apply_all() -> list[Fix]:
+    """Apply every fix that is needed; a second call does nothing.
+
+    Returns:
+        All fixes, with ``applied`` filled in.
+
+    Raises:
+        ImportError: fastreid is not installed; the message holds the command that installs it.
+    """
+    if importlib.util.find_spec("fastreid") is None:
+        raise ImportError(
+            f"FastReID is not installed. Install it with: {INSTALL_COMMAND}\n"
+            "(--no-deps because its pins of 2022, torch 1.13.1 among them, cannot be met any more)"
+        )
+    for module in BEFORE_IMPORT:
+        importlib.import_module(f"{__package__}.{module}")
+    _run_pending()
+    importlib.import_module("fastreid.engine")
+    importlib.import_module("fastreid.modeling")
+    for module in AFTER_IMPORT:
+        importlib.import_module(f"{__package__}.{module}")
+    _run_pending()
+    return list(FIXES.values())
+
+
+def _run_pending() -> None:
+    for item in FIXES.values():
+        if item.applied is None:
+            item.applied = item.repair()

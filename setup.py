@@ -1,0 +1,66 @@
+"""Install the plug-in projects of this repository as importable packages.
+
+Each project keeps its package in ``projects/<Project>/<package>``; ``package_dir`` maps them, as
+detectron2 does for its projects, so that nothing edits ``sys.path``.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+# package -> folder. A new project adds one line.
+PROJECTS = {
+    "fastreid_compat": "projects/FastReIDCompat/fastreid_compat",
+}
+
+
+def all_packages() -> tuple[list[str], dict[str, str]]:
+    """Every package and sub-package of PROJECTS, and where each lies."""
+    names, folders = [], {}
+    for package, folder in PROJECTS.items():
+        names.append(package)
+        folders[package] = folder
+        for sub in find_packages(str(ROOT / folder)):
+            names.append(f"{package}.{sub}")
+            folders[f"{package}.{sub}"] = f"{folder}/{sub.replace('.', '/')}"
+    return names, folders
+
+
+packages, package_dir = all_packages()
+
+setup(
+    name="fastreid-transreid",
+    version="0.1.0",
+    description="TransReID for FastReID, and FastReID 1.4.0 on today's Python",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.14",
+    packages=packages,
+    package_dir=package_dir,
+    # fastreid itself is absent on purpose: its pins of 2022 (torch 1.13) cannot be met any more, so
+    # it is installed with `pip install --no-deps fastreid==1.4.0`. What it really needs is below.
+    install_requires=[
+        "torch>=2.4",
+        "torchvision>=0.19",
+        "timm>=1.0.9",  # first with the current VisionTransformer constructor keywords
+        "numpy>=1.26",
+        "scipy",
+        "scikit-learn",
+        "faiss-cpu>=1.8",
+        "opencv-python-headless>=4.8",
+        "Pillow",
+        "matplotlib",
+        "yacs>=0.1.8",
+        "PyYAML",
+        "tabulate",
+        "termcolor",
+        "tensorboard",
+        "tqdm",
+    ],
+    extras_require={
+        # Formatter and type checker change their verdicts with every release: pinned, so that the
+        # same commit passes today and next year, here and in CI.
+        "dev": ["pytest>=8", "ruff==0.17.6", "mypy==2.4.1", "pre-commit"],
+    },
+)

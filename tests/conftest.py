@@ -1,0 +1,46 @@
+"""Fixtures for all tests: a tiny data set, a tiny config, few threads, a fixed seed."""
+
+from __future__ import annotations
+
+import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
+import pytest
+import torch
+from fastreid.config import get_cfg
+from synthetic import write_market
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def market_root(tmp_path_factory: pytest.TempPathFactory):
+    """A data root with a tiny Market-1501 (4 train and 3 test identities, 3 cameras); read-only."""
+    root = tmp_path_factory.mktemp("datasets")
+    write_market(root)
+    return root
+
+
+@pytest.fixture
+def tiny_cfg(market_root, tmp_path, monkeypatch):
+    """FastReID's config for a ResNet-18 on the tiny Market-1501, on the CPU, 2 epochs."""
+    monkeypatch.setenv("FASTREID_DATASETS", str(market_root))
+    cfg = get_cfg()
+    cfg.MODEL.DEVICE = "cpu"
+    cfg.MODEL.BACKBONE.DEPTH = "18x"
+    cfg.MODEL.BACKBONE.FEAT_DIM = 512
+    cfg.MODEL.HEADS.WITH_BNNECK = True
+    cfg.MODEL.LOSSES.NAME = ("CrossEntropyLoss", "TripletLoss")
+    cfg.INPUT.SIZE_TRAIN = cfg.INPUT.SIZE_TEST = [64, 32]
+    cfg.DATALOADER.SAMPLER_TRAIN = "NaiveIdentitySampler"
+    cfg.DATALOADER.NUM_INSTANCE = 2
+    cfg.DATALOADER.NUM_WORKERS = 1
+    cfg.SOLVER.IMS_PER_BATCH = 8
+    cfg.SOLVER.MAX_EPOCH = 2
+    cfg.SOLVER.WARMUP_ITERS = 0
+    cfg.SOLVER.CHECKPOINT_PERIOD = 1
+    cfg.TEST.EVAL_PERIOD = 2
+    cfg.TEST.IMS_PER_BATCH = 8
+    cfg.OUTPUT_DIR = str(tmp_path / "logs")
+    return cfg
