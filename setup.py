@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent
 # package -> folder. A new project adds one line.
 PROJECTS = {
     "fastreid_compat": "projects/FastReIDCompat/fastreid_compat",
+    "transreid": "projects/TransReID/transreid",
 }
 
 

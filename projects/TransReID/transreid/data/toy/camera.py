@@ -1,0 +1,157 @@
+"""How a synthetic picture is taken: a camera's place, framing, optics, colours and viewpoints.
+
+A camera distorts colours strongly but reversibly (gains, gamma, contrast): whoever knows the
+camera can undo most of it, whoever compares colours across cameras is misled. That is what makes a
+camera's identity worth knowing to a model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .body import random_pose
+from .figure import draw_person
+from .identity import Person
+from .occluder import add_occluder
+from .scene import make_scene, random_background
+
+IMAGE_SIZE = (128, 64)  # (H, W) pixels
+OVERSAMPLING = 3  # pictures are drawn this many times larger
+OCCLUDED_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera.
+
+    Attributes:
+        index: 0-based.
+        seed: of the data set; together with ``index`` it determines the place.
+        gains: of red, green and blue.
+        gamma: exponent on values in 0..1; above 1 darkens.
+        contrast: around the middle grey.
+        saturation: 0 grey, 1 as is.
+        blur: standard deviation in pixels of the final picture.
+        resolution: share of the final resolution that the sensor has, 0..1.
+        noise: standard deviation, pixel values 0..255.
+        zoom: height of an average person, share of the picture's.
+        shift: of the box from the person (x, y), shares of the picture's width and height.
+        views: probabilities of front, side and back.
+    """
+
+    index: int
+    seed: int
+    gains: tuple[float, float, float]
+    gamma: float
+    contrast: float
+    saturation: float
+    blur: float
+    resolution: float
+    noise: float
+    zoom: float
+    shift: tuple[float, float]
+    views: tuple[float, float, float]
+
+
+def make_cameras(num_cameras: int, seed: int) -> list[Camera]:
+    """Cameras that differ in everything; each property is spread evenly over the cameras."""
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
+
+    def spread(low: float, high: float) -> np.ndarray:
+        """One value a camera, evenly spread and shuffled."""
+        return low + (high - low) * (rng.permutation(num_cameras) + 0.5) / num_cameras
+
+    hue = 2 * np.pi * (rng.permutation(num_cameras) + 0.5) / num_cameras
+    cast = spread(0.10, 0.30)
+    gamma, contrast, saturation = spread(0.65, 1.4), spread(0.7, 1.2), spread(0.6, 1.15)
+    blur, resolution, noise = spread(0.0, 0.9), spread(0.5, 1.1), spread(2, 8)
+    zoom, shift_x, shift_y = spread(0.82, 1.06), spread(-0.1, 0.1), spread(-0.04, 0.04)
+    cameras = []
+    for i in range(num_cameras):
+        phases = hue[i] + np.array((0.0, 2.0, 4.0)) * np.pi / 3
+        gains = np.exp(cast[i] * np.cos(phases))
+        views = np.full(3, 0.15)
+        views[i % 3] = 0.7  # each camera looks along or across the walk
+        cameras.append(
+            Camera(
+                index=i,
+                seed=seed,
+                gains=(float(gains[0]), float(gains[1]), float(gains[2])),
+                gamma=float(gamma[i]),
+                contrast=float(contrast[i]),
+                saturation=float(saturation[i]),
+                blur=float(blur[i]),
+                resolution=float(min(1.0, resolution[i])),
+                noise=float(noise[i]),
+                zoom=float(zoom[i]),
+                shift=(float(shift_x[i]), float(shift_y[i])),
+                views=(float(views[0]), float(views[1]), float(views[2])),
+            )
+        )
+    return cameras
+
+
+def take_picture(
+    person: Person | None, view: int, camera: Camera, rng: np.random.Generator
+) -> np.ndarray:
+    """One picture of a person: (128, 64, 3) uint8, RGB.
+
+    Args:
+        person: None gives a false detection: no person, or a part of a passer-by's body.
+        view: 0 front, 1 side, 2 back.
+    """
+    height, width = (n * OVERSAMPLING for n in IMAGE_SIZE)
+    scene = make_scene(camera.seed, camera.index)
+    picture = random_background(scene, (height, width), rng)
+    unit = height * camera.zoom * float(np.exp(rng.normal(0, 0.06)))
+    foot_x = width * (0.5 + camera.shift[0] + rng.normal(0, 0.06))
+    middle = height * (0.5 + camera.shift[1] + rng.normal(0, 0.03))
+    foot_y = middle + unit / 2
+    if person is not None:
+        figure, mask = draw_person(
+            person, view, random_pose(rng), (height, width), (foot_x, foot_y), unit
+        )
+        radii = (int(0.13 * unit), int(0.025 * unit))
+        shadow = tuple(int(c * 0.6) for c in picture[-8:, width // 2].mean(axis=0))
+        cv2.ellipse(picture, (int(foot_x), int(foot_y)), radii, 0, 0, 360, shadow, -1)
+        cv2.copyTo(figure, mask, picture)
+    floor = min(foot_y, height - 1.0)
+    if person is None and rng.random() < 0.5:  # the part of a passer-by that the box caught
+        add_occluder(picture, unit, floor, rng, kinds=("bystander",))
+    if rng.random() < OCCLUDED_SHARE:
+        add_occluder(picture, unit, floor, rng)
+    return develop(picture, camera, rng)
+
+
+def develop(picture: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.ndarray:
+    """Light, optics and sensor: an oversampled drawing becomes the camera's picture."""
+    height, width = IMAGE_SIZE
+    sensor = (max(8, round(width * camera.resolution)), max(16, round(height * camera.resolution)))
+    small = cv2.resize(picture, sensor, interpolation=cv2.INTER_AREA)
+    values = small.astype(np.float32) / 255 * _light(sensor, rng)
+    values = (
+        values
+        * np.array(camera.gains, np.float32)
+        * np.exp(rng.normal(0, 0.05, 3)).astype(np.float32)
+    )
+    values = np.clip(values, 0, 1) ** np.float32(camera.gamma * np.exp(rng.normal(0, 0.08)))
+    grey = values.mean(axis=2, keepdims=True)
+    values = grey + camera.saturation * (values - grey)
+    values = 0.5 + camera.contrast * (values - 0.5)
+    values = values + rng.normal(0, camera.noise / 255, values.shape).astype(np.float32)
+    values = cv2.resize(values, (width, height), interpolation=cv2.INTER_CUBIC)
+    blur = camera.blur * rng.uniform(0.6, 1.4)
+    if blur > 0.2:
+        values = cv2.GaussianBlur(values, (0, 0), blur)
+    return np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)
+
+
+def _light(sensor: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Brightness over the picture, (H, W, 1): a level, and slopes from a side and from above."""
+    level, slope_x, slope_y = np.exp(rng.normal(0, 0.14)), rng.normal(0, 0.22), rng.normal(0, 0.15)
+    x, y = np.linspace(-1, 1, sensor[0]), np.linspace(-1, 1, sensor[1])
+    light = level * (1 + slope_x * x[None, :] + slope_y * y[:, None])
+    return np.clip(light, 0.3, 2.0).astype(np.float32)[..., None]

@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""The demo: train a small TransReID on the synthetic ToyReID, and show what it learnt.
+
+python tools/demo.py
+
+Evaluates the untrained model, trains it, evaluates again, prints a table and writes
+``results.json``, ``results.md``, ``curve.png`` and ``ranks.png`` beside FastReID's ``metrics.json``
+and TensorBoard events. Interrupt it at any time: the next call resumes, and a finished run is only
+printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import reports
+import train_net
+from fastreid.config import CfgNode
+from fastreid.engine import DefaultTrainer, default_argument_parser
+from fastreid.utils.checkpoint import Checkpointer
+from fastreid_compat.command_line import show_user_errors
+
+CONFIG = "projects/TransReID/configs/ToyReID/vit_tiny_transreid.yml"
+
+
+def run(config: str, opts: list[str]) -> tuple[dict[str, Any], Path]:
+    """Train and report one config; what an earlier call has finished is not done again.
+
+    Args:
+        config: config file.
+        opts: KEY VALUE pairs, as on the command line of train_net.py.
+
+    Returns:
+        The results (also in results.json) and the output folder.
+    """
+    args = default_argument_parser().parse_args(["--config-file", config, "--resume", *opts])
+    cfg = train_net.setup(args)
+    folder = Path(cfg.OUTPUT_DIR)
+    results_file = folder / "results.json"
+    results = json.loads(results_file.read_text()) if results_file.exists() else {}
+    if "trained" in results:
+        return results, folder
+
+    dataset = cfg.DATASETS.TESTS[0]
+    model = _final_model(cfg, weights="")
+    test = reports.extract(cfg, model, dataset)
+    results = {"config": config, "dataset": dataset, "chance": reports.chance(test)}
+    results["untrained"] = _scores(DefaultTrainer.test(cfg, model))
+
+    start = time.perf_counter()
+    trained = train_net.main(args)
+    results["seconds_of_training"] = round(time.perf_counter() - start)
+    results["trained"] = _scores(trained)
+    weights = folder / "model_final.pth"
+    test = reports.extract(cfg, _final_model(cfg, str(weights)), dataset)
+    reports.draw_curve(folder / "metrics.json", folder / "curve.png", f"{config}\n({dataset})")
+    reports.draw_ranks(test, folder / "ranks.png", f"{dataset}: queries and their top 10")
+    (folder / "results.md").write_text(table(results) + "\n")
+    reports.write_json(results_file, results)
+    return results, folder
+
+
+def _final_model(cfg: CfgNode, weights: str) -> Any:
+    """The model of a config with the weights of a file, or as initialised for weights ""."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.BACKBONE.PRETRAIN = False
+    model = DefaultTrainer.build_model(cfg)
+    if weights:
+        Checkpointer(model).load(weights)
+    return model
+
+
+def _scores(results: dict[str, Any]) -> dict[str, float]:
+    return {key: float(results[key]) for key in ("mAP", "Rank-1")}
+
+
+def table(results: dict[str, Any]) -> str:
+    """The results as a Markdown table."""
+    lines = [f"| {results['dataset']} | mAP | Rank-1 |", "|---|---|---|"]
+    names = {"chance": "chance", "untrained": "untrained model", "trained": "trained model"}
+    for key, name in names.items():
+        row = results[key]
+        lines.append(f"| {name} | {row['mAP']:.1f} | {row['Rank-1']:.1f} |")
+    return "\n".join(lines)
+
+
+@show_user_errors
+def main() -> None:
+    """Parse the command line, run, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config-file", default=CONFIG)
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs for the config")
+    args = parser.parse_args()
+    results, folder = run(args.config_file, args.opts)
+    print(f"\n{table(results)}\n")
+    ratio = results["trained"]["mAP"] / results["untrained"]["mAP"]
+    print(f"mAP is {ratio:.1f} times that of the untrained model, after", end=" ")
+    print(f"{results['seconds_of_training'] / 60:.1f} minutes of training.")
+    print(f"ToyReID is synthetic. Curve, ranking pictures, weights and events: {folder}/")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""Train or evaluate: FastReID's command line for all projects of this repository.
+
+python tools/train_net.py --config-file projects/TransReID/configs/ToyReID/vit_tiny_transreid.yml
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from typing import Any
+
+import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
+from fastreid.config import CfgNode, get_cfg
+from fastreid.engine import DefaultTrainer, default_argument_parser, default_setup, launch
+from fastreid.utils import comm
+from fastreid.utils.checkpoint import Checkpointer
+from fastreid.utils.logger import setup_logger
+from fastreid_compat.command_line import show_user_errors
+from fastreid_compat.validation import check_output_dir, preflight
+from transreid import add_transreid_config, resolve_side_information
+
+logger = logging.getLogger("fastreid.train_net")
+
+# Their log lines go where FastReID's go.
+PACKAGES = ("fastreid_compat", "transreid")
+
+
+def setup(args: argparse.Namespace) -> CfgNode:
+    """Config of a command line: defaults, file, KEY VALUE pairs; checked, resolved, frozen."""
+    cfg = get_cfg()
+    add_transreid_config(cfg)
+    if args.config_file:
+        cfg.merge_from_file(args.config_file)
+    cfg.merge_from_list(args.opts)
+    check_output_dir(cfg.OUTPUT_DIR)
+    for package in PACKAGES:
+        setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=package)
+    preflight(cfg, args.eval_only)
+    resolve_side_information(cfg, from_weights=args.eval_only)
+    cfg.freeze()
+    default_setup(cfg, args)
+    return cfg
+
+
+@show_user_errors
+def main(args: argparse.Namespace) -> Any:
+    """Run in every process: evaluate (``--eval-only``) or train, and return the results."""
+    cfg = setup(args)
+    if args.eval_only:
+        return evaluate(cfg)
+    trainer = DefaultTrainer(cfg)
+    trainer.resume_or_load(resume=args.resume)
+    return trainer.train()
+
+
+def evaluate(cfg: CfgNode) -> Any:
+    """Evaluate MODEL.WEIGHTS, or a model as initialised if there are none, on DATASETS.TESTS."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.BACKBONE.PRETRAIN = False
+    model = DefaultTrainer.build_model(cfg)
+    if cfg.MODEL.WEIGHTS:
+        Checkpointer(model).load(cfg.MODEL.WEIGHTS)
+    else:
+        logger.warning("MODEL.WEIGHTS is empty: this evaluates a model with random weights")
+    return DefaultTrainer.test(cfg, model)
+
+
+@show_user_errors
+def run(args: argparse.Namespace) -> Any:
+    """Start one process per GPU (or gloo process on CPUs) and run :func:`main` in each."""
+    return launch(
+        main,
+        args.num_gpus,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(args,),
+    )
+
+
+if __name__ == "__main__":
+    arguments = default_argument_parser().parse_args()
+    print("Command line:", " ".join(sys.argv))
+    run(arguments)
