@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import pytest
 import torch
 from fastreid.config import get_cfg
+from fastreid.utils.logger import setup_logger
 from synthetic import write_market
 
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_loggers() -> Iterator[None]:
+    """FastReID's loggers keep the output stream of the test that set them up, which is closed."""
+    yield
+    setup_logger.cache_clear()
+    for name in ("fastreid", "fastreid_compat", "transreid"):
+        logging.getLogger(name).handlers.clear()
 
 
 @pytest.fixture(scope="session")
