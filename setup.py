@@ -44,7 +44,7 @@ setup(
     install_requires=[
         "torch>=2.4",
         "torchvision>=0.19",
-        "timm>=1.0.9",  # first with the current VisionTransformer constructor keywords
+        "timm>=1.0.16",  # first with timm.layers.Attention, see transreid.cls_attention
         "numpy>=1.26",
         "scipy",
         "scikit-learn",

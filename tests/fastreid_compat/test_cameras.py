@@ -145,3 +145,16 @@ def test_one_missing_of_several(msmt17_cfg, caplog):
     test = build.build_reid_test_loader(msmt17_cfg, dataset_name="MSMT17")[0].dataset
     assert all(row < 0 for row in test.cameras)
     assert "unknown" in caplog.text
+
+
+def test_no_training_images_beside_the_test_images(market_root, tmp_path, monkeypatch):
+    """As on a machine that holds what an evaluation needs."""
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path))
+    data = tmp_path / "Market-1501-v15.09.15"
+    (data / "bounding_box_train").mkdir(parents=True)
+    for folder in ("query", "bounding_box_test"):
+        (data / folder).symlink_to(market_root / data.name / folder)
+    cfg = get_cfg()
+    cfg.INPUT.SIZE_TEST = [64, 32]
+    test = build.build_reid_test_loader(cfg, dataset_name="Market1501")[0].dataset
+    assert set(test.cameras) == {0, 1, 2}

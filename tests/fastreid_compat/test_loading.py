@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from fastreid.data import build, data_utils
+from fastreid_compat import prefetch
 from fastreid_compat.errors import UserError
 from fastreid_compat.loading import collate
 from PIL import Image
@@ -128,6 +129,31 @@ def test_background_generator_passes_exception_on():
     assert in_time(lambda: next(background)) == 1
     with pytest.raises(OSError, match="disk"):
         in_time(lambda: next(background))
+
+
+def test_end_arrives_although_the_workers_cannot_be_ended(monkeypatch):
+    def fail(batches):
+        raise OSError("shutdown")
+
+    monkeypatch.setattr(prefetch, "shut_workers_down", fail)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    assert in_time(lambda: list(data_utils.BackgroundGenerator(iter([1, 2]), 0))) == [1, 2]
+
+
+def test_thread_that_is_stopped_by_itself_ends():
+    """As by a garbage collection that runs in it; nobody takes from its full queue any more."""
+    started = threading.Event()
+
+    def numbers():
+        started.wait(SECONDS)
+        yield 1
+        background.stop()
+        yield 2
+
+    background = data_utils.BackgroundGenerator(numbers(), 0, max_prefetch=1)
+    started.set()
+    background.join(SECONDS)
+    assert not background.is_alive()
 
 
 def test_thread_and_workers_end_with_the_loader():

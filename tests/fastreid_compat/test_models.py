@@ -187,6 +187,26 @@ def test_checkpoint_with_training_arguments_loads(cfg, tmp_path):
     assert torch.equal(build_backbone(cfg).conv1.weight, weights["conv1.weight"])
 
 
+@pytest.mark.parametrize(
+    ("name", "depth"),
+    [("build_shufflenetv2_backbone", "1.0x"), ("build_mobilenetv3_backbone", "Small")],
+)
+def test_weights_saved_on_a_gpu_load_onto_the_cpu(name, depth, cfg, monkeypatch, tmp_path):
+    cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.DEPTH = name, depth
+    weights = build_backbone(cfg).state_dict()
+    path = tmp_path / "gpu.pth"
+    with monkeypatch.context() as on_a_gpu:
+        on_a_gpu.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+        torch.save({"state_dict": weights} if "shuffle" in name else weights, path)
+    if not torch.cuda.is_available():
+        with pytest.raises(RuntimeError, match="CUDA"):
+            torch.load(path)
+    cfg.MODEL.BACKBONE.PRETRAIN = True
+    cfg.MODEL.BACKBONE.PRETRAIN_PATH = str(path)
+    loaded = build_backbone(cfg).state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in weights.items())
+
+
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
 def test_file_that_holds_no_weights_of_the_backbone_is_named(content, cfg, tmp_path):
     path = tmp_path / "other.pth"

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -138,6 +142,32 @@ def test_killed_and_resumed_on_images(tiny_cfg, tmp_path, num_workers):
     run(tiny_cfg, tmp_path / "killed", DefaultTrainer, kill_at=4)
     resumed, _ = run(tiny_cfg, tmp_path / "killed", DefaultTrainer, resume=True)
     assert_same(weights(whole), weights(resumed))
+
+
+# Of each epoch but the last two files are written: model_best, then model_{epoch}.
+@pytest.mark.parametrize(("how", "number"), [("step", ITERS_PER_EPOCH + 1), ("write", 3)])
+def test_sigkill_and_resume_in_another_process(tmp_path, how, number):
+    script = Path(__file__).with_name("killed_run.py")
+    support = script.parents[1] / "support"
+    folder = tmp_path / "killed"
+    done = subprocess.run(
+        [sys.executable, script, how, str(number), folder],
+        env={**os.environ, "PYTHONPATH": str(support), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert (folder / "model_best.pth.tmp").exists() == (how == "write")
+    assert (folder / "last_checkpoint").read_text() == "model_0000.pth"
+
+    cfg = small_cfg(tmp_path)
+    cfg.SEED = 5
+    whole, _ = run(cfg, tmp_path / "whole", ShuffledTrainer)
+    resumed, rates = run(cfg, folder, ShuffledTrainer, resume=True)
+    assert min(rates) == ITERS_PER_EPOCH
+    assert_same(weights(whole), weights(resumed))
+    assert not list(folder.glob("*.tmp"))
 
 
 def test_seed_fixes_a_run(tmp_path):

@@ -173,4 +173,6 @@ def camera_table(cfg: CfgNode) -> CameraTable:
 @functools.lru_cache(maxsize=64)
 def _count_cameras(registered: str, root: str, combineall: bool) -> int:
     data = open_dataset(registered, root=root, combineall=combineall)
+    if not data.train:
+        raise MissingDataset(f"data set {registered} has no training images in {root!r}")
     return max(raw_cameras(dataset_name(registered), [item[2] for item in data.train])) + 1

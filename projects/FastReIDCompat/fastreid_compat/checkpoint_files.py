@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import importlib
 import os
@@ -61,15 +62,13 @@ def _replacing(path: str, mode: str) -> Iterator[IO]:
 
 
 @fix(
-    where="utils/checkpoint.py:104,207",
+    where="utils/checkpoint.py:93,201",
     since="always",
     symptom="a run killed while it writes leaves half a checkpoint, and --resume cannot read it",
 )
 def atomic_checkpoints() -> bool:
     """Write checkpoints and ``last_checkpoint`` under another name first."""
     if not source_has(Checkpointer.save, 'PathManager.open(save_file, "wb")'):
-        return False
-    if checkpoint.PathManager is AtomicPathManager:
         return False
     checkpoint.PathManager = AtomicPathManager
     return True
@@ -98,8 +97,9 @@ def _harmless_globals() -> list[Any]:
     multiarray = importlib.import_module(f"{core}.multiarray")
     scalar_types = np.bool_, np.uint8, np.int8, np.int16, np.int32, np.int64
     float_types = np.float16, np.float32, np.float64
-    harmless = [np.ndarray, np.dtype, dict, list, int, float, str]
+    harmless: list[Any] = [np.ndarray, np.dtype, dict, list, set, int, float, str]
     harmless += [type(np.dtype(kind)) for kind in (*scalar_types, *float_types)]
+    harmless.append(codecs.encode)  # numpy's scalars; torch 2.4 allows neither it nor set
     # numpy 2 writes numpy._core, numpy 1 numpy.core; each must read the other's files.
     for package in ("numpy.core.multiarray", "numpy._core.multiarray"):
         for name in ("scalar", "_reconstruct"):

@@ -19,7 +19,7 @@ _LIKE_PARAMETER = ("exp_avg", "momentum_buffer", "square_avg", "sum")
 
 
 @fix(
-    where="utils/checkpoint.py:144,218",
+    where="utils/checkpoint.py:118,244",
     since="always",
     symptom="a checkpoint of another model loads nothing, silently: a random model is evaluated",
 )
@@ -84,7 +84,7 @@ def _examples(shapes: dict[str, tuple], known: set[str]) -> str:
 
 
 @fix(
-    where="utils/checkpoint.py:157",
+    where="utils/checkpoint.py:133",
     since="always",
     symptom="--resume with other parameter groups or identities fails in the first step, or before",
 )
@@ -128,7 +128,7 @@ def _other_optimizer(path: str, reason: str) -> UserError:
 
 
 @fix(
-    where="utils/checkpoint.py:264",
+    where="utils/checkpoint.py:317,331",
     since="always",
     symptom="after --resume the first evaluation overwrites model_best.pth, better or not",
 )

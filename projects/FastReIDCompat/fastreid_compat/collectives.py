@@ -13,7 +13,7 @@ from fastreid.evaluation import evaluator
 from fastreid.utils import comm
 from torch.nn.parallel import DistributedDataParallel
 
-from .fixes import fix, rebind, source_has
+from .fixes import fix, rebind, replace, source_has
 
 
 @fix(
@@ -55,17 +55,14 @@ def data_parallel_anywhere() -> bool:
 )
 def gather_without_storage() -> bool:
     """Turn pickled objects into tensors with ``torch.frombuffer``."""
-    original = comm._serialize_to_tensor
-    if not source_has(original, "torch.ByteStorage.from_buffer"):
-        return False
+    return replace(comm._serialize_to_tensor, serialize, "torch.ByteStorage.from_buffer")
 
-    def _serialize_to_tensor(data: Any, group: Any) -> torch.Tensor:
-        device = "cpu" if dist.get_backend(group) == "gloo" else "cuda"
-        # A bytearray, because torch warns about buffers that it could not write to.
-        return torch.frombuffer(bytearray(pickle.dumps(data)), dtype=torch.uint8).to(device)
 
-    rebind(original, _serialize_to_tensor)
-    return True
+def serialize(data: Any, group: Any) -> torch.Tensor:
+    """Pickle ``data`` into a tensor of bytes on the device with which ``group`` communicates."""
+    device = "cpu" if dist.get_backend(group) == "gloo" else "cuda"
+    # A bytearray, because torch warns about buffers that it could not write to.
+    return torch.frombuffer(bytearray(pickle.dumps(data)), dtype=torch.uint8).to(device)
 
 
 def broadcast_buffers(model: torch.nn.Module) -> None:

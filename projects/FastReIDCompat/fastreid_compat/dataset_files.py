@@ -106,7 +106,7 @@ def _ordered(attribute: str) -> property:
 
 
 @fix(
-    where="data/datasets/bases.py:52-68",
+    where="data/datasets/bases.py:57-72",
     since="always",
     symptom="the order of images, thus batches and ties in a ranking, differs between machines",
 )
@@ -155,7 +155,7 @@ def file_names() -> bool:
 
 
 @fix(
-    where="data/datasets/vehicleid.py:72",
+    where="data/datasets/vehicleid.py:70",
     since="always",
     symptom="VehicleID: another query and gallery in every run and on every rank",
 )

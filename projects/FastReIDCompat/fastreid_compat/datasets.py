@@ -102,12 +102,8 @@ def training_set(cfg: CfgNode, transforms: Any, **kwargs: Any) -> CommDataset:
         views.extend(_views(data, data.train))
     unknown = sum(row < 0 for row in cameras)
     if unknown:
-        logger.warning(
-            "the cameras of %d of %d training images are not in DATASETS.CAMERAS %s",
-            unknown,
-            len(items),
-            cfg.DATASETS.CAMERAS,
-        )
+        known = cfg.DATASETS.CAMERAS
+        logger.warning("DATASETS.CAMERAS %s lacks cameras of %d training images", known, unknown)
     return CommDataset(items, transforms, relabel=True, cameras=cameras, views=views)
 
 
@@ -157,7 +153,7 @@ def _views(data: Any, items: Sequence[Item]) -> list[int]:
 
 
 @fix(
-    where="data/build.py:27-101",
+    where="data/build.py:27-98",
     since="always",
     symptom="FASTREID_DATASETS is read at import only; a missing or misspelt data set: '... is not"
     " found'; no seed for sampling and augmentation",
@@ -213,7 +209,7 @@ def train_loader() -> bool:
 
 
 @fix(
-    where="data/build.py:104-127",
+    where="data/build.py:101-158",
     since="always",
     symptom="the test loader starts 4 workers whatever DATALOADER.NUM_WORKERS says; test cameras"
     " are numbered otherwise than training cameras",

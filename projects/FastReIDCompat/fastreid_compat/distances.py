@@ -5,7 +5,6 @@ Features are (N, D) float32 tensors; distances come back as numpy arrays.
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -111,7 +110,6 @@ def expansion_of_small_sets() -> bool:
     if not source_has(original, "np.argpartition(-sim, range(1, qe_k + 1))"):
         return False
 
-    @functools.wraps(original)
     def aqe(
         query_feat: torch.Tensor,
         gallery_feat: torch.Tensor,
@@ -122,6 +120,5 @@ def expansion_of_small_sets() -> bool:
         qe_k = min(qe_k, len(query_feat) + len(gallery_feat) - 1)
         return original(query_feat.cpu(), gallery_feat.cpu(), qe_times, qe_k, alpha)
 
-    del aqe.__wrapped__  # inspect.getsource follows it: the defect would seem to be there still
     rebind(original, aqe)
     return True

@@ -23,7 +23,7 @@ from fastreid.engine import defaults
 from fastreid.utils import comm
 
 from .errors import UserError
-from .fixes import fix, rebind, source_has
+from .fixes import fix, rebind, replace, source_has
 
 logger = logging.getLogger(__name__)
 
@@ -162,10 +162,7 @@ def run_under_torchrun(main_func: Callable[..., Any], args: tuple[Any, ...], ask
 def launch_worker() -> bool:
     """Spawn :func:`distributed_worker`: gloo without GPUs, forked loader workers, all fixes."""
     original = launch_module._distributed_worker  # type: ignore[attr-defined]
-    if not source_has(original, "assert torch.cuda.is_available()"):
-        return False
-    rebind(original, distributed_worker)
-    return True
+    return replace(original, distributed_worker, "assert torch.cuda.is_available()")
 
 
 @fix(

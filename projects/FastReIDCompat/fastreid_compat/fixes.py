@@ -123,6 +123,14 @@ def rebind(old: Any, new: Any) -> None:
                 setattr(module, name, new)
 
 
+def replace(old: Any, new: Any, *fragments: str) -> bool:
+    """Rebind ``old`` to ``new`` if :func:`source_has` the fragments; return whether it does."""
+    broken = source_has(old, *fragments)
+    if broken:
+        rebind(old, new)
+    return broken
+
+
 def apply_all() -> list[Fix]:
     """Apply every fix that is needed; a second call does nothing.
 

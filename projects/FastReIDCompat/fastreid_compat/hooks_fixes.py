@@ -15,7 +15,7 @@ from .fixes import fix, rebind, source_has
 
 
 @fix(
-    where="engine/hooks.py:380",
+    where="engine/hooks.py:382",
     since="always",
     symptom="ZeroDivisionError with EVAL_PERIOD 0; an evaluation after a failed last epoch",
 )
@@ -46,7 +46,7 @@ def evaluation_after_training() -> bool:
 
 
 @fix(
-    where="engine/hooks.py:183",
+    where="engine/hooks.py:174-187",
     since="always",
     symptom="the last evaluation is in neither metrics.json nor TensorBoard",
 )
@@ -96,7 +96,7 @@ def eta_of_short_runs() -> bool:
 
 
 @fix(
-    where="evaluation/evaluator.py:167",
+    where="evaluation/evaluator.py:173-176",
     since="always",
     symptom="an evaluation during FREEZE_ITERS puts the frozen BatchNorm layers into training mode",
 )
@@ -121,7 +121,7 @@ def evaluation_restores_modes() -> bool:
 
 
 @fix(
-    where="engine/hooks.py:302",
+    where="engine/hooks.py:305",
     since="torch 2.6",
     symptom="TypeError: profile.__init__() got an unexpected keyword argument 'use_cuda'",
 )

@@ -31,7 +31,7 @@ def check_images(paths: Iterable[str | os.PathLike[str]]) -> None:
     """
     unique = list(dict.fromkeys(os.fspath(path) for path in paths))
     with ThreadPoolExecutor(max_workers=8) as pool:
-        faults = pool.map(find_fault, unique, chunksize=64)
+        faults = pool.map(find_fault, unique)
         bad = [(path, fault) for path, fault in zip(unique, faults, strict=True) if fault]
     if not bad:
         return

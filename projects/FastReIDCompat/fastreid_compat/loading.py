@@ -15,7 +15,7 @@ from torch.utils.data import default_collate
 
 from . import prefetch
 from .errors import UserError
-from .fixes import fix, rebind, source_has
+from .fixes import fix, rebind, replace, source_has
 
 
 @fix(
@@ -34,16 +34,13 @@ def prefetching_loader() -> bool:
 
 
 @fix(
-    where="data/build.py:169-187",
+    where="data/build.py:168-187",
     since="always",
     symptom="a batch holds None, silently, where samples hold numpy integers, arrays or tuples",
 )
 def collator() -> bool:
     """Collate what torch collates; strings stay a list, as in FastReID."""
-    if not source_has(build.fast_batch_collator, "out[i] += tensor"):
-        return False
-    rebind(build.fast_batch_collator, collate)
-    return True
+    return replace(build.fast_batch_collator, collate, "out[i] += tensor")
 
 
 def collate(samples: Sequence[Any], name: str = "sample") -> Any:
@@ -88,7 +85,7 @@ def _open_and_decode(file: BinaryIO) -> Image.Image:
 
 
 @fix(
-    where="data/data_utils.py:18",
+    where="data/data_utils.py:17",
     since="always",
     symptom="an error about a damaged image does not name the file; PNG images with a palette have"
     " false colours, those with transparency cannot be batched",

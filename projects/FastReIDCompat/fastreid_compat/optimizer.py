@@ -42,8 +42,6 @@ def gradients_stay_in_their_buffers() -> bool:
     Since torch 2.0 it sets them to None by default. The flat buffers then lose their gradients for
     good, because the backward pass writes into the views, and the optimizer skips every buffer.
     """
-    if build.build_optimizer is not released_build_optimizer:
-        return False
     default = inspect.signature(torch.optim.Optimizer.zero_grad).parameters["set_to_none"].default
     if default is False:
         return False
@@ -105,7 +103,7 @@ def usable_optimizers() -> dict[str, type[torch.optim.Optimizer]]:
 
 
 @fix(
-    where="solver/build.py:76",
+    where="solver/build.py:68-70",
     since="always",
     symptom="CLIP_GRADIENTS clips the norm of all parameters of a group together, not of each one",
 )
@@ -179,7 +177,7 @@ def freezing_survives_resume() -> bool:
 
 
 @fix(
-    where="solver/optim/swa.py:83",
+    where="solver/optim/swa.py:107",
     since="torch 2.0",
     symptom="AttributeError: 'SWA' object has no attribute '_optimizer_step_pre_hooks'",
 )

@@ -73,12 +73,15 @@ class Prefetcher(threading.Thread):
         except BaseException as error:
             end = _End(error)
         finally:
-            shut_workers_down(self.generator)
-            self.queue.put(end)
+            try:
+                shut_workers_down(self.generator)
+            finally:
+                self.queue.put(end)  # whatever happens: without it next would wait for ever
 
     def stop(self) -> None:
         """End the thread and the loader's workers; returns when they have ended."""
         self.exit_event.set()
+        self._drain()  # here too: the thread itself may be what calls, in a garbage collection
         deadline = time.monotonic() + GRACE_SECONDS
         while self.is_alive() and threading.current_thread() is not self:
             self._drain()  # the thread may be waiting for room in the queue

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import importlib.util
 import logging
 import pickle
@@ -19,6 +20,7 @@ from typing import Any
 
 import torch
 from fastreid.modeling.backbones import build as backbones_build
+from fastreid.modeling.backbones import mobilenetv3, shufflenet
 
 from .errors import UserError
 from .fixes import fix, rebind, source_has
@@ -57,11 +59,28 @@ def gdown_or_substitute() -> Iterator[None]:
         del sys.modules["gdown"]
 
 
-def _training_arguments_allowed() -> contextlib.AbstractContextManager[Any]:
+@contextlib.contextmanager
+def training_arguments_allowed() -> Iterator[None]:
     """Let ``torch.load`` read the argparse.Namespace that many released checkpoints hold."""
-    if not hasattr(torch.serialization, "safe_globals"):  # torch 2.4
-        return contextlib.nullcontext()
-    return torch.serialization.safe_globals([argparse.Namespace])
+    # torch.serialization.safe_globals does the same, from torch 2.5 on.
+    allowed = list(torch.serialization.get_safe_globals())
+    torch.serialization.add_safe_globals([argparse.Namespace])
+    try:
+        yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(allowed)
+
+
+@contextlib.contextmanager
+def _loaded_onto_the_cpu() -> Iterator[None]:
+    """Let ``torch.load`` put tensors on the CPU where the caller does not say where."""
+    load = torch.load
+    torch.load = functools.partial(load, map_location="cpu")
+    try:
+        yield
+    finally:
+        torch.load = load
 
 
 def check_pretrain_path(path: str) -> None:
@@ -72,7 +91,7 @@ def check_pretrain_path(path: str) -> None:
 
 @fix(
     where="modeling/backbones/resnet.py:248,339 and the other backbones",
-    since="torch 2.6",
+    since="always (no gdown, no network), torch 2.6 (Namespace in a file)",
     symptom="MODEL.BACKBONE.PRETRAIN without a file: No module named 'gdown' or a network error",
 )
 def pretrained_backbones() -> bool:
@@ -90,7 +109,7 @@ def pretrained_backbones() -> bool:
         if path:
             check_pretrain_path(path)
         try:
-            with gdown_or_substitute(), _training_arguments_allowed():
+            with gdown_or_substitute(), training_arguments_allowed():
                 return original(cfg)
         except OSError as error:
             if path:
@@ -106,6 +125,33 @@ def pretrained_backbones() -> bool:
                 f"MODEL.BACKBONE.PRETRAIN_PATH: {backbone.NAME} (depth {backbone.DEPTH}) cannot "
                 f"load {path!r} ({type(error).__name__}: {error}). Give weights of this backbone."
             ) from error
+
+    rebind(original, build_backbone)
+    return True
+
+
+@fix(
+    where="modeling/backbones/shufflenet.py:187, mobilenetv3.py:265",
+    since="always",
+    symptom="PRETRAIN_PATH with weights saved on a GPU: Attempting to deserialize object on a CUDA"
+    " device, without CUDA; with it, a second copy of them on GPU 0 from every process",
+)
+def weights_onto_the_cpu() -> bool:
+    """Load pretrained weights onto the CPU, as the other backbones do."""
+    loaders = {
+        "build_shufflenetv2_backbone": shufflenet.build_shufflenetv2_backbone,
+        "build_mobilenetv3_backbone": mobilenetv3._mobilenet_v3_model,
+    }
+    broken = {name for name, f in loaders.items() if source_has(f, "torch.load(pretrain_path)")}
+    if not broken:
+        return False
+    original = backbones_build.build_backbone
+
+    def build_backbone(cfg: Any) -> torch.nn.Module:
+        if cfg.MODEL.BACKBONE.NAME not in broken:
+            return original(cfg)
+        with _loaded_onto_the_cpu():
+            return original(cfg)
 
     rebind(original, build_backbone)
     return True

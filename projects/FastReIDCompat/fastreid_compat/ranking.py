@@ -9,7 +9,6 @@ memory needed beyond them is O(G), because queries are ranked one row at a time.
 
 from __future__ import annotations
 
-import functools
 import importlib
 import logging
 import warnings
@@ -20,7 +19,7 @@ import numpy as np
 from fastreid.evaluation import reid_evaluation
 
 from .errors import UserError
-from .fixes import fix, rebind, source_has
+from .fixes import fix, replace, source_has
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +138,7 @@ def _kept_at_least(
     """Whether each query keeps ``count`` gallery images when its own camera's are dropped."""
     same = _same_identity(q_pids, g_pids)
     dropped = (np.count_nonzero(g_camids[i] == cam) for i, cam in zip(same, q_camids, strict=True))
-    return len(g_pids) - max(dropped, default=0) >= count
+    return bool(len(g_pids) - max(dropped, default=0) >= count)
 
 
 def _for_cython(distmat: np.ndarray, *ids: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -199,11 +198,7 @@ def no_compiler() -> bool:
     evaluator = reid_evaluation.ReidEvaluator
     if not source_has(evaluator._compile_dependencies, "compile_helper()"):
         return False
-
-    def _compile_dependencies(self: Any) -> None:
-        pass
-
-    evaluator._compile_dependencies = _compile_dependencies
+    evaluator._compile_dependencies = lambda self: None
     return True
 
 
@@ -214,23 +209,17 @@ def no_compiler() -> bool:
 )
 def small_galleries() -> bool:
     """Rank one row at a time with a CMC that is always ``max_rank`` long."""
-    if not source_has(rank.evaluate_rank, "return evaluate_py("):
-        return False
-    rebind(rank.evaluate_rank, evaluate_rank)
-    return True
+    return replace(rank.evaluate_rank, evaluate_rank, "return evaluate_py(")
 
 
 @fix(
-    where="evaluation/roc.py:24, evaluation/rank_cylib/roc_cy.pyx:20",
+    where="evaluation/roc.py:31-59, evaluation/rank_cylib/roc_cy.pyx:20",
     since="always",
     symptom="Cython: Buffer dtype mismatch for float64; Python: a list of all Q x G distances",
 )
 def roc_inputs() -> bool:
     """Give the compiled ROC the arrays it takes; without it, collect the pairs in numpy."""
-    if not source_has(roc.evaluate_roc, "return evaluate_roc_py("):
-        return False
-    rebind(roc.evaluate_roc, evaluate_roc)
-    return True
+    return replace(roc.evaluate_roc, evaluate_roc, "return evaluate_roc_py(")
 
 
 @fix(
@@ -245,13 +234,11 @@ def plain_results() -> bool:
         return False
     evaluate: Callable[[Any], dict[str, Any]] = evaluator.evaluate
 
-    @functools.wraps(evaluate)
     def evaluate_to_floats(self: Any) -> dict[str, Any]:
         results = evaluate(self)
         for name, value in results.items():
             results[name] = float(value)
         return results
 
-    del evaluate_to_floats.__wrapped__  # inspect.getsource follows it: the defect would seem there
     evaluator.evaluate = evaluate_to_floats
     return True

@@ -70,7 +70,7 @@ def _from_own_source(
 
 
 @fix(
-    where="data/samplers/data_sampler.py:54, triplet_sampler.py:78,175,230",
+    where="data/samplers/data_sampler.py:50, triplet_sampler.py:77,178,235",
     since="always",
     symptom="batches cannot be repeated: samplers seed and draw from numpy's global generator in"
     " the prefetch thread, together with the rest of the program",
@@ -89,7 +89,7 @@ def private_sampling() -> bool:
 
 
 @fix(
-    where="data/samplers/imbalance_sampler.py:63",
+    where="data/samplers/imbalance_sampler.py:64",
     since="always",
     symptom="ImbalancedDatasetSampler ignores its seed: ranks draw from different streams",
 )
@@ -177,10 +177,12 @@ class SeededBatchSampler(BatchSampler):
     def __iter__(self) -> Iterator[list[int]]:
         first = self.first_batch * self.batch_size
         stream = enumerate(itertools.islice(self.sampler, first, None), start=first)
-        indices = (SeededIndex.of(int(i), self.seed, self.rank, at) for at, i in stream)
+        indices: Iterator[int] = (
+            SeededIndex.of(int(i), self.seed, self.rank, at) for at, i in stream
+        )
         while batch := list(itertools.islice(indices, self.batch_size)):
             if len(batch) == self.batch_size or not self.drop_last:
-                yield list(batch)
+                yield batch
 
 
 def skip_batches(loader: Any, num_batches: int) -> bool:

@@ -6,7 +6,7 @@ K is DATALOADER.NUM_INSTANCE, the images of one identity in a batch.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from fastreid.data.samplers import triplet_sampler
 from fastreid.utils import comm
 
 from .errors import UserError
-from .fixes import fix
+from .fixes import fix, source_has
 from .validation import check_instances
 
 
@@ -89,26 +89,20 @@ def rounds_of_cameras(sets: list[int], num_cameras: int, batch: int, instances: 
 
 
 @fix(
-    where="data/samplers/triplet_sampler.py:78,236",
+    where="data/samplers/triplet_sampler.py:84,241",
     since="always",
     symptom="Naive- and BalancedIdentitySampler: an ENDLESS LOOP when the training set has fewer "
     "identities than a batch, or when a batch is no multiple of K",
 )
 def identity_samplers() -> bool:
     """Look at the training set when the sampler is made, and refuse what would never end."""
-    changed = False
-    for cls, check in (
-        (triplet_sampler.BalancedIdentitySampler, check_balanced),
-        (triplet_sampler.NaiveIdentitySampler, check_naive),
-    ):
-        changed |= _check_after_init(cls, check)
-    return changed
+    _check_after_init(triplet_sampler.BalancedIdentitySampler, check_balanced)
+    _check_after_init(triplet_sampler.NaiveIdentitySampler, check_naive)
+    return True
 
 
-def _check_after_init(cls: Any, check: Any) -> bool:
+def _check_after_init(cls: Any, check: Callable[[Any], None]) -> None:
     original = cls.__init__
-    if getattr(original, "checked", False):
-        return False
 
     def __init__(
         self: Any,
@@ -123,9 +117,7 @@ def _check_after_init(cls: Any, check: Any) -> bool:
         original(self, data_source, mini_batch_size, num_instances, *args, **kwargs)
         check(self)
 
-    __init__.checked = True  # type: ignore[attr-defined]
     cls.__init__ = __init__
-    return True
 
 
 @fix(
@@ -141,9 +133,9 @@ def set_reweight_sampler() -> bool:
     assertion forbids a round to be. Repaired: rounds are drawn until the batch is full.
     """
     cls = triplet_sampler.SetReWeightSampler
-    original = cls.__init__
-    if getattr(original, "checked", False):
+    if not source_has(cls.__init__, "self.batch_size > sum("):
         return False
+    original = cls.__init__
 
     def __init__(
         self: Any,
@@ -165,7 +157,6 @@ def set_reweight_sampler() -> bool:
                     f"{len(self.cam_pid[camera])} images. Lower this weight."
                 )
 
-    __init__.checked = True  # type: ignore[attr-defined]
     cls.__init__ = __init__
     cls._infinite_indices = _infinite_batches
     return True

@@ -82,7 +82,7 @@ def _warn_no_cuda() -> None:
 
 
 @fix(
-    where="config/defaults.py",
+    where="config/defaults.py:17",
     since="always",
     symptom="a run cannot be repeated: there is no key for a seed; nor one for the camera table",
 )

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 @fix(
-    where="engine/train_loop.py:135, engine/hooks.py:380",
+    where="engine/train_loop.py:149-153, engine/hooks.py:380",
     since="always",
     symptom="--resume of a finished run: no attribute 'epoch'; a hook's error hides the real one",
 )
@@ -83,7 +83,7 @@ def _close_hooks(trainer: train_loop.TrainerBase) -> None:
 
 
 @fix(
-    where="engine/defaults.py:345",
+    where="engine/defaults.py:350",
     since="always",
     symptom="AssertionError: No evaluation results obtained during training! with EVAL_PERIOD 0",
 )

@@ -10,7 +10,7 @@ import torchvision.transforms as tv
 from fastreid.data.transforms import autoaugment, build, functional
 from PIL import Image
 
-from .fixes import fix, rebind, source_has
+from .fixes import fix, rebind, replace, source_has
 
 
 class _Transforms:
@@ -54,10 +54,7 @@ def random_affine() -> bool:
 )
 def image_to_tensor() -> bool:
     """Convert images through numpy arrays of their own."""
-    if not source_has(functional.to_tensor, "copy=False"):
-        return False
-    rebind(functional.to_tensor, to_tensor)
-    return True
+    return replace(functional.to_tensor, to_tensor, "copy=False")
 
 
 def to_tensor(pic: Image.Image | np.ndarray) -> torch.Tensor:
@@ -87,7 +84,7 @@ def to_tensor(pic: Image.Image | np.ndarray) -> torch.Tensor:
 
 
 @fix(
-    where="data/transforms/autoaugment.py:494,532",
+    where="data/transforms/autoaugment.py:497,532",
     since="always",
     symptom="auto_augment_transform: TypeError: AutoAugment takes 1 positional argument",
 )
@@ -105,7 +102,7 @@ def auto_augment_policy() -> bool:
 
 
 @fix(
-    where="data/transforms/autoaugment.py:152",
+    where="data/transforms/autoaugment.py:157",
     since="today's Pillow",
     symptom="auto_augment_transform with policy v0: ValueError: bits must be between 1 and 8",
 )
@@ -130,7 +127,7 @@ def posterize(img: Image.Image, bits_to_keep: int, **_: Any) -> Image.Image:
 
 
 @fix(
-    where="data/transforms/autoaugment.py:748",
+    where="data/transforms/autoaugment.py:740",
     since="always",
     symptom="augment_and_mix_transform: images that are not square cannot be broadcast together",
 )

@@ -195,13 +195,10 @@ def config_validated() -> bool:
     """Call :func:`validate_config` before a trainer builds anything."""
     cls = defaults.DefaultTrainer
     original: Callable[[Any, Any], None] = cls.__init__
-    if getattr(original, "validates", False):
-        return False
 
     def __init__(self: Any, cfg: Any) -> None:
         validate_config(cfg)
         original(self, cfg)
 
-    __init__.validates = True  # type: ignore[attr-defined]
     cls.__init__ = __init__
     return True

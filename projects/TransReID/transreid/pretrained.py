@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import pickle
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import timm
 import torch
 from fastreid_compat.errors import UserError
+from fastreid_compat.pretrained import training_arguments_allowed
 from torch import Tensor, nn
 
 from .patch_embed import resize_pos_embed
@@ -84,7 +84,7 @@ def read_backbone_state(path: str) -> State:
             "checkpoint, or set MODEL.BACKBONE.PRETRAIN False to train from scratch"
         )
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with training_arguments_allowed():
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise UserError(f"{path!r} is not a checkpoint that can be read safely: {error}") from error
