@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import pytest
 import torch
 from fastreid.config import get_cfg
-from fastreid.utils.logger import setup_logger
+from fastreid_compat.command_line import forget_loggers
 from synthetic import write_market
 
 
@@ -22,9 +21,7 @@ def _seed() -> None:
 def _fresh_loggers() -> Iterator[None]:
     """FastReID's loggers keep the output stream of the test that set them up, which is closed."""
     yield
-    setup_logger.cache_clear()
-    for name in ("fastreid", "fastreid_compat", "transreid"):
-        logging.getLogger(name).handlers.clear()
+    forget_loggers()
 
 
 @pytest.fixture(scope="session")

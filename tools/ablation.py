@@ -36,8 +36,8 @@ def summary(scores: dict[str, list[dict[str, float]]]) -> str:
         cells = []
         for key in ("mAP", "Rank-1"):
             values = np.array([run[key] for run in runs])
-            spread = values.std(ddof=1) if len(values) > 1 else float("nan")
-            cells.append(f"{values.mean():.1f} ± {spread:.1f}")
+            spread = f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else ""
+            cells.append(f"{values.mean():.1f}{spread}")
         each = ", ".join(f"{run['mAP']:.1f}" for run in runs)
         lines.append(f"| {name} | {len(runs)} | {cells[0]} | {cells[1]} | {each} |")
     return "\n".join(lines)

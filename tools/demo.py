@@ -22,7 +22,8 @@ import train_net
 from fastreid.config import CfgNode
 from fastreid.engine import DefaultTrainer, default_argument_parser
 from fastreid.utils.checkpoint import Checkpointer
-from fastreid_compat.command_line import show_user_errors
+from fastreid_compat.command_line import forget_loggers, show_user_errors
+from fastreid_compat.errors import UserError
 
 CONFIG = "projects/TransReID/configs/ToyReID/vit_tiny_transreid.yml"
 
@@ -37,26 +38,34 @@ def run(config: str, opts: list[str]) -> tuple[dict[str, Any], Path]:
     Returns:
         The results (also in results.json) and the output folder.
     """
+    forget_loggers()  # of an earlier run in this process, which has its own log.txt
     args = default_argument_parser().parse_args(["--config-file", config, "--resume", *opts])
     cfg = train_net.setup(args)
     folder = Path(cfg.OUTPUT_DIR)
     results_file = folder / "results.json"
-    results = json.loads(results_file.read_text()) if results_file.exists() else {}
-    if "trained" in results:
+    settings = _settings(cfg)
+    if results_file.exists():
+        results = json.loads(results_file.read_text())
+        if results.get("settings") != settings:
+            raise UserError(
+                f"{folder} holds the results of other settings; choose another OUTPUT_DIR, or "
+                "remove it"
+            )
         return results, folder
 
     dataset = cfg.DATASETS.TESTS[0]
-    model = _final_model(cfg, weights="")
-    test = reports.extract(cfg, model, dataset)
-    results = {"config": config, "dataset": dataset, "chance": reports.chance(test)}
-    results["untrained"] = _scores(DefaultTrainer.test(cfg, model))
+    resumed = (folder / "last_checkpoint").exists()
+    results: dict[str, Any] = {"config": config, "dataset": dataset, "settings": settings}
+    results["untrained"] = _scores(DefaultTrainer.test(cfg, _model(cfg, weights="")))
 
     start = time.perf_counter()
     trained = train_net.main(args)
-    results["seconds_of_training"] = round(time.perf_counter() - start)
+    # Of a run that was interrupted, this call has seen a part only.
+    results["seconds_of_training"] = None if resumed else round(time.perf_counter() - start)
     results["trained"] = _scores(trained)
     weights = folder / "model_final.pth"
-    test = reports.extract(cfg, _final_model(cfg, str(weights)), dataset)
+    test = reports.extract(cfg, _model(cfg, str(weights)), dataset)
+    results["chance"] = reports.chance(test)
     reports.draw_curve(folder / "metrics.json", folder / "curve.png", f"{config}\n({dataset})")
     reports.draw_ranks(test, folder / "ranks.png", f"{dataset}: queries and their top 10")
     (folder / "results.md").write_text(table(results) + "\n")
@@ -64,7 +73,7 @@ def run(config: str, opts: list[str]) -> tuple[dict[str, Any], Path]:
     return results, folder
 
 
-def _final_model(cfg: CfgNode, weights: str) -> Any:
+def _model(cfg: CfgNode, weights: str) -> Any:
     """The model of a config with the weights of a file, or as initialised for weights ""."""
     cfg = cfg.clone()
     cfg.defrost()
@@ -73,6 +82,15 @@ def _final_model(cfg: CfgNode, weights: str) -> Any:
     if weights:
         Checkpointer(model).load(weights)
     return model
+
+
+def _settings(cfg: CfgNode) -> str:
+    """The config as text, without what makes no difference to the results."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.OUTPUT_DIR = cfg.MODEL.DEVICE = ""
+    cfg.DATALOADER.NUM_WORKERS = cfg.SOLVER.CHECKPOINT_PERIOD = 0
+    return cfg.dump()
 
 
 def _scores(results: dict[str, Any]) -> dict[str, float]:
@@ -99,8 +117,9 @@ def main() -> None:
     results, folder = run(args.config_file, args.opts)
     print(f"\n{table(results)}\n")
     ratio = results["trained"]["mAP"] / results["untrained"]["mAP"]
-    print(f"mAP is {ratio:.1f} times that of the untrained model, after", end=" ")
-    print(f"{results['seconds_of_training'] / 60:.1f} minutes of training.")
+    seconds = results["seconds_of_training"]
+    time_taken = "" if seconds is None else f", after {seconds / 60:.1f} minutes of training"
+    print(f"mAP is {ratio:.1f} times that of the untrained model{time_taken}.")
     print(f"ToyReID is synthetic. Curve, ranking pictures, weights and events: {folder}/")
 
 

@@ -90,8 +90,9 @@ def chance(test: TestSet) -> dict[str, float]:
 def draw_curve(metrics_file: Path, out: Path, title: str) -> None:
     """Draw training loss and test mAP over the iterations of a metrics.json."""
     rows = [json.loads(line) for line in metrics_file.read_text().splitlines()]
-    loss = [(row["iteration"], row["total_loss"]) for row in rows if "total_loss" in row]
-    scores = [(row["iteration"], row["mAP"]) for row in rows if "mAP" in row]
+    # A resumed run repeats iterations: the last row of each counts.
+    loss = sorted({r["iteration"]: r["total_loss"] for r in rows if "total_loss" in r}.items())
+    scores = sorted({r["iteration"]: r["mAP"] for r in rows if "mAP" in r}.items())
     figure, left = plt.subplots(figsize=(7, 4), dpi=110)
     right = left.twinx()
     left.plot(*zip(*loss, strict=True), color="#555555", label="total loss")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from typing import Any
 
@@ -17,23 +18,26 @@ from fastreid.engine import DefaultTrainer, default_argument_parser, default_set
 from fastreid.utils import comm
 from fastreid.utils.checkpoint import Checkpointer
 from fastreid.utils.logger import setup_logger
-from fastreid_compat.command_line import show_user_errors
+from fastreid_compat.command_line import PACKAGES, show_user_errors
 from fastreid_compat.validation import check_output_dir, preflight
 from transreid import add_transreid_config, resolve_side_information
 
 logger = logging.getLogger("fastreid.train_net")
 
-# Their log lines go where FastReID's go.
-PACKAGES = ("fastreid_compat", "transreid")
 
-
-def setup(args: argparse.Namespace) -> CfgNode:
-    """Config of a command line: defaults, file, KEY VALUE pairs; checked, resolved, frozen."""
+def merged_config(args: argparse.Namespace) -> CfgNode:
+    """Config of a command line: defaults, the projects' keys, file, KEY VALUE pairs."""
     cfg = get_cfg()
     add_transreid_config(cfg)
     if args.config_file:
         cfg.merge_from_file(args.config_file)
     cfg.merge_from_list(args.opts)
+    return cfg
+
+
+def setup(args: argparse.Namespace) -> CfgNode:
+    """Config of a command line, checked, resolved and frozen; log and seed set up."""
+    cfg = merged_config(args)
     check_output_dir(cfg.OUTPUT_DIR)
     for package in PACKAGES:
         setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=package)
@@ -71,6 +75,8 @@ def evaluate(cfg: CfgNode) -> Any:
 @show_user_errors
 def run(args: argparse.Namespace) -> Any:
     """Start one process per GPU (or gloo process on CPUs) and run :func:`main` in each."""
+    if merged_config(args).MODEL.DEVICE == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # also for the processes: gloo, no copies to GPUs
     return launch(
         main,
         args.num_gpus,

@@ -75,6 +75,19 @@ def test_train_then_evaluate_gives_the_same_figures(small, tmp_path) -> None:
         assert 0 < results["mAP"] <= 100, key
 
 
+def test_fastreids_resnet_and_bag_of_tricks_train(small, tmp_path) -> None:
+    """No TransReID in it: mixing is the point."""
+    config = str(ROOT / "projects/TransReID/configs/ToyReID/bagtricks_R18.yml")
+    opts = small(SOLVER__MAX_EPOCH=4, TEST__EVAL_PERIOD=4)
+    unused = ("MODEL.BACKBONE.NUM_BLOCKS", "MODEL.SIE.VIEW", "MODEL.SIE.NUM_CAMERAS")
+    pairs = zip(opts[::2], opts[1::2], strict=True)
+    results = run("--config-file", config, *(w for p in pairs if p[0] not in unused for w in p))
+    rows = (tmp_path / "logs/metrics.json").read_text().splitlines()
+    losses = [row["total_loss"] for row in map(json.loads, rows) if "total_loss" in row]
+    assert losses[-1] < losses[0]
+    assert results["mAP"] > 0
+
+
 def write_other_architecture(folder: Path) -> Path:
     weights = folder / "resnet.pth"
     torch.save({"model": {"conv1.weight": torch.zeros(3, 3), "fc.bias": torch.zeros(3)}}, weights)
@@ -113,9 +126,11 @@ def test_bad_input_ends_in_one_message(small, capsys, change: dict, message: str
 
 def test_weights_of_another_architecture(small, tmp_path, capsys) -> None:
     weights = write_other_architecture(tmp_path)
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as stop:
         run("--config-file", CONFIG, "--eval-only", *small(MODEL__WEIGHTS=weights))
-    assert "resnet.pth" in capsys.readouterr().err
+    assert stop.value.code == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("error: ") and "resnet.pth" in last and "conv1.weight" in last
 
 
 def test_a_truncated_image_is_named_before_training(small, tmp_path, capsys, monkeypatch) -> None:

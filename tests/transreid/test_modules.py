@@ -68,13 +68,23 @@ def test_parts_drop_what_is_left_over() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"init_values": 1e-2}, {"qk_norm": True}, {"qkv_bias": False}, {"drop_path": 0.3}],
+    [{}, {"init_values": 1e-2}, {"qk_norm": True}, {"qkv_bias": False}],
     ids=str,
 )
 def test_cls_of_block_equals_the_whole_block(options: dict) -> None:
     block = Block(32, num_heads=4, **{"qkv_bias": True, **options}).eval()
     tokens = torch.randn(3, 7, 32)
     torch.testing.assert_close(cls_of_block(block, tokens), block(tokens)[:, 0])
+
+
+def test_cls_of_block_drops_the_same_paths_in_training() -> None:
+    block = Block(32, num_heads=4, qkv_bias=True, drop_path=0.5).train()
+    tokens = torch.randn(16, 7, 32)
+    torch.manual_seed(3)
+    ours = cls_of_block(block, tokens)
+    torch.manual_seed(3)
+    torch.testing.assert_close(ours, block(tokens)[:, 0])
+    assert not torch.allclose(ours, cls_of_block(block.eval(), tokens))
 
 
 def test_cls_of_block_has_the_gradients_of_the_whole_block() -> None:
@@ -225,6 +235,18 @@ def test_bf16_is_close() -> None:
         half = model(batch)
     cosine = torch.nn.functional.cosine_similarity(full, half.float())
     assert cosine.min() > 0.99
+
+
+def test_losses_under_autocast_are_float32() -> None:
+    model = build("vit_tiny_patch16_224", JPMHead(feat_dim=192, num_classes=2)).train()
+    batch = batch_for(model)
+    with EventStorage(0):
+        full = model(batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = model(batch)
+    for name, loss in half.items():
+        assert loss.dtype == torch.float32
+        torch.testing.assert_close(loss, full[name], atol=0.05, rtol=0.05)
 
 
 def test_bad_head_settings_are_named() -> None:

@@ -8,11 +8,14 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from fastreid.utils.logger import setup_logger
 from torch.multiprocessing import ProcessExitedException
 
 from .errors import UserError
 
 EXIT_CODE = 2
+# Packages whose log lines tools show; a project adds its own.
+PACKAGES = ["fastreid", "fastreid_compat", "transreid"]
 Result = TypeVar("Result")
 
 
@@ -21,6 +24,14 @@ class _NoUserErrorTraceback(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not (record.exc_info and isinstance(record.exc_info[1], UserError))
+
+
+def forget_loggers() -> None:
+    """Take the handlers of FastReID's ``setup_logger`` off, for a next run in the same process."""
+    setup_logger.cache_clear()
+    for name in logging.root.manager.loggerDict:
+        if name in PACKAGES:
+            logging.getLogger(name).handlers.clear()
 
 
 def show_user_errors(function: Callable[..., Result]) -> Callable[..., Result]:

@@ -17,6 +17,7 @@ import torch
 from fastreid.config import CfgNode
 from fastreid.modeling.backbones import BACKBONE_REGISTRY
 from fastreid_compat.errors import UserError
+from timm.layers import PatchEmbed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -124,8 +125,12 @@ class TransReIDBackbone(nn.Module):
 
 def _plain_vit(vit: nn.Module) -> VisionTransformer:
     """Return ``vit`` if this package can work with it, else raise UserError."""
-    if not isinstance(vit, VisionTransformer) or not isinstance(
-        getattr(vit.patch_embed, "proj", None), nn.Conv2d
+    # A hybrid's patches come from a CNN, and some ViTs normalise their patches.
+    patches = getattr(vit, "patch_embed", None)
+    if (
+        not isinstance(vit, VisionTransformer)
+        or type(patches) is not PatchEmbed
+        or not isinstance(patches.norm, nn.Identity)
     ):
         raise UserError(
             f"MODEL.BACKBONE.TIMM_NAME gives a {type(vit).__name__}; TransReID needs a plain ViT "
@@ -161,6 +166,11 @@ def build_transreid_backbone(cfg: CfgNode) -> TransReIDBackbone:
         raise UserError(
             f"timm {timm.__version__} has no model {options.TIMM_NAME!r} "
             f"(MODEL.BACKBONE.TIMM_NAME); similar: {', '.join(similar) or 'none'}"
+        )
+    if options.NUM_BLOCKS < 0:
+        raise UserError(
+            f"MODEL.BACKBONE.NUM_BLOCKS is {options.NUM_BLOCKS}; set the number of blocks to keep, "
+            "or 0 for all"
         )
     depth = {"depth": options.NUM_BLOCKS} if options.NUM_BLOCKS else {}
     try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from fastreid.config import CfgNode, configurable
 from fastreid.layers import any_softmax
@@ -64,10 +65,15 @@ class BNNeck(nn.Module):
         if type(self.cls_layer) is any_softmax.Linear:
             logits = self.classifier(after)
         else:
-            logits = F.linear(F.normalize(after), F.normalize(self.classifier.weight))
+            # Angles near 0 need more digits than float16 has.
+            with torch.autocast(after.device.type, enabled=False):
+                weight = self.classifier.weight.float()
+                logits = F.linear(F.normalize(after.float()), F.normalize(weight))
         # The margin layers of FastReID change their input in place.
+        with torch.autocast(after.device.type, enabled=False):
+            cls_outputs = self.cls_layer(logits.float().clone(), targets)
         return {
-            "cls_outputs": self.cls_layer(logits.clone(), targets),
+            "cls_outputs": cls_outputs,
             "pred_class_logits": logits * self.cls_layer.s,
         }
 
@@ -90,6 +96,11 @@ class BNNeck(nn.Module):
 def head_arguments(cfg: CfgNode) -> dict[str, Any]:
     """Constructor keywords that all heads of this package share."""
     heads = cfg.MODEL.HEADS
+    if heads.EMBEDDING_DIM > 0:
+        raise UserError(
+            f"MODEL.HEADS.EMBEDDING_DIM is {heads.EMBEDDING_DIM}, but {heads.NAME} keeps the ViT's "
+            "dimension; set it to 0, or use EmbeddingHead"
+        )
     return {
         "feat_dim": cfg.MODEL.BACKBONE.FEAT_DIM,
         "num_classes": heads.NUM_CLASSES,

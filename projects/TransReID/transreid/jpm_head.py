@@ -82,7 +82,8 @@ class JPMHead(nn.Module):
     ) -> None:
         super().__init__()
         check_neck_feats(neck_feat, test_neck_feat)
-        for key, value in (("NUM_PARTS", num_parts), ("SHUFFLE_GROUPS", shuffle_groups)):
+        counts = {"NUM_PARTS": num_parts, "SHIFT_NUM": shift_num, "SHUFFLE_GROUPS": shuffle_groups}
+        for key, value in counts.items():
             if value < 1:
                 raise UserError(f"MODEL.JPM.{key} must be at least 1, got {value}")
         self.num_parts, self.rearrange = num_parts, rearrange
@@ -146,6 +147,11 @@ class JPMHead(nn.Module):
             of the parts as a list under "local". At test time the feature
             [f_g, f_l^1 / k, ..., f_l^k / k], (B, (k + 1) * D).
         """
+        if not hasattr(self, "global_branch"):
+            raise UserError(
+                "JPMHead has no branches yet: it works under MODEL.META_ARCHITECTURE TransReID, "
+                "which calls adopt_last_block"
+            )
         before = self.branch_features(tokens)
         if self.training:
             assert targets is not None

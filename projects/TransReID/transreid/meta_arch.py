@@ -7,6 +7,7 @@ that FastReID knows (label smoothing, circle, cosface, ...) works on every branc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from fastreid.config import CfgNode, configurable
 from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
 from fastreid.modeling.meta_arch.baseline import Baseline
 from fastreid.utils.events import get_event_storage
+from fastreid_compat.errors import UserError
 from torch import Tensor
 
 
@@ -37,6 +39,12 @@ class TransReID(Baseline):
     ) -> None:
         super().__init__(**baseline)
         self.global_weight, self.local_weight = global_weight, local_weight
+        if not hasattr(self.backbone, "forward_features"):
+            raise UserError(
+                f"MODEL.META_ARCHITECTURE TransReID needs a backbone of tokens, not "
+                f"{type(self.backbone).__name__}: set MODEL.BACKBONE.NAME "
+                "build_transreid_backbone, or MODEL.META_ARCHITECTURE Baseline"
+            )
         if hasattr(self.heads, "adopt_last_block"):
             self.heads.adopt_last_block(self.backbone)
 
@@ -68,7 +76,10 @@ class TransReID(Baseline):
         # FastReID's precise BN runs on another data set, whose classes mean nothing here.
         targets = batched_inputs["targets"].to(images.device)
         targets = torch.zeros_like(targets) if targets.sum() < 0 else targets
-        return self.losses(self.heads(features, targets), targets)
+        outputs = self.heads(features, targets)
+        # Distances of un-normalised features lose too much in half precision.
+        with torch.autocast(images.device.type, enabled=False):
+            return self.losses(_float32(outputs), targets)
 
     def losses(self, outputs: dict[str, Any], gt_labels: Tensor) -> dict[str, Tensor]:
         """Weighted losses: FastReID's names for f_g, the same with "_local" for the mean of the
@@ -91,6 +102,15 @@ class TransReID(Baseline):
         return weighted
 
 
+def _float32(outputs: Any) -> Any:
+    """Outputs of a head, "local" included, in float32."""
+    if isinstance(outputs, dict):
+        return {key: _float32(value) for key, value in outputs.items()}
+    if isinstance(outputs, list):
+        return [_float32(value) for value in outputs]
+    return outputs.float()
+
+
 def _ids(batch: Any, key: str, device: torch.device) -> Tensor | None:
-    ids = batch.get(key) if isinstance(batch, dict) else None
+    ids = batch.get(key) if isinstance(batch, Mapping) else None
     return None if ids is None else torch.as_tensor(ids, device=device)

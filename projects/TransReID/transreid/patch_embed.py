@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from fastreid_compat.errors import UserError
 from torch import Tensor, nn
 
 
@@ -26,12 +27,12 @@ def patch_grid(
         stride: (S_h, S_w) in pixels; smaller than the patch makes patches overlap.
 
     Raises:
-        ValueError: the image is smaller than one patch, or a stride is not positive.
+        UserError: the image is smaller than one patch, or a stride is not positive.
     """
     if min(stride) < 1:
-        raise ValueError(f"STRIDE_SIZE must be positive, got {tuple(stride)}")
+        raise UserError(f"MODEL.BACKBONE.STRIDE_SIZE must be positive, got {tuple(stride)}")
     if image_size[0] < patch_size[0] or image_size[1] < patch_size[1]:
-        raise ValueError(
+        raise UserError(
             f"image size {tuple(image_size)} is smaller than one patch {tuple(patch_size)}; "
             "raise INPUT.SIZE_TRAIN and INPUT.SIZE_TEST or choose a ViT with smaller patches"
         )

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import re
 from typing import TYPE_CHECKING
 
 import timm
 import torch
 from fastreid_compat.errors import UserError
 from fastreid_compat.pretrained import training_arguments_allowed
-from torch import Tensor, nn
+from torch import Tensor
 
 from .patch_embed import resize_pos_embed
+from .released import from_released
 
 if TYPE_CHECKING:
     from .backbone import TransReIDBackbone
@@ -24,8 +26,10 @@ State = dict[str, Tensor]
 
 # Containers that checkpoints put around a state dict. Of a DINO checkpoint the teacher is wanted.
 CONTAINERS = ("teacher", "model", "state_dict")
-# What stands in front of the backbone's keys, longest first: DINO, released TransReID, our own.
-PREFIXES = ("module.backbone.", "module.base.", "backbone.", "base.", "module.")
+# What stands in front of the backbone's keys: DINO's and our own, timm's under DataParallel.
+PREFIXES = ("module.backbone.", "backbone.", "module.")
+# Where a JPM model keeps the trained last block and norm, which the backbone has given away.
+BRANCH = "heads.global_branch."
 # Parts of a pretrained model that a ReID backbone does not have.
 IGNORED = ("head.", "head_dist.", "fc.", "fc_norm.", "pre_logits.", "dist_token", "head_drop.")
 MIN_LOADED = 0.9
@@ -45,7 +49,7 @@ def load_pretrained(
     Raises:
         UserError: no such file, not a checkpoint, another architecture, unknown grid.
     """
-    _load_state(backbone, read_backbone_state(path), grid or backbone.pretrained_grid, path)
+    _load_state(backbone, read_backbone_state(path), grid, path)
 
 
 def load_timm_pretrained(backbone: TransReIDBackbone, name: str) -> None:
@@ -64,7 +68,7 @@ def load_timm_pretrained(backbone: TransReIDBackbone, name: str) -> None:
             "with MODEL.BACKBONE.PRETRAIN False"
         ) from error
     state = {key: value.detach() for key, value in vit.state_dict().items()}
-    _load_state(backbone, state, backbone.pretrained_grid, f"timm {name}")
+    _load_state(backbone, state, None, f"timm {name}")
 
 
 def read_backbone_state(path: str) -> State:
@@ -93,32 +97,52 @@ def read_backbone_state(path: str) -> State:
             state = state[container]
     if not isinstance(state, dict):
         raise UserError(f"{path!r} holds a {type(state).__name__}, not a state dict")
+    if any(key.removeprefix("module.").startswith("base.") for key in state):
+        state = from_released(state)
+    last_block_and_norm = _of_global_branch(state)
     for prefix in PREFIXES:
         inside = {
             key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)
         }
         if "patch_embed.proj.weight" in inside:
-            state = inside
+            state = {**inside, **last_block_and_norm}
             break
     if "patch_embed.proj.weight" not in state:
         raise UserError(
-            f"{path!r} holds no ViT: no key ends in patch_embed.proj.weight; its first keys are "
+            f"{path!r} holds no ViT: no patch_embed.proj.weight, bare or behind "
+            f"{', '.join(PREFIXES)} or base.; its first keys are "
             f"{', '.join(list(map(str, state))[:5])}"
         )
     return {key: value for key, value in state.items() if not key.startswith(IGNORED)}
 
 
+def _of_global_branch(state: State) -> State:
+    """Last block and norm of a JPM model under timm's names; empty for models without JPM."""
+    branch = {
+        key.removeprefix("module.")[len(BRANCH) :]: value
+        for key, value in state.items()
+        if key.removeprefix("module.").startswith(BRANCH)
+    }
+    blocks = [int(m[1]) for key in state if (m := re.search(r"backbone\.blocks\.(\d+)\.", key))]
+    last = f"blocks.{max(blocks, default=-1) + 1}."
+    return {
+        last + key.removeprefix("block.") if key.startswith("block.") else key: value
+        for key, value in branch.items()
+    }
+
+
 def _load_state(
-    backbone: TransReIDBackbone, state: State, grid: tuple[int, int], source: str
+    backbone: TransReIDBackbone, state: State, grid: tuple[int, int] | None, source: str
 ) -> None:
     """Copy what fits, log what does not, refuse when less than 90% of the parameters arrive."""
     own = backbone.state_dict()
     wanted = {key for key in own if not key.startswith("sie.")}
     resized = []
     if "pos_embed" in state:
-        state = {**state, "pos_embed": _fit_pos_embed(backbone, state["pos_embed"], grid, source)}
-        if grid != backbone.patch_embed.grid_size:
+        fitted = _fit_pos_embed(backbone, state["pos_embed"], grid, source)
+        if fitted.shape != state["pos_embed"].shape:
             resized = ["pos_embed"]
+        state = {**state, "pos_embed": fitted}
     matching = {
         key: state[key] for key in wanted if key in state and state[key].shape == own[key].shape
     }
@@ -132,7 +156,9 @@ def _load_state(
         f"({_some(wrong_shape)}), {len(missing)} missing ({_some(missing)}), {len(skipped)} "
         f"skipped ({_some(skipped)})"
     )
-    if share < MIN_LOADED:
+    # A ViT without one of its blocks or its norm still has most of its weights.
+    hole = any(key.startswith(("blocks.", "norm.")) for key in missing)
+    if share < MIN_LOADED or hole:
         example = (
             f"; {wrong_shape[0]}: {_shapes(state, own, wrong_shape[0])}" if wrong_shape else ""
         )
@@ -145,28 +171,34 @@ def _load_state(
 
 
 def _fit_pos_embed(
-    backbone: TransReIDBackbone, pos_embed: Tensor, grid: tuple[int, int], source: str
+    backbone: TransReIDBackbone, pos_embed: Tensor, grid: tuple[int, int] | None, source: str
 ) -> Tensor:
-    """Drop the distillation token's row, resize to the backbone's grid."""
+    """Drop the distillation token's row, resize to the backbone's grid.
+
+    Without a grid it is that of the timm model, or this backbone's own if the file has exactly as
+    many patches and the timm model has not: weights that were fine-tuned at this size and stride.
+    """
     prefix = backbone.num_prefix_tokens if backbone.pos_embed_has_prefix else 0
-    extra = pos_embed.shape[1] - prefix - grid[0] * grid[1]
-    if extra == 1 and prefix == 1:  # distilled DeiT: row 1 belongs to the distillation token
-        pos_embed = torch.cat([pos_embed[:, :1], pos_embed[:, 2:]], dim=1)
-    elif extra and pos_embed.shape[1] == prefix + backbone.patch_embed.num_patches:
-        # As many patches as this backbone has: fine-tuned at this very size and stride.
-        grid = backbone.patch_embed.grid_size
-    elif extra:
-        raise UserError(
-            f"{source!r} has position embeddings for {pos_embed.shape[1] - prefix} patches, not "
-            f"for a {grid[0]}x{grid[1]} grid; set MODEL.BACKBONE.PRETRAIN_GRID to its "
-            "(rows, columns), (16, 8) for LUPerson's weights"
-        )
-    return resize_pos_embed(pos_embed, grid, backbone.patch_embed.grid_size, prefix)
+    own = backbone.patch_embed.grid_size
+    patches = pos_embed.shape[1] - prefix
+    candidates = [grid] if grid else [backbone.pretrained_grid, own]
+    for rows, columns in candidates:
+        if patches == rows * columns:
+            return resize_pos_embed(pos_embed, (rows, columns), own, prefix)
+        if prefix == 1 and patches == rows * columns + 1:
+            # Distilled DeiT: row 1 belongs to the distillation token.
+            without = torch.cat([pos_embed[:, :1], pos_embed[:, 2:]], dim=1)
+            return resize_pos_embed(without, (rows, columns), own, prefix)
+    expected = " or ".join(f"{rows}x{columns}" for rows, columns in candidates)
+    raise UserError(
+        f"{source!r} has position embeddings for {patches} patches, not for a grid of {expected}; "
+        "set MODEL.BACKBONE.PRETRAIN_GRID to its (rows, columns), (16, 8) for LUPerson's weights"
+    )
 
 
 def _some(keys: list[str], count: int = 3) -> str:
     return ", ".join(keys[:count]) + (", ..." if len(keys) > count else "") if keys else "none"
 
 
-def _shapes(state: State, own: dict[str, Tensor] | nn.Module, key: str) -> str:
-    return f"{tuple(state[key].shape)} in the file, {tuple(own[key].shape)} here"  # type: ignore[index]
+def _shapes(state: State, own: State, key: str) -> str:
+    return f"{tuple(state[key].shape)} in the file, {tuple(own[key].shape)} here"

@@ -50,7 +50,7 @@ def _checked(ids: Tensor | None, count: int, name: str, key: str) -> Tensor | No
             f"pass 0-based ids, or build the model without them"
         )
     ids = ids.long()
-    low, high = (int(x) for x in torch.aminmax(ids))
+    low, high = torch.stack(torch.aminmax(ids)).tolist()  # one wait for the GPU
     if low < 0:
         raise UserError(
             f"{name} holds {low}: an image of a camera or view that the model was not trained with "
@@ -116,9 +116,7 @@ def encode_table(text: str) -> Tensor:
     """Camera table as a (1024,) uint8 tensor, padded with zeros (state dicts hold tensors)."""
     data = text.encode()
     if len(data) > TABLE_BYTES:
-        raise ValueError(
-            f"the camera table is {len(data)} bytes, at most {TABLE_BYTES} fit: {text}"
-        )
+        raise UserError(f"the camera table is {len(data)} bytes, at most {TABLE_BYTES} fit: {text}")
     return torch.frombuffer(bytearray(data.ljust(TABLE_BYTES, b"\0")), dtype=torch.uint8).clone()
 
 
