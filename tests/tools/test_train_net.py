@@ -57,6 +57,9 @@ def run(*arguments: str) -> dict:
 def test_train_then_evaluate_gives_the_same_figures(small, tmp_path) -> None:
     trained = run("--config-file", CONFIG, *small())
     weights = str(tmp_path / "logs/model_final.pth")
+    log = (tmp_path / "logs/log.txt").read_text()
+    assert log.count("Starting training from epoch 0") == 1, "each line once"
+    assert log.count("Running with full config") == 1
     evaluated = run("--config-file", CONFIG, "--eval-only", *small(MODEL__WEIGHTS=weights))
     assert evaluated["mAP"] == pytest.approx(trained["mAP"], abs=1e-4)
     for key, value in {

@@ -14,8 +14,8 @@ from torch.multiprocessing import ProcessExitedException
 from .errors import UserError
 
 EXIT_CODE = 2
-# Packages whose log lines tools show; a project adds its own.
-PACKAGES = ["fastreid", "fastreid_compat", "transreid"]
+# Packages whose log lines tools show beside FastReID's own.
+PACKAGES = ["fastreid_compat", "transreid"]
 Result = TypeVar("Result")
 
 
@@ -29,9 +29,8 @@ class _NoUserErrorTraceback(logging.Filter):
 def forget_loggers() -> None:
     """Take the handlers of FastReID's ``setup_logger`` off, for a next run in the same process."""
     setup_logger.cache_clear()
-    for name in logging.root.manager.loggerDict:
-        if name in PACKAGES:
-            logging.getLogger(name).handlers.clear()
+    for name in ("fastreid", *PACKAGES):
+        logging.getLogger(name).handlers.clear()
 
 
 def show_user_errors(function: Callable[..., Result]) -> Callable[..., Result]:
