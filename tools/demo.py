@@ -21,7 +21,6 @@ import reports
 import train_net
 from fastreid.config import CfgNode
 from fastreid.engine import DefaultTrainer, default_argument_parser
-from fastreid.utils.checkpoint import Checkpointer
 from fastreid_compat.command_line import forget_loggers, show_user_errors
 from fastreid_compat.errors import UserError
 
@@ -56,32 +55,22 @@ def run(config: str, opts: list[str]) -> tuple[dict[str, Any], Path]:
     dataset = cfg.DATASETS.TESTS[0]
     resumed = (folder / "last_checkpoint").exists()
     results: dict[str, Any] = {"config": config, "dataset": dataset, "settings": settings}
-    results["untrained"] = _scores(DefaultTrainer.test(cfg, _model(cfg, weights="")))
+    results["untrained"] = _scores(DefaultTrainer.test(cfg, train_net.model_with(cfg, weights="")))
 
     start = time.perf_counter()
+    # It sets up again, so that the seed starts anew: the run is the one of train_net.py.
     trained = train_net.main(args)
     # Of a run that was interrupted, this call has seen a part only.
     results["seconds_of_training"] = None if resumed else round(time.perf_counter() - start)
     results["trained"] = _scores(trained)
     weights = folder / "model_final.pth"
-    test = reports.extract(cfg, _model(cfg, str(weights)), dataset)
+    test = reports.extract(cfg, train_net.model_with(cfg, str(weights)), dataset)
     results["chance"] = reports.chance(test)
     reports.draw_curve(folder / "metrics.json", folder / "curve.png", f"{config}\n({dataset})")
     reports.draw_ranks(test, folder / "ranks.png", f"{dataset}: queries and their top 10")
     (folder / "results.md").write_text(table(results) + "\n")
     reports.write_json(results_file, results)
     return results, folder
-
-
-def _model(cfg: CfgNode, weights: str) -> Any:
-    """The model of a config with the weights of a file, or as initialised for weights ""."""
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.BACKBONE.PRETRAIN = False
-    model = DefaultTrainer.build_model(cfg)
-    if weights:
-        Checkpointer(model).load(weights)
-    return model
 
 
 def _settings(cfg: CfgNode) -> str:

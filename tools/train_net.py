@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
+import torch
 from fastreid.config import CfgNode, get_cfg
 from fastreid.engine import DefaultTrainer, default_argument_parser, default_setup, launch
 from fastreid.utils import comm
@@ -59,17 +60,22 @@ def main(args: argparse.Namespace) -> Any:
     return trainer.train()
 
 
-def evaluate(cfg: CfgNode) -> Any:
-    """Evaluate MODEL.WEIGHTS, or a model as initialised if there are none, on DATASETS.TESTS."""
+def model_with(cfg: CfgNode, weights: str) -> torch.nn.Module:
+    """The model of a config with the weights of a file, or as initialised for weights ""."""
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.BACKBONE.PRETRAIN = False
     model = DefaultTrainer.build_model(cfg)
-    if cfg.MODEL.WEIGHTS:
-        Checkpointer(model).load(cfg.MODEL.WEIGHTS)
-    else:
+    if weights:
+        Checkpointer(model).load(weights)
+    return model
+
+
+def evaluate(cfg: CfgNode) -> Any:
+    """Evaluate MODEL.WEIGHTS, or a model as initialised if there are none, on DATASETS.TESTS."""
+    if not cfg.MODEL.WEIGHTS:
         logger.warning("MODEL.WEIGHTS is empty: this evaluates a model with random weights")
-    return DefaultTrainer.test(cfg, model)
+    return DefaultTrainer.test(cfg, model_with(cfg, cfg.MODEL.WEIGHTS))
 
 
 @show_user_errors

@@ -5,7 +5,6 @@ Features are (N, D) float32 tensors; distances come back as numpy arrays.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +15,6 @@ from fastreid.evaluation import query_expansion
 from fastreid.utils import compute_dist, faiss_utils
 
 from .fixes import fix, rebind, source_has
-
-logger = logging.getLogger(__name__)
 
 CPU_SEARCH = 3  # FastReID's search_option for a faiss index on the CPU
 

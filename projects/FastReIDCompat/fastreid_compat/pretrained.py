@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import functools
 import importlib.util
-import logging
 import pickle
 import sys
 import types
@@ -24,8 +23,6 @@ from fastreid.modeling.backbones import mobilenetv3, shufflenet
 
 from .errors import UserError
 from .fixes import fix, rebind, source_has
-
-logger = logging.getLogger(__name__)
 
 REMEDY = (
     "Download the ImageNet weights of this backbone and set MODEL.BACKBONE.PRETRAIN_PATH to the "

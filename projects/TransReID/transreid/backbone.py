@@ -3,13 +3,12 @@
 Source: He et al., "TransReID", ICCV 2021, sections 3.1 and 3.3.
 
 Letters: B images, P prefix tokens ([cls], then registers if the ViT has some), N patches, D
-    dimensions.
+dimensions.
 """
 
 from __future__ import annotations
 
 import difflib
-import logging
 from collections.abc import Sequence
 
 import timm
@@ -25,8 +24,6 @@ from .cls_attention import cls_of_block
 from .patch_embed import OverlapPatchEmbed
 from .pretrained import load_pretrained, load_timm_pretrained
 from .side_information import SideInformationEmbedding
-
-logger = logging.getLogger(__name__)
 
 
 class TransReIDBackbone(nn.Module):

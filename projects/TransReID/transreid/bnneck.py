@@ -63,17 +63,15 @@ class BNNeck(nn.Module):
             (B, num_classes), without, for the accuracy.
         """
         if type(self.cls_layer) is any_softmax.Linear:
-            logits = self.classifier(after)
+            logits = self.classifier(after).float()
         else:
             # Angles near 0 need more digits than float16 has.
             with torch.autocast(after.device.type, enabled=False):
                 weight = self.classifier.weight.float()
                 logits = F.linear(F.normalize(after.float()), F.normalize(weight))
         # The margin layers of FastReID change their input in place.
-        with torch.autocast(after.device.type, enabled=False):
-            cls_outputs = self.cls_layer(logits.float().clone(), targets)
         return {
-            "cls_outputs": cls_outputs,
+            "cls_outputs": self.cls_layer(logits.clone(), targets),
             "pred_class_logits": logits * self.cls_layer.s,
         }
 

@@ -1,10 +1,9 @@
 """Rearrangement of the jigsaw patch module: shift, shuffle, split into parts.
 
 Source: He et al., "TransReID", ICCV 2021, section 3.2, and the released code, which released
-    weights
-and reported numbers depend on. Where the two differ, this is the code: a shift of m moves m - 1
-patch tokens to the end (the paper says m), and an odd token count is made even by appending the
-second-to-last token before the shuffle.
+weights and reported numbers depend on. Where the two differ, this is the code: a shift of m moves
+m - 1 patch tokens to the end (the paper says m), and an odd token count is made even by appending
+the second-to-last token before the shuffle.
 
 Letters: B images, N patch tokens, D dimensions, k parts, n = N // k tokens a part.
 """

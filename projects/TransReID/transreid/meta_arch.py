@@ -1,8 +1,7 @@
 """The TransReID meta-architecture: backbone with side information, head, losses of all branches.
 
 Source: He et al., "TransReID", ICCV 2021, equation 6. L_ID and L_T are FastReID's, so that every
-    loss
-that FastReID knows (label smoothing, circle, cosface, ...) works on every branch.
+loss that FastReID knows (label smoothing, circle, cosface, ...) works on every branch.
 """
 
 from __future__ import annotations
@@ -82,8 +81,7 @@ class TransReID(Baseline):
             return self.losses(_float32(outputs), targets)
 
     def losses(self, outputs: dict[str, Any], gt_labels: Tensor) -> dict[str, Tensor]:
-        """Weighted losses: FastReID's names for f_g, the same with "_local" for the mean of the
-        parts.
+        """Weighted losses: FastReID's names for f_g, with "_local" for the mean of the parts.
 
         Args:
             outputs: of the head; "local" holds those of the parts, if there are any.

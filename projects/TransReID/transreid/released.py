@@ -1,8 +1,7 @@
 """Names of the released TransReID implementation, translated into ours.
 
 Source: damo-cv/TransReID; its state dicts have ``base.*`` (ViT), ``b1.*`` and ``b2.*`` (global
-    and local
-branch), ``bottleneck[_i].*`` and ``classifier[_i].weight`` (i = 1..k for the parts).
+and local branch), ``bottleneck[_i].*`` and ``classifier[_i].weight`` (i = 1..k for the parts).
 """
 
 from __future__ import annotations

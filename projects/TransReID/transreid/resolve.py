@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from fastreid.config import CfgNode
@@ -69,7 +70,7 @@ def _resolve_cameras(cfg: CfgNode, stored: dict[str, Tensor]) -> None:
     elif len(table.names()) == 1:
         # More rows than the training images show: cameras that only the test set has.
         table = CameraTable([(table.names()[0], sie.NUM_CAMERAS)])
-    for name, items in _tested_images(cfg):
+    for name, _, items in _test_sets(cfg):
         cameras = raw_cameras(dataset_name(name), [item[2] for item in items])
         unknown = sorted({c for c in cameras if table.row(dataset_name(name), c) < 0})
         if unknown:
@@ -87,7 +88,8 @@ def _resolve_views(cfg: CfgNode, stored: dict[str, Tensor]) -> None:
     if sie.NUM_VIEWS == 0 and "sie_embed" in stored:
         sie.NUM_VIEWS = len(stored["sie_embed"]) // (sie.NUM_CAMERAS if sie.CAMERA else 1)
     needed = 0
-    for name, data, items in _opened(cfg, missing_is_an_error=sie.NUM_VIEWS == 0):
+    training = _training_sets(cfg, missing_is_an_error=sie.NUM_VIEWS == 0)
+    for name, data, items in chain(training, _test_sets(cfg)):
         if not hasattr(data, "viewpoint"):
             raise UserError(
                 f"MODEL.SIE.VIEW is on, but the data set {dataset_name(name)!r} has no viewpoints; "
@@ -105,10 +107,10 @@ def _resolve_views(cfg: CfgNode, stored: dict[str, Tensor]) -> None:
         )
 
 
-def _opened(
-    cfg: CfgNode, missing_is_an_error: bool
-) -> Iterator[tuple[str, Any, Sequence[Sequence[Any]]]]:
-    """Name, data set and images of each training set, then of each test set that is there."""
+Opened = Iterator[tuple[str, Any, Sequence[Sequence[Any]]]]  # name, data set, its images
+
+
+def _training_sets(cfg: CfgNode, missing_is_an_error: bool) -> Opened:
     for name in cfg.DATASETS.NAMES:
         try:
             data = open_dataset(name, combineall=cfg.DATASETS.COMBINEALL)
@@ -117,19 +119,15 @@ def _opened(
                 raise
         else:
             yield name, data, data.train
+
+
+def _test_sets(cfg: CfgNode) -> Opened:
     for name in dict.fromkeys(cfg.DATASETS.TESTS):
         try:
             data = open_dataset(name)
         except MissingDataset:
             continue  # whoever tests on it is told so by the loader
         yield name, data, [*data.query, *data.gallery]
-
-
-def _tested_images(cfg: CfgNode) -> Iterator[tuple[str, Sequence[Sequence[Any]]]]:
-    tests = cfg.clone()
-    tests.DATASETS.NAMES = ()
-    for name, _, items in _opened(tests, missing_is_an_error=False):
-        yield name, items
 
 
 def _stored_sie(path: str) -> dict[str, Tensor]:

@@ -1,8 +1,7 @@
 """Side information embedding (SIE): one learnt vector per camera, viewpoint, or pair of the two.
 
 Source: He et al., "TransReID", ICCV 2021, section 3.3, equation 4: z0' = z0 + lambda * S_(C, V),
-    added
-to all tokens, [cls] included. Rows as in the released code: camera * num_views + view.
+added to all tokens, [cls] included. Rows as in the released code: camera * num_views + view.
 """
 
 from __future__ import annotations
