@@ -14,26 +14,21 @@ from typing import Any
 
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import torch
-from fastreid.config import CfgNode, get_cfg
+from fastreid.config import CfgNode
 from fastreid.engine import DefaultTrainer, default_argument_parser, default_setup, launch
 from fastreid.utils import comm
 from fastreid.utils.checkpoint import Checkpointer
 from fastreid.utils.logger import setup_logger
 from fastreid_compat.command_line import PACKAGES, show_user_errors
 from fastreid_compat.validation import check_output_dir, preflight
-from transreid import add_transreid_config, resolve_side_information
+from transreid import load_config, resolve_side_information
 
 logger = logging.getLogger("fastreid.train_net")
 
 
 def merged_config(args: argparse.Namespace) -> CfgNode:
     """Config of a command line: defaults, the projects' keys, file, KEY VALUE pairs."""
-    cfg = get_cfg()
-    add_transreid_config(cfg)
-    if args.config_file:
-        cfg.merge_from_file(args.config_file)
-    cfg.merge_from_list(args.opts)
-    return cfg
+    return load_config(args.config_file, args.opts)
 
 
 def setup(args: argparse.Namespace) -> CfgNode:

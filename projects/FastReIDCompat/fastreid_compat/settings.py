@@ -27,6 +27,25 @@ from .fixes import fix, rebind, source_has
 
 logger = logging.getLogger(__name__)
 
+NEW_KEYS = {
+    # >= 0 fixes initialisation, sampling and augmentation (rank r starts from SEED + r);
+    # -1: another seed in every run.
+    "SEED": -1,
+    # Rows of camera embeddings, as in ("msmt17:15", "market1501:6"): data set and its number of
+    # cameras. (): found from the images of the training sets (see cameras.py).
+    "DATASETS.CAMERAS": (),
+    # CSV files of viewpoints and cameras, see side_information.py
+    "DATASETS.SIDE_INFORMATION": (),
+    # Name in TRANSFORM_REGISTRY: from a PIL image to a tensor
+    "INPUT.TRANSFORM": "FastReID",
+    # Name in EVALUATOR_REGISTRY
+    "TEST.EVALUATOR": "ReidEvaluator",
+    # "auto" (float16 with CUDA, bfloat16 without), "fp16" or "bf16"
+    "SOLVER.AMP.DTYPE": "auto",
+    # torch.compile of the model
+    "MODEL.COMPILE": False,
+}
+
 
 @fix(
     where="config/defaults.py:23",
@@ -84,22 +103,18 @@ def _warn_no_cuda() -> None:
 @fix(
     where="config/defaults.py:17",
     since="always",
-    symptom="a run cannot be repeated: there is no key for a seed; nor one for the camera table",
+    symptom="a run cannot be repeated: there is no key for a seed; nor for the camera table,"
+    " viewpoints, another pipeline of images, another evaluator, the type of mixed precision",
 )
 def new_keys() -> bool:
-    """Add ``SEED`` and ``DATASETS.CAMERAS`` to the default config where they are absent."""
-    root = defaults._C
+    """Add the keys of :data:`NEW_KEYS` to the default config where they are absent."""
     changed = False
-    if "SEED" not in root:
-        # >= 0 fixes initialisation, sampling and augmentation (rank r starts from SEED + r);
-        # -1: another seed in every run.
-        root.SEED = -1
-        changed = True
-    if "CAMERAS" not in root.DATASETS:
-        # Rows of camera embeddings, as in ("msmt17:15", "market1501:6"): data set and its number of
-        # cameras. (): found from the images of the training sets (see cameras.py).
-        root.DATASETS.CAMERAS = ()
-        changed = True
+    for key, value in NEW_KEYS.items():
+        *path, name = key.split(".")
+        node = functools.reduce(getattr, path, defaults._C)
+        if name not in node:
+            node[name] = value
+            changed = True
     return changed
 
 

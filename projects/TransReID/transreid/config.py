@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
-from fastreid.config import CfgNode
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fastreid.config import CfgNode, get_cfg
+
+
+def load_config(path: str | Path = "", options: Sequence[Any] = ()) -> CfgNode:
+    """FastReID's defaults, the keys of this project, a YAML file, then KEY VALUE pairs.
+
+    Args:
+        path: YAML file, "" for none.
+        options: ``["MODEL.DEVICE", "cpu", ...]``, as on the command line.
+
+    Raises:
+        UserError: no such file, no such key, a value of the wrong type.
+    """
+    cfg = get_cfg()
+    add_transreid_config(cfg)
+    if path:
+        cfg.merge_from_file(str(path))
+    cfg.merge_from_list(list(options))
+    return cfg
 
 
 def add_transreid_config(cfg: CfgNode) -> None:
@@ -20,6 +42,11 @@ def add_transreid_config(cfg: CfgNode) -> None:
     # (rows, columns) of the position embeddings in PRETRAIN_PATH; () = the grid of TIMM_NAME
     # (14x14 for ImageNet). LUPerson's weights are (16, 8).
     backbone.PRETRAIN_GRID = ()
+    # "patch": one convolution, as in the paper. "ics": the IBN convolution stem of TransReID-SSL.
+    backbone.STEM = "patch"
+    # Recompute the blocks in the backward pass instead of keeping their activations: less memory,
+    # more time.
+    backbone.GRADIENT_CHECKPOINTING = False
 
     # Side information embedding (section 3.3)
     cfg.MODEL.SIE = CfgNode()
@@ -28,6 +55,11 @@ def add_transreid_config(cfg: CfgNode) -> None:
     # Sizes of the table; 0 = as many as the training set has
     cfg.MODEL.SIE.NUM_CAMERAS = 0
     cfg.MODEL.SIE.NUM_VIEWS = 0
+    # What an image of an unknown camera or viewpoint (negative id) gets: "mean" of the table's
+    # rows, "zero" (nothing is added), or "error" (refused)
+    cfg.MODEL.SIE.UNKNOWN = "mean"
+    # Probability, in training, that the camera of an image is taken as unknown
+    cfg.MODEL.SIE.CAMERA_DROPOUT = 0.0
 
     # Jigsaw patch module (section 3.2); used by MODEL.HEADS.NAME: JPMHead
     cfg.MODEL.JPM = CfgNode()
@@ -39,6 +71,8 @@ def add_transreid_config(cfg: CfgNode) -> None:
     cfg.MODEL.JPM.SHUFFLE_GROUPS = 2
     # False: split the patches in their own order ("w/o rearrange" of table 3)
     cfg.MODEL.JPM.REARRANGE = True
+    # True: at test time f_g alone, D instead of (k + 1) * D numbers; the parts are not computed
+    cfg.MODEL.JPM.GLOBAL_ONLY = False
 
     # Feature at test time: before or after the BNNeck. The released configs use "before".
     cfg.MODEL.HEADS.TEST_NECK_FEAT = "before"
