@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fastreid.config import get_cfg
 from fastreid.data import build
-from fastreid_compat.cameras import CameraTable, camera_table, raw_cameras
+from fastreid_compat.cameras import CameraTable, camera_rows, camera_table, raw_cameras
 from fastreid_compat.errors import UserError
 from PIL import Image
 
@@ -50,6 +50,18 @@ def test_raw_cameras():
     assert raw_cameras("my_set_2", ["my_set_2_10", "my_set_2_test_3", "my_set_2_0"]) == [10, 3, 0]
     assert raw_cameras("market1501", [4, 0]) == [4, 0]
     assert raw_cameras("lpw", ["lpw_view2", "lpw_view1", "lpw_view2"]) == [1, 0, 1]
+
+
+@pytest.mark.parametrize("none", [None, -1, -3, "shop_-1", "shop_None", "shop_test_-1", "shop_"])
+def test_no_camera(none):
+    assert raw_cameras("shop", ["shop_2", none, "shop_0"]) == [2, -1, 0]
+    assert raw_cameras("shop", ["shop_door", none]) == [0, -1]
+    table = CameraTable([("shop", 2)])
+    # Rows; a camera without a row; two images without a camera, each with an id of its own.
+    rows = camera_rows(table, "shop", [1, none, 4, none, 0], start=10)
+    assert rows == [1, -10_000_011, -5, -10_000_013, 0]
+    with pytest.raises(ValueError, match="no camera"):
+        table.row("shop", -1)
 
 
 def write_msmt17(root, num_cameras=15):

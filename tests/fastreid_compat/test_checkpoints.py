@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import resource
 from collections import OrderedDict, defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -67,8 +67,8 @@ def test_numpy_1_files_load(model, tmp_path):
 
 def test_code_in_a_checkpoint_is_refused(model, tmp_path):
     path = tmp_path / "objects.pth"
-    torch.save({"model": model.state_dict(), "args": argparse.Namespace(lr=1)}, path)
-    with pytest.raises(UserError, match=r"objects.pth holds argparse.Namespace objects"):
+    torch.save({"model": model.state_dict(), "args": SimpleNamespace(lr=1)}, path)
+    with pytest.raises(UserError, match=r"objects.pth holds types.SimpleNamespace objects"):
         Checkpointer(model).load(str(path))
 
 

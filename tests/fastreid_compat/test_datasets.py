@@ -28,7 +28,7 @@ def test_batch_keys(cfg):
     batch = next(iter(build.build_reid_train_loader(cfg, combineall=False)))
     assert set(batch) == {"images", "targets", "camids", "viewids", "img_paths"}
     assert batch["images"].shape == (8, 3, 64, 32)
-    assert batch["viewids"].tolist() == [0] * 8
+    assert batch["viewids"].tolist() == [-1] * 8  # not known
 
 
 def test_viewpoints_of_the_data_set(cfg, monkeypatch):

@@ -75,6 +75,14 @@ def test_gathered_evaluation_equals_that_of_one_process(spawned):
     assert read(spawned)[0]["results"] == pytest.approx(single, abs=1e-3)
 
 
+def test_gathered_repeats_equal_those_of_one_process(spawned):
+    single = json.loads((spawned / "repeated.json").read_text())
+    first, second = read(spawned)
+    assert 0 < single["mAP"] < 100 and single["mAP_std"] > 0
+    assert first["repeated"] == pytest.approx(single)
+    assert second["repeated"] == {}
+
+
 def test_an_error_in_one_process_ends_all(tmp_path):
     done = run(SCRIPT, "fail", tmp_path, OMP_NUM_THREADS="1")
     assert done.returncode == 1

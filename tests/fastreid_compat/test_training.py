@@ -65,6 +65,15 @@ def test_no_evaluation_with_period_zero(cfg):
     assert (Path(cfg.OUTPUT_DIR) / "model_final.pth").is_file()
 
 
+def test_training_without_test_sets_writes_checkpoints(cfg):
+    """The released hook looks at the first test set."""
+    cfg.TEST.EVAL_PERIOD = 0
+    cfg.DATASETS.TESTS = ()
+    SmallTrainer(cfg).train()
+    files = {path.name for path in Path(cfg.OUTPUT_DIR).glob("*.pth")}
+    assert "model_final.pth" in files and "model_best.pth" not in files
+
+
 def test_epochs_of_one_iteration(cfg, monkeypatch):
     monkeypatch.setattr(SmallTrainer, "build_train_loader", lambda self, cfg: SmallLoader(4))
     cfg.SOLVER.MAX_EPOCH = 2

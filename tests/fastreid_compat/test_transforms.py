@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 import torch
 from fastreid.config import get_cfg
+from fastreid.data import build_reid_test_loader, build_reid_train_loader
 from fastreid.data.transforms import ToTensor, autoaugment, build, build_transforms, functional
+from fastreid_compat.errors import UserError
+from fastreid_compat.transforms import TRANSFORM_REGISTRY
+from fastreid_compat.validation import validate_config
 from PIL import Image
 
 
@@ -44,6 +48,37 @@ def test_all_switches_at_once():
         cfg.INPUT[switch].ENABLED = True
     assert build_transforms(cfg, is_train=True)(photo()).shape == (3, 64, 32)
     assert build_transforms(cfg, is_train=False)(photo()).shape == (3, 64, 32)
+
+
+def test_a_pipeline_by_name(tiny_cfg, monkeypatch):
+    calls = []
+
+    def pipeline(cfg, is_train):
+        calls.append(is_train)
+        return lambda image: torch.full((3, 4, 4), 7.0 + is_train)
+
+    monkeypatch.setitem(TRANSFORM_REGISTRY._obj_map, "Sevens", pipeline)
+    tiny_cfg.INPUT.TRANSFORM = "Sevens"
+    validate_config(tiny_cfg)
+    assert calls == [False, True]
+    batch = next(iter(build_reid_train_loader(tiny_cfg)))
+    assert batch["images"].shape == (8, 3, 4, 4) and (batch["images"] == 8).all()
+    loader, _ = build_reid_test_loader(tiny_cfg, dataset_name="Market1501")
+    assert (next(iter(loader))["images"] == 7).all()
+
+
+def test_fastreids_pipeline_is_the_default():
+    cfg = get_cfg()
+    released = TRANSFORM_REGISTRY.get("FastReID")(cfg, True)
+    assert repr(build_transforms(cfg, is_train=True)) == repr(released)
+    del cfg.INPUT["TRANSFORM"]  # a config that was saved before there was the key
+    assert repr(build_transforms(cfg)) == repr(released)
+
+
+def test_an_unknown_pipeline_lists_the_known_ones(tiny_cfg):
+    tiny_cfg.INPUT.TRANSFORM = "fastreid"
+    with pytest.raises(UserError, match=r"INPUT.TRANSFORM: 'fastreid'.*mean 'FastReID'"):
+        validate_config(tiny_cfg)
 
 
 def test_affine_keeps_former_defaults():

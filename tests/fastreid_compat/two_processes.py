@@ -1,7 +1,7 @@
 """Script that test_distributed.py starts: ``two_processes.py {spawn,fail,torchrun} FOLDER [URL]``.
 
-Each process writes what it has seen to FOLDER/rank{N}.json; ``single.json`` holds the evaluation
-of the whole test set by one process.
+Each process writes what it has seen to FOLDER/rank{N}.json; ``single.json`` and ``repeated.json``
+hold the evaluations of the whole test set by one process.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from fastreid.engine import defaults, launch
 from fastreid.evaluation import ReidEvaluator, inference_on_dataset
 from fastreid.modeling import build_model
 from fastreid.utils import comm
+from fastreid_compat.repeated_splits import RepeatedEvaluator, one_gallery_image
 
 NUM_IMAGES, NUM_QUERY = 21, 8
 
@@ -46,6 +47,17 @@ def evaluate() -> dict[str, float]:
 
     loader = Loader({"images": images[i], "targets": pids[i], "camids": camids[i]} for i in own)
     return inference_on_dataset(model, loader, ReidEvaluator(cfg, NUM_QUERY))
+
+
+def evaluate_repeatedly() -> dict[str, float]:
+    """Evaluate features of noise by a protocol of three splits."""
+    images = torch.randn(NUM_IMAGES, 4, generator=torch.Generator().manual_seed(0))
+    pids, camids = torch.arange(NUM_IMAGES) % 4, torch.arange(NUM_IMAGES)
+    evaluator = RepeatedEvaluator(one_gallery_image, 3, lambda n: ReidEvaluator(get_cfg(), n))
+    evaluator.reset()
+    for i in torch.tensor(list(InferenceSampler(NUM_IMAGES))).split(3):
+        evaluator.process({"targets": pids[i], "camids": camids[i]}, images[i])
+    return evaluator.evaluate()
 
 
 def gradient() -> list[float]:
@@ -81,6 +93,7 @@ def main(folder: Path) -> None:
         "threads": torch.get_num_threads(),
         "gradient": gradient(),
         "results": evaluate(),
+        "repeated": evaluate_repeatedly(),
     }
     (folder / f"rank{rank}.json").write_text(json.dumps(seen))
 
@@ -101,3 +114,4 @@ if __name__ == "__main__":
     else:
         launch(main if mode == "spawn" else fail, 2, dist_url=url, args=(folder,))
         (folder / "single.json").write_text(json.dumps(evaluate()))
+        (folder / "repeated.json").write_text(json.dumps(evaluate_repeatedly()))

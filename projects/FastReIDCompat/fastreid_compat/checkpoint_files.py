@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import codecs
 import contextlib
 import importlib
@@ -21,6 +22,9 @@ from .fixes import fix, source_has
 
 Checkpointer = checkpoint.Checkpointer
 released_path_manager = checkpoint.PathManager
+
+# Where checkpoints keep the state dict.
+CONTAINERS = ("model", "state_dict", "teacher")
 
 
 class AtomicPathManager(released_path_manager):  # type: ignore[misc, valid-type]
@@ -128,31 +132,65 @@ def _named(make: Callable, module: str, name: str, class_: bool = False) -> Any:
     return stand_in
 
 
-def _load_file(self: checkpoint.Checkpointer, f: str) -> dict[str, Any]:
-    """Read ``f`` onto the CPU; a bare state dict is put under "model".
+@contextlib.contextmanager
+def training_arguments_allowed() -> Iterator[None]:
+    """Let ``torch.load`` read the argparse.Namespace that many released checkpoints hold."""
+    # torch.serialization.safe_globals does the same, from torch 2.5 on.
+    allowed = list(torch.serialization.get_safe_globals())
+    torch.serialization.add_safe_globals([argparse.Namespace])
+    try:
+        yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(allowed)
+
+
+def read_file(path: str) -> Any:
+    """Read a checkpoint file onto the CPU: tensors, plain data and ``argparse.Namespace`` alone.
 
     Raises:
-        UserError: the file is damaged, holds more than plain data, or no weights.
+        UserError: no such file, a damaged one, or one that holds more than plain data.
     """
+    if not os.path.isfile(path):
+        raise UserError(f"there is no checkpoint {path!r}; give the path of a .pth file")
     try:
-        content = torch.load(f, map_location=torch.device("cpu"), weights_only=True)
+        with training_arguments_allowed():
+            return torch.load(path, map_location=torch.device("cpu"), weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         refused = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
         if refused:
             raise UserError(
-                f"checkpoint {f} holds {refused[1]} objects, which can run code when they are "
+                f"checkpoint {path} holds {refused[1]} objects, which can run code when they are "
                 "read; save it anew with tensors and plain data alone"
             ) from error
         raise UserError(
-            f"checkpoint {f} cannot be read, it is damaged or of another format "
+            f"checkpoint {path} cannot be read, it is damaged or of another format "
             f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); take another"
         ) from error
-    if isinstance(content, dict) and "model" in content:
-        return content
-    if isinstance(content, dict) and content and all(hasattr(v, "shape") for v in content.values()):
-        return {"model": content}
+
+
+def unwrapped(content: Any, path: str) -> dict[str, Any]:
+    """Return the content of a checkpoint file with its weights under "model".
+
+    "model" is FastReID's, ours and DeiT's place for them, "state_dict" timm's, "teacher" DINO's
+    (its student is left out); a bare state dict is taken whole.
+
+    Raises:
+        UserError: there are no weights in it.
+    """
+    if isinstance(content, dict):
+        for container in CONTAINERS:
+            if isinstance(content.get(container), dict):
+                return {**content, "model": content[container]}
+        if content and all(hasattr(value, "shape") for value in content.values()):
+            return {"model": content}
     keys = list(content)[:5] if isinstance(content, dict) else type(content).__name__
     raise UserError(
-        f"checkpoint {f} holds no weights: there is neither a key 'model' nor a bare state dict, "
-        f"but {keys}. Save the state dict alone, or as {{'model': state_dict}}"
+        f"checkpoint {path} holds no weights: there is neither a key "
+        f"{', '.join(map(repr, CONTAINERS))} nor a bare state dict, but {keys}. Save the state "
+        "dict alone, or as {'model': state_dict}"
     )
+
+
+def _load_file(self: checkpoint.Checkpointer, f: str) -> dict[str, Any]:
+    return unwrapped(read_file(f), f)

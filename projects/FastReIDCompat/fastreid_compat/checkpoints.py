@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,6 +14,11 @@ from .fixes import fix, source_has
 
 Checkpointer = checkpoint.Checkpointer
 PeriodicCheckpointer = checkpoint.PeriodicCheckpointer
+
+# A project that knows weights of other formats for its models adds a function here: it gets the
+# model, the state dict of a file and the file's name, and returns what is to be loaded into the
+# model, or None if the model is not one of its own.
+WEIGHT_ADAPTERS: list[Callable[[torch.nn.Module, dict[str, Any], str], dict[str, Any] | None]] = []
 
 # Entries of an optimizer's state that have the shape of the parameter.
 _LIKE_PARAMETER = ("exp_avg", "momentum_buffer", "square_avg", "sum")
@@ -44,7 +50,13 @@ def checkpoint_fits_the_model() -> bool:
         return original_load(self, path, checkpointables)
 
     def load_model(self: Any, content: dict[str, Any]) -> Any:
-        check_fit(self.model.state_dict(), content["model"], getattr(self, "path", "checkpoint"))
+        path = getattr(self, "path", "checkpoint")
+        for adapt in WEIGHT_ADAPTERS:
+            adapted = adapt(self.model, content["model"], path)
+            if adapted is not None:
+                content["model"] = adapted
+                return original_model(self, content)
+        check_fit(self.model.state_dict(), content["model"], path)
         return original_model(self, content)
 
     Checkpointer.load, Checkpointer._load_model = load, load_model

@@ -11,11 +11,13 @@ from fastreid.data import build, common
 from fastreid.utils import comm
 
 from . import prefetch
-from .cameras import CameraTable, camera_table, raw_cameras
-from .dataset_files import MissingDataset, data_root, dataset_name, open_dataset
+from .cameras import CameraTable, camera_table
+from .dataset_files import MissingDataset, data_root
 from .errors import UserError
 from .fixes import fix, rebind, source_has
+from .item_labels import report_unknown, rows_of_items, sortable_items, views_of_items
 from .reproducible import SeededBatchSampler, draws_of
+from .side_information import UNKNOWN, open_labelled
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +35,7 @@ class CommDataset(common.CommDataset):
         relabel: number the persons (and, without ``cameras``, the cameras) by their sorted names.
         cameras: row of each item's camera, see :class:`~fastreid_compat.cameras.CameraTable`; None:
             as in FastReID, the sorted order if ``relabel``, else what the item says.
-        views: viewpoint of each item, 0-based; None: 0 for all.
+        views: viewpoint of each item, 0-based, negative = not known; None: none is known.
     """
 
     cameras: Sequence[int] | None = None
@@ -57,7 +59,7 @@ class CommDataset(common.CommDataset):
             sample = super().__getitem__(index)
         if self.cameras is not None:
             sample["camids"] = self.cameras[index]
-        sample["viewids"] = 0 if self.views is None else self.views[index]
+        sample["viewids"] = UNKNOWN if self.views is None else self.views[index]
         return sample
 
 
@@ -91,19 +93,17 @@ def training_set(cfg: CfgNode, transforms: Any, **kwargs: Any) -> CommDataset:
     views: list[int] = []
     table = None
     for registered in cfg.DATASETS.NAMES:
-        data = open_dataset(registered, **kwargs)
+        data = open_labelled(cfg, registered, report=True, **kwargs)
         if not data.train:
             raise UserError(f"data set {registered} has no training images in {data_root()!r}")
         if comm.is_main_process():
             data.show_train()
         table = table or camera_table(cfg)
-        items.extend(data.train)
-        cameras.extend(_rows(table, registered, data.train))
-        views.extend(_views(data, data.train))
-    unknown = sum(row < 0 for row in cameras)
-    if unknown:
-        known = cfg.DATASETS.CAMERAS
-        logger.warning("DATASETS.CAMERAS %s lacks cameras of %d training images", known, unknown)
+        cameras.extend(rows_of_items(table, registered, data.train, start=len(items)))
+        items.extend(sortable_items(data.train))
+        views.extend(views_of_items(data, data.train))
+    if table is not None:
+        report_unknown(cameras, table)
     return CommDataset(items, transforms, relabel=True, cameras=cameras, views=views)
 
 
@@ -118,7 +118,7 @@ def test_images(
     Raises:
         UserError: the data set is unknown, missing, or has no query or gallery images.
     """
-    data = open_dataset(registered, **kwargs)
+    data = open_labelled(cfg, registered, report=True, **kwargs)
     if not data.query or not data.gallery:
         raise UserError(
             f"data set {registered} has {len(data.query)} query and {len(data.gallery)} gallery"
@@ -126,9 +126,9 @@ def test_images(
         )
     if comm.is_main_process():
         data.show_test()
-    items = [*data.query, *data.gallery]
-    cameras = _rows(_known_cameras(cfg), registered, items)
-    views = _views(data, items)
+    items = sortable_items([*data.query, *data.gallery])
+    cameras = rows_of_items(_known_cameras(cfg), registered, items)
+    views = views_of_items(data, items)
     images = CommDataset(items, transforms, relabel=False, cameras=cameras, views=views)
     return images, len(data.query)
 
@@ -140,16 +140,6 @@ def _known_cameras(cfg: CfgNode) -> CameraTable:
         # Most models look no camera up: they can be tested where their training images are not.
         logger.warning("All test cameras count as unknown: %s", error)
         return CameraTable(())
-
-
-def _rows(table: CameraTable, registered: str, items: Sequence[Item]) -> list[int]:
-    name = dataset_name(registered)
-    return [table.row(name, camera) for camera in raw_cameras(name, [item[2] for item in items])]
-
-
-def _views(data: Any, items: Sequence[Item]) -> list[int]:
-    viewpoint = getattr(data, "viewpoint", None)
-    return [0] * len(items) if viewpoint is None else [int(viewpoint(item[0])) for item in items]
 
 
 @fix(

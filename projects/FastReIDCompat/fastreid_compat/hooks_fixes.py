@@ -121,6 +121,28 @@ def evaluation_restores_modes() -> bool:
 
 
 @fix(
+    where="engine/hooks.py:204",
+    since="always",
+    symptom="IndexError: tuple index out of range in a training without test sets",
+)
+def checkpoints_without_test_sets() -> bool:
+    """Let a run with ``DATASETS.TESTS ()`` write checkpoints, none of them the best."""
+    original = hooks.PeriodicCheckpointer.before_train
+    if not source_has(original, "DATASETS.TESTS[0]"):
+        return False
+
+    def before_train(self: hooks.PeriodicCheckpointer) -> None:
+        if self.trainer.cfg.DATASETS.TESTS:
+            original(self)
+            return
+        self.max_epoch = self.trainer.max_epoch
+        self.metric_name = "metric"
+
+    hooks.PeriodicCheckpointer.before_train = before_train
+    return True
+
+
+@fix(
     where="engine/hooks.py:305",
     since="torch 2.6",
     symptom="TypeError: profile.__init__() got an unexpected keyword argument 'use_cuda'",

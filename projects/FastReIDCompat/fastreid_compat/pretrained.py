@@ -6,7 +6,6 @@ traceback of a failed download does not say that ``MODEL.BACKBONE.PRETRAIN_PATH`
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import functools
 import importlib.util
@@ -21,11 +20,12 @@ import torch
 from fastreid.modeling.backbones import build as backbones_build
 from fastreid.modeling.backbones import mobilenetv3, shufflenet
 
+from .checkpoint_files import training_arguments_allowed
 from .errors import UserError
 from .fixes import fix, rebind, source_has
 
 REMEDY = (
-    "Download the ImageNet weights of this backbone and set MODEL.BACKBONE.PRETRAIN_PATH to the "
+    "Download the pretrained weights of this backbone and set MODEL.BACKBONE.PRETRAIN_PATH to the "
     "file, or set MODEL.BACKBONE.PRETRAIN False to start from random weights."
 )
 
@@ -54,19 +54,6 @@ def gdown_or_substitute() -> Iterator[None]:
         yield
     finally:
         del sys.modules["gdown"]
-
-
-@contextlib.contextmanager
-def training_arguments_allowed() -> Iterator[None]:
-    """Let ``torch.load`` read the argparse.Namespace that many released checkpoints hold."""
-    # torch.serialization.safe_globals does the same, from torch 2.5 on.
-    allowed = list(torch.serialization.get_safe_globals())
-    torch.serialization.add_safe_globals([argparse.Namespace])
-    try:
-        yield
-    finally:
-        torch.serialization.clear_safe_globals()
-        torch.serialization.add_safe_globals(allowed)
 
 
 @contextlib.contextmanager

@@ -159,7 +159,8 @@ class SeededBatchSampler(BatchSampler):
     """Batches of :class:`SeededIndex`, from any batch of the stream on.
 
     Args:
-        sampler: yields indices; FastReID's training samplers never end.
+        sampler: yields indices; FastReID's training samplers never end. One that has a method
+            ``starting_at(position)`` is asked to begin there, others are run up to there.
         batch_size: samples in a batch of this rank.
         drop_last: leave a smaller last batch out.
         seed: what the augmentation of all samples starts from; the same on all ranks.
@@ -176,9 +177,11 @@ class SeededBatchSampler(BatchSampler):
 
     def __iter__(self) -> Iterator[list[int]]:
         first = self.first_batch * self.batch_size
-        stream = enumerate(itertools.islice(self.sampler, first, None), start=first)
+        jump = getattr(self.sampler, "starting_at", None)
+        stream = jump(first) if jump else itertools.islice(self.sampler, first, None)
         indices: Iterator[int] = (
-            SeededIndex.of(int(i), self.seed, self.rank, at) for at, i in stream
+            SeededIndex.of(int(i), self.seed, self.rank, at)
+            for at, i in enumerate(stream, start=first)
         )
         while batch := list(itertools.islice(indices, self.batch_size)):
             if len(batch) == self.batch_size or not self.drop_last:

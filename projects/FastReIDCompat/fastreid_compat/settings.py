@@ -22,6 +22,7 @@ from fastreid.modeling.meta_arch import build as meta_arch_build
 from fastreid.utils import comm
 from fastreid.utils.env import seed_all_rng
 
+from .compiling import compile_model
 from .errors import UserError
 from .fixes import fix, rebind, source_has
 
@@ -40,9 +41,12 @@ NEW_KEYS = {
     "INPUT.TRANSFORM": "FastReID",
     # Name in EVALUATOR_REGISTRY
     "TEST.EVALUATOR": "ReidEvaluator",
+    # Keys of the project FastEval, which says what may stand here. Open, so that a config that was
+    # written with it can be read without it.
+    "TEST.FASTEVAL": CfgNode(new_allowed=True),
     # "auto" (float16 with CUDA, bfloat16 without), "fp16" or "bf16"
     "SOLVER.AMP.DTYPE": "auto",
-    # torch.compile of the model
+    # torch.compile of the model's backbone, or of the parts that the model names: see compiling.py
     "MODEL.COMPILE": False,
 }
 
@@ -80,7 +84,10 @@ def device_fallback() -> bool:
             cfg.defrost()
             cfg.MODEL.DEVICE = device
             cfg.freeze()
-        return build_model(cfg)
+        model = build_model(cfg)
+        if cfg.MODEL.get("COMPILE", False):
+            compile_model(model)
+        return model
 
     rebind(build_model, build_on_present_device)
     return True

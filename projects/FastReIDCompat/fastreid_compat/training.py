@@ -1,20 +1,14 @@
-"""The training loop: its beginning and end, mixed precision, and what the event storage takes."""
+"""The training loop: its beginning and end, and what the event storage takes."""
 
 from __future__ import annotations
 
 import logging
-import math
-import time
 from typing import Any
 
-import torch
 from fastreid.engine import defaults, train_loop
-from fastreid.solver import build
 from fastreid.utils.events import EventStorage
-from fastreid.utils.params import ContiguousParams
 
-from .errors import UserError
-from .fixes import fix, rebind, source_has
+from .fixes import fix, source_has
 
 logger = logging.getLogger(__name__)
 
@@ -103,59 +97,6 @@ def training_without_evaluation() -> bool:
 
 
 @fix(
-    where="engine/train_loop.py:325,335",
-    since="always (CPU), torch 2.4 (torch.cuda.amp deprecated)",
-    symptom="AssertionError: CUDA is required for AMP training!",
-)
-def mixed_precision_anywhere() -> bool:
-    """Train with AMP on the model's device: float16 and a scaler with CUDA, bfloat16 without."""
-    trainer = train_loop.AMPTrainer
-    if not source_has(trainer.run_step, "CUDA is required for AMP training"):
-        return False
-    original = trainer.__init__
-
-    def init(
-        self: Any,
-        model: torch.nn.Module,
-        data_loader: Any,
-        optimizer: torch.optim.Optimizer,
-        param_wrapper: Any,
-        grad_scaler: Any = None,
-    ) -> None:
-        self.device_type = next(model.parameters()).device.type
-        if grad_scaler is None:
-            # bfloat16 has the exponent of float32: there is nothing to scale.
-            grad_scaler = torch.amp.GradScaler("cuda", enabled=self.device_type == "cuda")
-        original(self, model, data_loader, optimizer, param_wrapper, grad_scaler)
-
-    trainer.__init__ = init
-    trainer.run_step = _amp_step
-    return True
-
-
-def _amp_step(self: train_loop.AMPTrainer) -> None:
-    """One step of ``AMPTrainer``."""
-    if not self.model.training:
-        raise AssertionError("[AMPTrainer] model was changed to eval mode!")
-    start = time.perf_counter()
-    data = next(self._data_loader_iter)
-    data_time = time.perf_counter() - start
-
-    dtype = torch.float16 if self.device_type == "cuda" else torch.bfloat16
-    with torch.amp.autocast(self.device_type, dtype=dtype):
-        loss_dict = self.model(data)
-        losses = sum(loss_dict.values())
-
-    self.optimizer.zero_grad()
-    self.grad_scaler.scale(losses).backward()
-    self._write_metrics(loss_dict, data_time)
-    self.grad_scaler.step(self.optimizer)
-    self.grad_scaler.update()
-    if isinstance(self.param_wrapper, ContiguousParams):
-        self.param_wrapper.assert_buffer_is_valid()
-
-
-@fix(
     where="utils/events.py:304",
     since="numpy 2.4",
     symptom="TypeError: only 0-dimensional arrays can be converted to Python scalars",
@@ -175,40 +116,6 @@ def scalars_of_one_element() -> bool:
 
 def _as_float(value: Any) -> float:
     return float(value.item() if hasattr(value, "item") else value)
-
-
-@fix(
-    where="solver/build.py:314",
-    since="always",
-    symptom="ZeroDivisionError: fewer images than a batch; warm-up as long as a cosine schedule",
-)
-def schedule_fits_the_run() -> bool:
-    """Refuse, before training, a run without iterations and a cosine schedule without epochs."""
-    original = build.build_lr_scheduler
-    if not source_has(original, "math.ceil(cfg.SOLVER.WARMUP_ITERS / iters_per_epoch)"):
-        return False
-
-    def build_lr_scheduler(cfg: Any, optimizer: Any, iters_per_epoch: int) -> Any:
-        solver = cfg.SOLVER
-        if iters_per_epoch < 1:
-            raise UserError(
-                f"the training set {tuple(cfg.DATASETS.NAMES)} has fewer images than one batch, "
-                f"SOLVER.IMS_PER_BATCH = {solver.IMS_PER_BATCH}; lower it or use a larger set"
-            )
-        warmup = math.ceil(solver.WARMUP_ITERS / iters_per_epoch)
-        if solver.SCHED.startswith("Cosine") and (
-            max(warmup, solver.DELAY_EPOCHS) >= solver.MAX_EPOCH
-        ):
-            raise UserError(
-                f"SOLVER.WARMUP_ITERS = {solver.WARMUP_ITERS} ({warmup} epochs of "
-                f"{iters_per_epoch} iterations) and SOLVER.DELAY_EPOCHS = {solver.DELAY_EPOCHS} "
-                f"leave none of SOLVER.MAX_EPOCH = {solver.MAX_EPOCH} epochs to the cosine "
-                "schedule; lower them or train longer"
-            )
-        return original(cfg, optimizer, iters_per_epoch)
-
-    rebind(original, build_lr_scheduler)
-    return True
 
 
 @fix(

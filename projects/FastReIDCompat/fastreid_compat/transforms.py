@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 import torchvision.transforms as tv
+from fastreid.config import CfgNode
 from fastreid.data.transforms import autoaugment, build, functional
+from fastreid.utils.registry import Registry
 from PIL import Image
 
 from .fixes import fix, rebind, replace, source_has
+
+# Pipelines for INPUT.TRANSFORM: (cfg, is_train) -> (PIL image -> tensor (3, H, W), float32, pixels
+# 0..255, which the model normalises). Building one raises UserError where the config asks for what
+# it cannot do: runs are refused that way before they start.
+TRANSFORM_REGISTRY = Registry("TRANSFORM")
+TRANSFORM_REGISTRY._obj_map["FastReID"] = build.build_transforms
 
 
 class _Transforms:
@@ -44,6 +54,30 @@ def random_affine() -> bool:
         return False
     build.T = _Transforms()
     return True
+
+
+@fix(
+    where="data/transforms/build.py:13",
+    since="always",
+    symptom="a project cannot bring its own order of augmentation, nor another resize for tests",
+)
+def transforms_by_name() -> bool:
+    """Look INPUT.TRANSFORM up in a registry, where "FastReID" is what there always was."""
+    released = build.build_transforms
+    if not source_has(released, "do_autoaug = cfg.INPUT.AUTOAUG.ENABLED"):
+        return False
+
+    @functools.wraps(released)
+    def build_transforms(cfg: CfgNode, is_train: bool = True) -> Callable[[Any], torch.Tensor]:
+        return TRANSFORM_REGISTRY.get(transform_name(cfg))(cfg, is_train)
+
+    rebind(released, build_transforms)
+    return True
+
+
+def transform_name(cfg: CfgNode) -> str:
+    """INPUT.TRANSFORM; "FastReID" for configs that were saved without that key."""
+    return cfg.INPUT.get("TRANSFORM", "FastReID")
 
 
 @fix(

@@ -14,24 +14,34 @@ from pathlib import Path
 from typing import Any
 
 from fastreid.data.datasets import DATASET_REGISTRY
+from fastreid.data.transforms import build as transforms
 from fastreid.engine import defaults
 from fastreid.modeling.backbones import BACKBONE_REGISTRY
 from fastreid.modeling.heads import REID_HEADS_REGISTRY
 from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
 from fastreid.utils import comm
 
+from .compiling import check_compiler
 from .dataset_files import open_dataset
+from .dataset_names import check_distinct, dataset_class, split_name
 from .errors import UserError
+from .evaluators import EVALUATOR_REGISTRY
 from .fixes import fix
 from .images import check_images
+from .mixed_precision import check_amp
 from .optimizer import usable_optimizers
 from .pretrained import check_pretrain_path
+from .schedules import SCHEDULE_REGISTRY, check_schedule
+from .settings import resolve_device
+from .side_information import check_side_information
+from .transforms import TRANSFORM_REGISTRY, transform_name
 
 logger = logging.getLogger(__name__)
 
 IDENTITY_SAMPLERS = {"NaiveIdentitySampler", "BalancedIdentitySampler", "SetReWeightSampler"}
-# A project whose trainer builds other samplers or schedules adds their names to these sets.
+# A project whose trainer builds other samplers adds their names to this set.
 SAMPLERS = {"TrainingSampler", "ImbalancedDatasetSampler", *IDENTITY_SAMPLERS}
+# FastReID's own; those of projects are in SCHEDULE_REGISTRY.
 SCHEDULERS = {"MultiStepLR", "CosineAnnealingLR"}
 METRICS = {"cosine", "euclidean"}
 
@@ -51,10 +61,16 @@ def validate_config(cfg: Any, world_size: int | None = None, eval_only: bool = F
     _check_names(cfg)
     _check_sizes(cfg)
     check_shares("TEST.IMS_PER_BATCH", cfg.TEST.IMS_PER_BATCH, world_size)
+    if cfg.MODEL.get("COMPILE", False):
+        check_compiler(resolve_device(cfg).partition(":")[0])
+    transforms.build_transforms(cfg, is_train=False)
     if eval_only:
         return
+    transforms.build_transforms(cfg, is_train=True)
     _check_training_names(cfg)
     _check_training_batch(cfg, world_size)
+    check_schedule(cfg)
+    check_amp(cfg)
     if cfg.MODEL.BACKBONE.PRETRAIN and cfg.MODEL.BACKBONE.PRETRAIN_PATH:
         check_pretrain_path(cfg.MODEL.BACKBONE.PRETRAIN_PATH)
 
@@ -72,7 +88,9 @@ def preflight(cfg: Any, eval_only: bool = False) -> None:
         return
     check_output_dir(cfg.OUTPUT_DIR)
     check_weights(cfg.MODEL.WEIGHTS)
-    check_images(dataset_images(cfg, eval_only))
+    paths = dataset_images(cfg, eval_only)
+    check_side_information(cfg, paths)
+    check_images(paths)
 
 
 def check_choice(key: str, value: str, choices: Iterable[str]) -> None:
@@ -92,16 +110,25 @@ def _check_names(cfg: Any) -> None:
     check_choice("MODEL.BACKBONE.NAME", model.BACKBONE.NAME, BACKBONE_REGISTRY._obj_map)
     check_choice("MODEL.HEADS.NAME", model.HEADS.NAME, REID_HEADS_REGISTRY._obj_map)
     check_choice("TEST.METRIC", cfg.TEST.METRIC, METRICS)
+    check_choice("TEST.EVALUATOR", cfg.TEST.EVALUATOR, EVALUATOR_REGISTRY._obj_map)
+    check_choice("INPUT.TRANSFORM", transform_name(cfg), TRANSFORM_REGISTRY._obj_map)
     for name in cfg.DATASETS.TESTS:
-        check_choice("DATASETS.TESTS", name, DATASET_REGISTRY._obj_map)
+        check_dataset("DATASETS.TESTS", name)
 
 
 def _check_training_names(cfg: Any) -> None:
     check_choice("SOLVER.OPT", cfg.SOLVER.OPT, usable_optimizers())
-    check_choice("SOLVER.SCHED", cfg.SOLVER.SCHED, SCHEDULERS)
+    check_choice("SOLVER.SCHED", cfg.SOLVER.SCHED, {*SCHEDULERS, *SCHEDULE_REGISTRY._obj_map})
     check_choice("DATALOADER.SAMPLER_TRAIN", cfg.DATALOADER.SAMPLER_TRAIN, SAMPLERS)
     for name in cfg.DATASETS.NAMES:
-        check_choice("DATASETS.NAMES", name, DATASET_REGISTRY._obj_map)
+        check_dataset("DATASETS.NAMES", name)
+    check_distinct(cfg.DATASETS.NAMES)
+
+
+def check_dataset(key: str, name: str) -> None:
+    """Raise UserError when no data set ``name``, with its argument if any, is registered."""
+    check_choice(key, split_name(name)[0], DATASET_REGISTRY._obj_map)
+    dataset_class(name)
 
 
 def check_shares(key: str, batch: int, world_size: int) -> None:
@@ -174,16 +201,28 @@ def check_weights(path: str) -> None:
 
 
 def dataset_images(cfg: Any, eval_only: bool = False) -> list[str]:
-    """List the image files of the data sets in ``cfg``: training (not if eval_only) and test."""
-    paths = []
+    """List the image files of the data sets in ``cfg``: training (not if eval_only) and test.
+
+    Test images that are training images, too, are warned of.
+    """
+    train = []
     if not eval_only:
         for name in cfg.DATASETS.NAMES:
             data = open_dataset(name, combineall=cfg.DATASETS.COMBINEALL)
-            paths += [item[0] for item in data.train]
+            train += [item[0] for item in data.train]
+    test = []
     for name in cfg.DATASETS.TESTS:
         data = open_dataset(name)
-        paths += [item[0] for item in (*data.query, *data.gallery)]
-    return paths
+        test += [item[0] for item in (*data.query, *data.gallery)]
+    shared = len(set(train) & set(test))
+    if shared:
+        logger.warning(
+            "%d of the %d test images are training images, too: the results will tell how well "
+            "these are remembered, not how well others are recognised",
+            shared,
+            len(test),
+        )
+    return train + test
 
 
 @fix(
