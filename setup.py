@@ -14,7 +14,10 @@ ROOT = Path(__file__).parent
 PROJECTS = {
     "fastreid_compat": "projects/FastReIDCompat/fastreid_compat",
     "transreid": "projects/TransReID/transreid",
+    "fasteval": "projects/FastEval/fasteval",
 }
+
+EXPORT = ["onnx>=1.16", "onnxruntime>=1.18"]
 
 
 def all_packages() -> tuple[list[str], dict[str, str]]:
@@ -46,7 +49,7 @@ setup(
         "torchvision>=0.19",
         "timm>=1.0.16",  # first with timm.layers.Attention, see transreid.cls_attention
         "numpy>=1.26",
-        "scipy",
+        "scipy>=1.15",  # first with rng= in bootstrap, see fasteval.analysis_bootstrap
         "scikit-learn",
         "faiss-cpu>=1.8",
         "opencv-python-headless>=4.8",
@@ -60,8 +63,19 @@ setup(
         "tqdm",
     ],
     extras_require={
+        # tools/export_onnx.py; whoever only runs an exported model needs onnxruntime alone
+        "export": EXPORT,
+        # feature files and labels as .parquet
+        "parquet": ["pyarrow"],
         # Formatter and type checker change their verdicts with every release: pinned, so that the
         # same commit passes today and next year, here and in CI.
-        "dev": ["pytest>=8", "ruff==0.17.6", "mypy==2.4.1", "pre-commit"],
+        "dev": [
+            "pytest>=8",
+            "ruff==0.17.6",
+            "mypy==2.4.1",
+            "pre-commit",
+            "pyarrow",
+            *EXPORT,
+        ],
     },
 )

@@ -1,0 +1,27 @@
+"""Evaluation and re-ranking of large galleries, in little memory, with FastReID's figures."""
+
+import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
+
+from .config import add_fasteval_config
+from .evaluation import Evaluation, distance_blocks, evaluate_features
+from .evaluator import FastEvaluator
+from .expansion import Expansion
+from .options import Options, Rerank, options_from_config
+from .ranking import RankingResult
+from .roc import RocCurve
+from .unfinished import evaluate_model
+
+__all__ = [
+    "Evaluation",
+    "Expansion",
+    "FastEvaluator",
+    "Options",
+    "RankingResult",
+    "Rerank",
+    "RocCurve",
+    "add_fasteval_config",
+    "distance_blocks",
+    "evaluate_features",
+    "evaluate_model",
+    "options_from_config",
+]

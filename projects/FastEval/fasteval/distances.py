@@ -1,0 +1,100 @@
+"""Distances of queries to a gallery, one block of queries at a time.
+
+The numbers are those of FastReID's ``build_dist``, but for the last bit: a matrix product that is
+made in blocks may round otherwise.
+
+Letters: Q queries, G gallery images, D dimensions, b queries of a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .progress import shown
+
+METRICS = ("cosine", "euclidean")
+BYTES = 4  # of a float32
+
+
+class Distances(Protocol):
+    """Rows of a matrix of distances (Q, G) that is never there as a whole.
+
+    Attributes:
+        num_queries: Q.
+        num_gallery: G.
+        largest: a bound that no distance exceeds, but for rounding.
+    """
+
+    num_queries: int
+    num_gallery: int
+    largest: float
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Return the distances (stop - start, G), float32, of these queries; the caller's own."""
+
+
+class FeatureDistances:
+    """Distances between features.
+
+    Args:
+        query: (Q, D) float32, of length 1 for "cosine".
+        gallery: (G, D) float32, on the same device, of length 1 for "cosine".
+        metric: "cosine" (1 - cosine, 0..2) or "euclidean" (squared, as in FastReID).
+    """
+
+    def __init__(self, query: Tensor, gallery: Tensor, metric: str) -> None:
+        if metric not in METRICS:
+            raise ValueError(f"metric {metric!r} is none of {', '.join(METRICS)}")
+        self.query, self.gallery, self.metric = query, gallery, metric
+        self.num_queries, self.num_gallery = len(query), len(gallery)
+        self.largest = 2.0
+        if metric == "euclidean":
+            self._gallery_squares = gallery.square().sum(1)
+            lengths = query.square().sum(1).max().sqrt() + self._gallery_squares.max().sqrt()
+            self.largest = float(lengths.square())
+
+    @torch.no_grad()
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Return the distances (stop - start, G), float32, of these queries."""
+        query = self.query[start:stop]
+        if self.metric == "cosine":
+            dist = torch.mm(query, self.gallery.t()).neg_().add_(1)
+        else:
+            dist = query.square().sum(1, keepdim=True) + self._gallery_squares
+            dist.addmm_(query, self.gallery.t(), beta=1, alpha=-2)
+        return dist.cpu().numpy()
+
+
+class Blend:
+    """The weighted mean of two distances: ``weight`` of the second, the rest of the first."""
+
+    def __init__(self, first: Distances, second: Distances, weight: float) -> None:
+        self.first, self.second, self.weight = first, second, weight
+        self.num_queries, self.num_gallery = first.num_queries, first.num_gallery
+        self.largest = first.largest * (1 - weight) + second.largest * weight
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Return the distances (stop - start, G), float32, of these queries."""
+        dist = self.first.rows(start, stop)
+        dist *= 1 - self.weight
+        second = self.second.rows(start, stop)
+        second *= self.weight
+        dist += second
+        return dist
+
+
+def blocks(distances: Distances, block_mb: float) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (index of the first query, distances (b, G)) for all queries.
+
+    Args:
+        distances: what is cut into blocks.
+        block_mb: megabytes that a block may take; it has one query at least.
+    """
+    size = max(1, int(block_mb * 2**20 / (BYTES * distances.num_gallery)))
+    for start in shown(range(0, distances.num_queries, size), "ranking"):
+        yield start, distances.rows(start, min(start + size, distances.num_queries))

@@ -1,0 +1,53 @@
+"""Blocks of distances against FastReID's whole matrices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from fasteval.distances import Blend, FeatureDistances, blocks
+from fastreid.utils.compute_dist import build_dist
+
+
+@pytest.fixture
+def features() -> tuple[torch.Tensor, torch.Tensor]:
+    return 3 * torch.randn(13, 8), torch.randn(29, 8)
+
+
+def whole(distances, block_mb: float) -> np.ndarray:
+    parts = dict(blocks(distances, block_mb))
+    assert list(parts) == sorted(parts)
+    return np.concatenate(list(parts.values()))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("rows", [1, 4, 100])
+def test_blocks_are_fastreids_matrix(metric, rows, features) -> None:
+    query, gallery = features
+    expected = build_dist(query, gallery, metric)
+    if metric == "cosine":
+        query, gallery = F.normalize(query), F.normalize(gallery)
+    distances = FeatureDistances(query, gallery, metric)
+    block_mb = rows * 29 * 4 / 2**20
+    assert len(next(blocks(distances, block_mb))[1]) == min(rows, 13)
+    np.testing.assert_allclose(whole(distances, block_mb), expected, rtol=0, atol=1e-4)
+    assert expected.max() <= distances.largest
+
+
+def test_a_block_has_one_query_at_least(features) -> None:
+    distances = FeatureDistances(*features, "euclidean")
+    assert [len(dist) for _, dist in blocks(distances, 1e-9)] == [1] * 13
+
+
+def test_blend_weighs_both(features) -> None:
+    query, gallery = features
+    one, two = (FeatureDistances(query * s, gallery * s, "euclidean") for s in (1, 2))
+    blend = Blend(one, two, 0.25)  # distances of two are 4 times those of one: 0.75 + 0.25 * 4
+    np.testing.assert_allclose(blend.rows(2, 9), 1.75 * one.rows(2, 9), rtol=1e-5)
+    assert blend.largest == pytest.approx(1.75 * one.largest)
+
+
+def test_unknown_metric(features) -> None:
+    with pytest.raises(ValueError, match="'manhattan' is none of cosine, euclidean"):
+        FeatureDistances(*features, "manhattan")
