@@ -8,7 +8,7 @@ import torch
 from fastreid.utils.events import EventStorage
 from golden_models import GOLDEN, MODELS, GoldenModel
 from transreid.patch_embed import resize_pos_embed
-from transreid.released import from_released
+from transreid.weights.released import from_released
 
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
 

@@ -1,4 +1,4 @@
-"""Modules of the model: patches, jigsaw, last block, side information, heads."""
+"""Modules of the model: patches, jigsaw, last block, heads."""
 
 from __future__ import annotations
 
@@ -9,15 +9,11 @@ from fastreid.utils.events import EventStorage
 from fastreid_compat.errors import UserError
 from timm.models.vision_transformer import Block
 from transreid import BNNeckHead, JPMHead, TransReID, TransReIDBackbone
+from transreid.bnneck import CLASSIFIERS
 from transreid.cls_attention import cls_of_block
 from transreid.jigsaw import jigsaw_parts, shift_tokens, shuffle_tokens
 from transreid.patch_embed import OverlapPatchEmbed, patch_grid
-from transreid.side_information import (
-    SideInformationEmbedding,
-    decode_table,
-    encode_table,
-    sie_rows,
-)
+from transreid.side_information import SideInformationEmbedding
 
 
 def numbered(count: int) -> torch.Tensor:
@@ -99,47 +95,6 @@ def test_cls_of_block_has_the_gradients_of_the_whole_block() -> None:
         torch.testing.assert_close(ours, whole, atol=1e-4, rtol=1e-4)
 
 
-def test_sie_rows() -> None:
-    cameras, views = torch.tensor([0, 2, 1]), torch.tensor([1, 0, 2])
-    assert sie_rows(cameras, None, 3, 0).tolist() == [0, 2, 1]
-    assert sie_rows(None, views, 0, 3).tolist() == [1, 0, 2]
-    # camera * num_views + view: 0*3+1, 2*3+0, 1*3+2
-    assert sie_rows(cameras, views, 3, 3).tolist() == [1, 6, 5]
-
-
-@pytest.mark.parametrize(
-    "camids, message",
-    [
-        (None, "has no 'camids'"),
-        (torch.tensor([0, 6]), r"camids holds 6, but MODEL.SIE.NUM_CAMERAS is 6"),
-        (torch.tensor([0, -3]), "unknown"),
-    ],
-)
-def test_camera_ids_out_of_range_are_named(camids: torch.Tensor | None, message: str) -> None:
-    sie = SideInformationEmbedding(num_cameras=6, num_views=0, embed_dim=4)
-    with pytest.raises(UserError, match=message):
-        sie(camids, None)
-
-
-def test_one_camera_is_a_table_of_one_row() -> None:
-    sie = SideInformationEmbedding(num_cameras=1, num_views=0, embed_dim=4, sie_coe=2.0)
-    embedded = sie(torch.zeros(5, dtype=torch.long), None)
-    torch.testing.assert_close(embedded, 2 * sie.sie_embed.expand(5, 1, 4))
-
-
-def test_the_camera_table_is_stored_with_the_model() -> None:
-    text = "market1501:6,msmt17:15"
-    assert decode_table(encode_table(text)) == text
-    sie = SideInformationEmbedding(21, 0, 4, camera_table=text)
-    assert decode_table(sie.state_dict()["camera_table"]) == text
-    # Another model's names do not replace those that this model's data loaders use.
-    other = SideInformationEmbedding(21, 0, 4, camera_table="toyreid:21")
-    other.load_state_dict(sie.state_dict())
-    assert decode_table(other.camera_table) == "toyreid:21"
-    with pytest.raises(ValueError, match="at most 1024"):
-        encode_table("x" * 1025)
-
-
 LOSSES = {
     "loss_names": ("CrossEntropyLoss", "TripletLoss"),
     "ce": {"eps": 0.1, "alpha": 0.2, "scale": 1.0},
@@ -171,7 +126,7 @@ def batch_for(model: TransReID, count: int = 4) -> dict[str, torch.Tensor]:
     }
 
 
-@pytest.mark.parametrize("cls_type", ["Linear", "ArcSoftmax", "CosSoftmax", "CircleSoftmax"])
+@pytest.mark.parametrize("cls_type", list(CLASSIFIERS))
 @pytest.mark.parametrize(
     "name, dim",
     [

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import transreid.data  # noqa: F401  (registers ToyReID)
 from fastreid.data.datasets import DATASET_REGISTRY
+from fastreid_compat.dataset_files import open_dataset
+from fastreid_compat.errors import UserError
 from PIL import Image
 from transreid.data import ToyReID
 from transreid.data.toy import (
@@ -21,6 +23,7 @@ from transreid.data.toy import (
     draw_person,
     make_cameras,
     make_people,
+    once,
     plan_shots,
     render,
     render_toyreid,
@@ -91,6 +94,21 @@ def test_items_are_what_fastreid_expects(small):
     for _, pid, camera in small.query + small.gallery:
         assert type(pid) is int and type(camera) is int
     assert {cam for _, _, cam in small.gallery} == set(range(4))
+
+
+def test_an_argument_leaves_cameras_out(small_root, small):
+    some = open_dataset("ToyReID:cameras=1,3-4", root=str(small_root))
+    for split in ("train", "query", "gallery"):
+        items = getattr(small, split)
+        kept = [item for item in items if parse_name(item[0])[1] in (0, 2, 3)]
+        assert getattr(some, split) == kept and len(kept) < len(items)
+
+
+@pytest.mark.parametrize("argument", ["1-4", "cameras=", "cameras=0", "cameras=1;2", "cams=1", ""])
+def test_a_wrong_argument_is_refused(tmp_path, argument):
+    with pytest.raises(UserError, match=r"write the cameras to keep|ends in a colon"):
+        open_dataset(f"ToyReID:{argument}", root=str(tmp_path))
+    assert not list(tmp_path.iterdir())  # nothing was rendered
 
 
 def test_test_identities_are_new_and_distractors_are_in_the_gallery_only(small):
@@ -255,7 +273,7 @@ def test_a_folder_of_someone_else_is_kept(tmp_path, caplog):
 def test_two_renders_at_once(tmp_path, monkeypatch, locks):
     # The lock belongs to an open file, not to a process: threads stand for processes here.
     if not locks:
-        monkeypatch.setattr(render, "_alone", lambda root: contextlib.nullcontext(False))
+        monkeypatch.setattr(once, "alone", lambda folder: contextlib.nullcontext(False))
     with ThreadPoolExecutor(2) as pool:
         folders = list(pool.map(lambda _: render_toyreid(tmp_path, TINY, workers=1), range(2)))
     assert folders[0] == folders[1] and render.is_complete(folders[0], TINY)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from fastreid.utils.checkpoint import Checkpointer
 from fastreid_compat.errors import UserError
 from synthetic import write_market
 from transreid import resolve_side_information
-from transreid.side_information import SideInformationEmbedding, decode_table
+from transreid.side_information import decode_table
 
 
 def train(cfg):
@@ -87,6 +86,7 @@ def test_jpm_under_fastreids_baseline_says_what_to_do(transreid_cfg) -> None:
 def test_killed_and_resumed_equals_uninterrupted(transreid_cfg, tmp_path) -> None:
     cfg = transreid_cfg
     cfg.MODEL.BACKBONE.DROP_PATH_RATIO = 0.2  # noise that must be repeated too
+    cfg.MODEL.SIE.CAMERA_DROPOUT = 0.3
     cfg.INPUT.FLIP.ENABLED = cfg.INPUT.PADDING.ENABLED = cfg.INPUT.REA.ENABLED = True
     cfg.SOLVER.MAX_EPOCH, cfg.TEST.EVAL_PERIOD = 3, 3
 
@@ -182,47 +182,3 @@ def test_fifteen_cameras_read_the_same_rows_in_training_and_testing(
     resolve_side_information(elsewhere, from_weights=True)
     assert elsewhere.DATASETS.CAMERAS == ("fifteen:15",)
     assert elsewhere.MODEL.SIE.NUM_CAMERAS == 15
-
-
-def test_too_few_cameras_are_refused_before_training(transreid_cfg) -> None:
-    transreid_cfg.MODEL.SIE.NUM_CAMERAS = 2
-    with pytest.raises(UserError, match=r"NUM_CAMERAS is 2, but camera ids go up to 2"):
-        resolve_side_information(transreid_cfg)
-
-
-def test_a_test_camera_without_a_row_is_refused_before_training(
-    transreid_cfg, market_root, tmp_path, monkeypatch
-) -> None:
-    """Its first evaluation would fail, before the first checkpoint."""
-    root = tmp_path / "two"
-    write_market(root, num_cameras=2)
-    shutil.rmtree(root / "Market-1501-v15.09.15/bounding_box_test")
-    wide = market_root / "Market-1501-v15.09.15/bounding_box_test"
-    shutil.copytree(wide, root / "Market-1501-v15.09.15/bounding_box_test")
-    monkeypatch.setenv("FASTREID_DATASETS", str(root))
-    with pytest.raises(UserError, match=r"test set Market1501 has cameras \[2\]"):
-        resolve_side_information(transreid_cfg)
-    transreid_cfg.MODEL.SIE.NUM_CAMERAS = 3  # the remedy that the message names
-    resolve_side_information(transreid_cfg)
-    assert transreid_cfg.DATASETS.CAMERAS == ("market1501:3",)
-
-
-def test_table_sizes_come_from_the_checkpoint_in_an_evaluation(transreid_cfg, tmp_path) -> None:
-    table = SideInformationEmbedding(5, 3, 8, camera_table="elsewhere:5")
-    state = {f"backbone.sie.{k}": v for k, v in table.state_dict().items()}
-    torch.save({"model": state}, tmp_path / "weights.pth")
-    cfg = transreid_cfg
-    cfg.MODEL.SIE.VIEW = True
-    cfg.MODEL.WEIGHTS = str(tmp_path / "weights.pth")
-    cfg.DATASETS.NAMES = cfg.DATASETS.TESTS = ("MSMT17",)  # not on this machine
-    resolve_side_information(cfg, from_weights=True)
-    assert (cfg.MODEL.SIE.NUM_CAMERAS, cfg.MODEL.SIE.NUM_VIEWS) == (5, 3)
-    assert cfg.DATASETS.CAMERAS == ("elsewhere:5",)
-
-
-@pytest.mark.parametrize("num_views", [0, 3])
-def test_viewpoints_of_a_data_set_without_any_are_refused(transreid_cfg, num_views: int) -> None:
-    transreid_cfg.MODEL.SIE.VIEW = True
-    transreid_cfg.MODEL.SIE.NUM_VIEWS = num_views
-    with pytest.raises(UserError, match="'market1501' has no viewpoints"):
-        resolve_side_information(transreid_cfg)

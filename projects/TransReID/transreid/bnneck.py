@@ -19,6 +19,13 @@ from fastreid_compat.errors import UserError
 from torch import Tensor, nn
 
 NECK_FEATS = ("before", "after")
+# FastReID's, and AM-Softmax under its own name: Wang F. et al., "Additive Margin Softmax for Face
+# Verification", 2018, and Wang H. et al., "CosFace", CVPR 2018, have one and the same formula,
+# s * (cos - m) for the true class and s * cos for the others.
+CLASSIFIERS = {
+    **{name: getattr(any_softmax, name) for name in any_softmax.__all__},
+    "AMSoftmax": any_softmax.CosSoftmax,
+}
 
 
 class BNNeck(nn.Module):
@@ -27,10 +34,13 @@ class BNNeck(nn.Module):
     Args:
         feat_dim: D.
         num_classes: identities in the training set; 0 for a model that is only evaluated.
-        cls_type: "Linear", or one of FastReID's margin classifiers ("ArcSoftmax", "CosSoftmax",
-            "CircleSoftmax"), which work on cosines.
+        cls_type: name in :data:`CLASSIFIERS`: "Linear", or a margin classifier ("ArcSoftmax",
+            "CosSoftmax" = "AMSoftmax", "CircleSoftmax"), which works on cosines.
         scale: factor of the logits.
         margin: margin of the margin classifiers.
+
+    Raises:
+        UserError: an unknown ``cls_type``.
     """
 
     def __init__(
@@ -42,9 +52,9 @@ class BNNeck(nn.Module):
         margin: float = 0.0,
     ) -> None:
         super().__init__()
-        if cls_type not in any_softmax.__all__:
+        if cls_type not in CLASSIFIERS:
             raise UserError(
-                f"MODEL.HEADS.CLS_LAYER is {cls_type!r}; choose one of {any_softmax.__all__}"
+                f"MODEL.HEADS.CLS_LAYER is {cls_type!r}; choose one of {', '.join(CLASSIFIERS)}"
             )
         self.bottleneck = nn.BatchNorm1d(feat_dim)
         self.bottleneck.bias.requires_grad_(False)
@@ -53,7 +63,7 @@ class BNNeck(nn.Module):
             warnings.filterwarnings("ignore", "Initializing zero-element tensors")
             self.classifier = nn.Linear(feat_dim, num_classes, bias=False)
             nn.init.normal_(self.classifier.weight, std=0.001)  # as released
-        self.cls_layer = getattr(any_softmax, cls_type)(num_classes, scale, margin)
+        self.cls_layer = CLASSIFIERS[cls_type](num_classes, scale, margin)
 
     def logits(self, after: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """ID logits of features after BN (B, D) for targets (B,).

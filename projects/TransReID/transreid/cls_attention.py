@@ -43,12 +43,12 @@ def _cls_attention(attn: Attention, x: Tensor) -> Tensor:
     kv = F.linear(x, weight[width:], None if bias is None else bias[width:])
     q = attn.q_norm(q.view(batch, 1, heads, head_dim).transpose(1, 2))
     k, v = kv.view(batch, length, 2, heads, head_dim).permute(2, 0, 3, 1, 4).unbind(0)
+    # Its own scale, head_dim^-0.5, is timm's; torch 2.4 cannot export one that is given to ONNX.
     out = F.scaled_dot_product_attention(
         q,
         attn.k_norm(k),
         v,
         dropout_p=attn.attn_drop.p if attn.training else 0.0,
-        scale=attn.scale,
     )
     out = attn.norm(out.transpose(1, 2).reshape(batch, 1, width))
     gate = getattr(attn, "gate", None)

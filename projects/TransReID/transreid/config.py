@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from fastreid.config import CfgNode, get_cfg
 
 
-def load_config(path: str | Path = "", options: Sequence[Any] = ()) -> CfgNode:
+def load_config(
+    path: str | Path = "",
+    options: Sequence[Any] = (),
+    add_keys: Sequence[Callable[[CfgNode], None]] = (),
+) -> CfgNode:
     """FastReID's defaults, the keys of this project, a YAML file, then KEY VALUE pairs.
 
     Args:
         path: YAML file, "" for none.
         options: ``["MODEL.DEVICE", "cpu", ...]``, as on the command line.
+        add_keys: functions that add the keys of other projects, in place.
 
     Raises:
         UserError: no such file, no such key, a value of the wrong type.
     """
     cfg = get_cfg()
     add_transreid_config(cfg)
+    for add in add_keys:
+        add(cfg)
     if path:
         cfg.merge_from_file(str(path))
     cfg.merge_from_list(list(options))
@@ -81,3 +88,10 @@ def add_transreid_config(cfg: CfgNode) -> None:
     # The released code, which made the reported numbers, has 0.5 and 0.5.
     cfg.MODEL.LOSSES.GLOBAL_WEIGHT = 1.0
     cfg.MODEL.LOSSES.LOCAL_WEIGHT = 1.0
+
+    # SOLVER.SCHED: WarmupCosineLR (schedule.py), the released schedule; SOLVER.WARMUP_FACTOR and
+    # SOLVER.MAX_EPOCH apply, SOLVER.WARMUP_ITERS must be 0.
+    # Epochs of linear warm-up, part of the cosine; 20 for TransReID-SSL
+    cfg.SOLVER.WARMUP_EPOCHS = 5
+    # Last learning rate of all parameters as a multiple of SOLVER.BASE_LR
+    cfg.SOLVER.ETA_MIN_FACTOR = 0.002

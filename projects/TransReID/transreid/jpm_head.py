@@ -55,6 +55,7 @@ class JPMHead(nn.Module):
         shift_num: m, see :func:`transreid.jigsaw.shift_tokens`.
         shuffle_groups: g.
         rearrange: False leaves the patches in their order.
+        global_only: the feature at test time is f_g alone; the local branch is not computed.
         neck_feat: feature of the metric losses, "before" or "after" BN.
         test_neck_feat: feature at test time, "before" or "after" BN.
         cls_type: see :class:`transreid.bnneck.BNNeck`.
@@ -74,6 +75,7 @@ class JPMHead(nn.Module):
         shift_num: int = 5,
         shuffle_groups: int = 2,
         rearrange: bool = True,
+        global_only: bool = False,
         neck_feat: str = "before",
         test_neck_feat: str = "before",
         cls_type: str = "Linear",
@@ -87,6 +89,7 @@ class JPMHead(nn.Module):
             if value < 1:
                 raise UserError(f"MODEL.JPM.{key} must be at least 1, got {value}")
         self.num_parts, self.rearrange = num_parts, rearrange
+        self.global_only = global_only
         self.shift_num, self.shuffle_groups = shift_num, shuffle_groups
         self.neck_feat, self.test_neck_feat = neck_feat, test_neck_feat
         self.num_prefix_tokens = 1
@@ -105,6 +108,7 @@ class JPMHead(nn.Module):
             "shift_num": jpm.SHIFT_NUM,
             "shuffle_groups": jpm.SHUFFLE_GROUPS,
             "rearrange": jpm.REARRANGE,
+            "global_only": jpm.get("GLOBAL_ONLY", False),
         }
 
     def adopt_last_block(self, backbone: TransReIDBackbone) -> None:
@@ -145,14 +149,15 @@ class JPMHead(nn.Module):
         Returns:
             In training the outputs of the global branch as FastReID's heads return them, with those
             of the parts as a list under "local". At test time the feature
-            [f_g, f_l^1 / k, ..., f_l^k / k], (B, (k + 1) * D).
+            [f_g, f_l^1 / k, ..., f_l^k / k], (B, (k + 1) * D); f_g alone, (B, D), if global_only.
         """
         if not hasattr(self, "global_branch"):
             raise UserError(
                 "JPMHead has no branches yet: it works under MODEL.META_ARCHITECTURE TransReID, "
                 "which calls adopt_last_block"
             )
-        before = self.branch_features(tokens)
+        skip_parts = self.global_only and not self.training
+        before = [self.global_branch(tokens)] if skip_parts else self.branch_features(tokens)
         if self.training:
             assert targets is not None
             outputs, *local = (
@@ -162,6 +167,6 @@ class JPMHead(nn.Module):
             return {**outputs, "local": local}
         features = before
         if self.test_neck_feat == "after":
-            features = [n.bottleneck(f) for n, f in zip(self._necks(), before, strict=True)]
+            features = [n.bottleneck(f) for n, f in zip(self._necks(), before, strict=False)]
         f_global, *f_local = features
         return torch.cat([f_global, *(f / self.num_parts for f in f_local)], dim=1)

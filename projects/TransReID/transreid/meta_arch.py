@@ -15,7 +15,7 @@ from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
 from fastreid.modeling.meta_arch.baseline import Baseline
 from fastreid.utils.events import get_event_storage
 from fastreid_compat.errors import UserError
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @META_ARCH_REGISTRY.register()
@@ -55,6 +55,22 @@ class TransReID(Baseline):
             "global_weight": cfg.MODEL.LOSSES.GLOBAL_WEIGHT,
             "local_weight": cfg.MODEL.LOSSES.LOCAL_WEIGHT,
         }
+
+    def parts_to_compile(self) -> list[nn.Module]:
+        """Modules for MODEL.COMPILE: what does the work, and little beside it.
+
+        The blocks of the ViT and the branches of JPM, not the embedding, which checks ids.
+
+        Raises:
+            UserError: torch 2.4 cannot recompute compiled blocks.
+        """
+        if getattr(self.backbone, "gradient_checkpointing", False) and torch.__version__ < "2.5":
+            raise UserError(
+                "MODEL.COMPILE with MODEL.BACKBONE.GRADIENT_CHECKPOINTING needs torch 2.5, this is "
+                f"{torch.__version__}; set one of them False"
+            )
+        branches = (getattr(self.heads, name, None) for name in ("global_branch", "local_branch"))
+        return [*self.backbone.blocks, *(branch for branch in branches if branch is not None)]
 
     def forward(self, batched_inputs: dict[str, Any]) -> Any:
         """Losses in training, features (B, D') at test time.

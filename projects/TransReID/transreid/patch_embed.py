@@ -15,6 +15,10 @@ import torch.nn.functional as F
 from fastreid_compat.errors import UserError
 from torch import Tensor, nn
 
+from .ics_stem import STEM_CHANNELS, STEM_STRIDE, ics_stem
+
+STEMS = ("patch", "ics")
+
 
 def patch_grid(
     image_size: Sequence[int], patch_size: Sequence[int], stride: Sequence[int]
@@ -43,7 +47,22 @@ def patch_grid(
 
 
 class OverlapPatchEmbed(nn.Module):
-    """Patches as one convolution whose stride may be smaller than its kernel."""
+    """Patches as one convolution whose stride may be smaller than its kernel.
+
+    Args:
+        image_size: (H, W) in pixels.
+        patch_size: (P_h, P_w) in pixels.
+        stride: (S_h, S_w) in pixels.
+        embed_dim: D.
+        in_chans: channels of the images.
+        bias: bias of the convolution.
+        stem: "patch", the convolution alone; "ics", the IBN convolution stem in front of it, which
+            halves the image, so that the convolution has kernel P / 2 and stride S / 2. The grid
+            of patches is the same.
+
+    Raises:
+        UserError: unknown stem; sizes that "ics" cannot halve.
+    """
 
     def __init__(
         self,
@@ -53,26 +72,81 @@ class OverlapPatchEmbed(nn.Module):
         embed_dim: int,
         in_chans: int = 3,
         bias: bool = True,
+        stem: str = "patch",
     ) -> None:
         super().__init__()
         self.image_size = (int(image_size[0]), int(image_size[1]))
         self.grid_size = patch_grid(image_size, patch_size, stride)
         self.num_patches = self.grid_size[0] * self.grid_size[1]
         kernel, step = (patch_size[0], patch_size[1]), (stride[0], stride[1])
+        self.patch_size, self.stride = kernel, step
+        if stem not in STEMS:
+            raise UserError(f"MODEL.BACKBONE.STEM is {stem!r}; choose 'patch' or 'ics'")
+        self.conv: nn.Module | None = None
+        if stem == "ics":
+            self.conv = ics_stem(in_chans)
+            in_chans = STEM_CHANNELS
+            kernel, step = _halved(kernel, step, self.image_size)
         self.proj = nn.Conv2d(in_chans, embed_dim, kernel, step, bias=bias)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, any_size: bool = False) -> Tensor:
         """Map images (B, 3, H, W) to patch tokens (B, N, D), row by row.
 
         Raises:
-            ValueError: the images do not have the size that the position embeddings are made for.
+            ValueError: the images do not have the size that the position embeddings are made for,
+                and ``any_size`` does not say that they need not.
         """
-        if tuple(images.shape[-2:]) != self.image_size:
+        if not any_size and tuple(images.shape[-2:]) != self.image_size:
             raise ValueError(
                 f"images are {tuple(images.shape[-2:])} (H, W), the backbone is built for "
                 f"{self.image_size}: INPUT.SIZE_TRAIN and INPUT.SIZE_TEST must be equal"
             )
-        return self.proj(images).flatten(2).transpose(1, 2)
+        maps = images if self.conv is None else self.conv(images)
+        return self.proj(maps).flatten(2).transpose(1, 2)
+
+
+def _halved(
+    kernel: tuple[int, int], stride: tuple[int, int], image_size: tuple[int, int]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Kernel and stride behind a stem that halves the image."""
+    for name, sides in (("patch", kernel), ("STRIDE_SIZE", stride), ("image", image_size)):
+        if any(side % STEM_STRIDE for side in sides):
+            raise UserError(
+                f"MODEL.BACKBONE.STEM ics halves the image: the {name} size {tuple(sides)} must be "
+                "even; set STRIDE_SIZE to [16, 16] or another even number"
+            )
+    half = [(a // STEM_STRIDE, b // STEM_STRIDE) for a, b in (kernel, stride)]
+    return half[0], half[1]
+
+
+def pos_embed_for_view(
+    pos_embed: Tensor,
+    old_grid: tuple[int, int],
+    new_grid: tuple[int, int],
+    num_prefix_tokens: int = 1,
+) -> Tensor:
+    """Position embeddings for a view of another size, in the forward pass, as DINO does.
+
+    Source: Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", ICCV 2021,
+    released code: bicubic, with scale factors of (new + 0.1) / old, so that rounding never takes a
+    patch off; the 0.1 moves the points where the embeddings are read, too.
+
+    Args:
+        pos_embed: (1, num_prefix_tokens + rows * columns, D).
+        old_grid: (rows, columns) that it was made for.
+        new_grid: (rows, columns) of the view.
+        num_prefix_tokens: tokens in front of the patches.
+
+    Returns:
+        (1, num_prefix_tokens + new rows * new columns, D).
+    """
+    if tuple(old_grid) == tuple(new_grid):
+        return pos_embed
+    prefix, patches = pos_embed[:, :num_prefix_tokens], pos_embed[:, num_prefix_tokens:]
+    patches = patches.unflatten(1, old_grid).permute(0, 3, 1, 2)
+    scale = [(new + 0.1) / old for new, old in zip(new_grid, old_grid, strict=True)]
+    patches = F.interpolate(patches, scale_factor=scale, mode="bicubic")
+    return torch.cat([prefix, patches.permute(0, 2, 3, 1).flatten(1, 2)], dim=1)
 
 
 def resize_pos_embed(

@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from dataclasses import dataclass
 from typing import Any
 
 from fastreid.config import CfgNode
-from fastreid.utils.checkpoint import Checkpointer
-from fastreid_compat.cameras import KEY, CameraTable, camera_table, dataset_name, raw_cameras
-from fastreid_compat.dataset_files import MissingDataset, open_dataset
+from fastreid_compat.cameras import KEY, CameraTable, camera_rows, camera_table, raw_cameras
+from fastreid_compat.dataset_files import MissingDataset, dataset_name
 from fastreid_compat.errors import UserError
-from torch import Tensor, nn
+from fastreid_compat.side_information import KEY as FILES_KEY
+from fastreid_compat.side_information import open_labelled
+from torch import Tensor
 
 from .side_information import decode_table
+from .weights.formats import read_weights
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +28,8 @@ def resolve_side_information(cfg: CfgNode, from_weights: bool = False) -> None:
     """Fill MODEL.SIE.NUM_CAMERAS, MODEL.SIE.NUM_VIEWS and DATASETS.CAMERAS where they are open.
 
     Call it after the config is merged and before it is frozen; the tools do. Nothing happens unless
-    MODEL.SIE.CAMERA or MODEL.SIE.VIEW is on.
+    MODEL.SIE.CAMERA or MODEL.SIE.VIEW is on. What the test sets have and training has not is
+    logged, or refused if MODEL.SIE.UNKNOWN is "error".
 
     Args:
         cfg: changed in place.
@@ -35,7 +38,8 @@ def resolve_side_information(cfg: CfgNode, from_weights: bool = False) -> None:
 
     Raises:
         UserError: a size is too small for the cameras or viewpoints of the data sets, cannot be
-            found out, or a test camera has no row because training does not have it.
+            found out, or training has none; with MODEL.SIE.UNKNOWN "error" also images whose
+            camera or viewpoint has no row.
     """
     sie = cfg.MODEL.SIE
     if not (sie.CAMERA or sie.VIEW):
@@ -45,17 +49,29 @@ def resolve_side_information(cfg: CfgNode, from_weights: bool = False) -> None:
     stored = _stored_sie(cfg.MODEL.WEIGHTS) if from_weights and cfg.MODEL.WEIGHTS else {}
     if sie.CAMERA:
         _resolve_cameras(cfg, stored)
+    if sie.VIEW and sie.NUM_VIEWS == 0 and "sie_embed" in stored:
+        sie.NUM_VIEWS = len(stored["sie_embed"]) // (sie.NUM_CAMERAS if sie.CAMERA else 1)
+    tests = list(_test_sets(cfg))
+    # An evaluation whose sizes are known needs no training images.
+    sized = from_weights and (sie.NUM_VIEWS > 0 or not sie.VIEW)
+    training = [] if sized else list(_training_sets(cfg))
     if sie.VIEW:
-        _resolve_views(cfg, stored)
+        _resolve_views(cfg, training, tests)
+    for opened in (*training, *tests):
+        _check_unknown(cfg, opened)
 
 
 def _resolve_cameras(cfg: CfgNode, stored: dict[str, Tensor]) -> None:
     sie = cfg.MODEL.SIE
-    if not cfg.DATASETS.CAMERAS and "camera_table" in stored:
-        text = decode_table(stored["camera_table"])
-        cfg.DATASETS.CAMERAS = tuple(text.split(",")) if text else ()
-        logger.info("%s, from %s: %s", KEY, cfg.MODEL.WEIGHTS, text)
+    if not cfg.DATASETS.CAMERAS and stored:
+        cfg.DATASETS.CAMERAS = _stored_cameras(cfg, stored)
     table = camera_table(cfg)
+    if not table.names():
+        raise UserError(
+            f"MODEL.SIE.CAMERA is on, but no image of the training set "
+            f"{', '.join(cfg.DATASETS.NAMES)} has a known camera; set MODEL.SIE.CAMERA False, or "
+            f"state the cameras in a file ({FILES_KEY})"
+        )
     if table.format() == () and sie.NUM_CAMERAS:  # the one training set is not on this machine
         table = CameraTable([(table.names()[0], sie.NUM_CAMERAS)])
     if sie.NUM_CAMERAS == 0:
@@ -70,33 +86,34 @@ def _resolve_cameras(cfg: CfgNode, stored: dict[str, Tensor]) -> None:
     elif len(table.names()) == 1:
         # More rows than the training images show: cameras that only the test set has.
         table = CameraTable([(table.names()[0], sie.NUM_CAMERAS)])
-    for name, _, items in _test_sets(cfg):
-        cameras = raw_cameras(dataset_name(name), [item[2] for item in items])
-        unknown = sorted({c for c in cameras if table.row(dataset_name(name), c) < 0})
-        if unknown:
-            raise UserError(
-                f"the test set {name} has cameras {unknown} (0-based) that are not in the table of "
-                f"training cameras, {', '.join(table.format())}: the SIE has no row for them. "
-                f"Leave {name} out of DATASETS.TESTS, raise MODEL.SIE.NUM_CAMERAS if it is the "
-                "same data set, or set MODEL.SIE.CAMERA False"
-            )
     cfg.DATASETS.CAMERAS = table.format()
 
 
-def _resolve_views(cfg: CfgNode, stored: dict[str, Tensor]) -> None:
+def _stored_cameras(cfg: CfgNode, stored: dict[str, Tensor]) -> tuple[str, ...]:
+    """DATASETS.CAMERAS of a checkpoint, () where it cannot be told."""
+    text = decode_table(stored["camera_table"]) if "camera_table" in stored else ""
+    if not text and len(cfg.DATASETS.NAMES) == 1:  # a released file: rows of its one training set
+        num_views = cfg.MODEL.SIE.NUM_VIEWS if cfg.MODEL.SIE.VIEW else 1
+        cameras = cfg.MODEL.SIE.NUM_CAMERAS
+        if not cameras and num_views:
+            cameras = len(stored["sie_embed"]) // num_views
+        text = f"{dataset_name(cfg.DATASETS.NAMES[0])}:{cameras}" if cameras else ""
+    if text:
+        logger.info("%s, from %s: %s", KEY, cfg.MODEL.WEIGHTS, text)
+    return tuple(text.split(",")) if text else ()
+
+
+def _resolve_views(cfg: CfgNode, training: Sequence[Opened], tests: Sequence[Opened]) -> None:
     sie = cfg.MODEL.SIE
-    if sie.NUM_VIEWS == 0 and "sie_embed" in stored:
-        sie.NUM_VIEWS = len(stored["sie_embed"]) // (sie.NUM_CAMERAS if sie.CAMERA else 1)
-    needed = 0
-    training = _training_sets(cfg, missing_is_an_error=sie.NUM_VIEWS == 0)
-    for name, data, items in chain(training, _test_sets(cfg)):
-        if not hasattr(data, "viewpoint"):
-            raise UserError(
-                f"MODEL.SIE.VIEW is on, but the data set {dataset_name(name)!r} has no viewpoints; "
-                "turn it off, or give the data set a method viewpoint(img_path) -> 0-based id"
-            )
-        highest = max((data.viewpoint(item[0]) for item in items), default=-1)
-        needed = max(needed, highest + 1, getattr(data, "num_views", 0))
+    if training and not any(view >= 0 for opened in training for view in opened.views):
+        names = ", ".join(repr(dataset_name(opened.name)) for opened in training)
+        source = next((x.source for x in training if x.source), "a method viewpoint(img_path)")
+        raise UserError(
+            f"MODEL.SIE.VIEW is on, but the data set {names} has no viewpoints; turn it off, state "
+            f"them in a file ({FILES_KEY}), or give the data set {source}"
+        )
+    needed = max((max(opened.views, default=-1) + 1 for opened in (*training, *tests)), default=0)
+    needed = max([needed, *(opened.num_views for opened in training)])
     if sie.NUM_VIEWS == 0:
         sie.NUM_VIEWS = needed
         logger.info("MODEL.SIE.NUM_VIEWS = %d, from the data sets", needed)
@@ -107,33 +124,97 @@ def _resolve_views(cfg: CfgNode, stored: dict[str, Tensor]) -> None:
         )
 
 
-Opened = Iterator[tuple[str, Any, Sequence[Sequence[Any]]]]  # name, data set, its images
+def _check_unknown(cfg: CfgNode, opened: Opened) -> None:
+    """Log or refuse the images of a data set whose camera or viewpoint has no row."""
+    parts, unknown = [], [False] * len(opened.views)
+    if cfg.MODEL.SIE.CAMERA:
+        table = CameraTable.parse(cfg.DATASETS.CAMERAS)
+        rows = camera_rows(table, dataset_name(opened.name), opened.cameras)
+        numbers = raw_cameras(dataset_name(opened.name), opened.cameras)
+        unknown = [row < 0 for row in rows]
+        lacking = sorted({n for n, row in zip(numbers, rows, strict=True) if row < 0 <= n})
+        without = sum(number < 0 for number in numbers)
+        known = ", ".join(cfg.DATASETS.CAMERAS)
+        parts += [f"cameras {lacking} (0-based) that are not among {known}"] if lacking else []
+        parts += [f"{without} images without a camera"] if without else []
+    if cfg.MODEL.SIE.VIEW:
+        unknown = [u or view < 0 for u, view in zip(unknown, opened.views, strict=True)]
+        without = sum(view < 0 for view in opened.views)
+        parts += [f"{without} images without a viewpoint"] if without else []
+    if not parts:
+        return
+    what = f"the {opened.role} set {opened.name} has {', '.join(parts)}"
+    if cfg.MODEL.SIE.UNKNOWN == "error":
+        raise UserError(
+            f"{what}: the SIE has no row for them, and MODEL.SIE.UNKNOWN is error. Set that to "
+            f"mean or zero, leave {opened.name} out, raise MODEL.SIE.NUM_CAMERAS if it is the same "
+            "data set, or set MODEL.SIE.CAMERA or VIEW False"
+        )
+    count, policy = sum(unknown), cfg.MODEL.SIE.UNKNOWN
+    # A model that has always been told the camera does badly without (tools/unknown_cameras.py).
+    prepared = not cfg.MODEL.SIE.CAMERA or cfg.MODEL.SIE.CAMERA_DROPOUT > 0
+    logger.info(
+        "%s: to the SIE %d of %d images are unknown, MODEL.SIE.UNKNOWN is %s%s",
+        what,
+        count,
+        len(unknown),
+        policy,
+        "" if prepared else "; training with MODEL.SIE.CAMERA_DROPOUT, say 0.3, prepares for that",
+    )
 
 
-def _training_sets(cfg: CfgNode, missing_is_an_error: bool) -> Opened:
+@dataclass(frozen=True)
+class Opened:
+    """What matters here of a data set.
+
+    Attributes:
+        name: as in DATASETS.NAMES or DATASETS.TESTS.
+        role: "training" or "test".
+        cameras: of its images, as FastReID's items give them.
+        views: of its images, 0-based, -1 = not known.
+        num_views: viewpoints that it can have, 0 where it does not say.
+        source: where it would have its viewpoints from, "" where it does not say.
+    """
+
+    name: str
+    role: str
+    cameras: Sequence[Any]
+    views: Sequence[int]
+    num_views: int
+    source: str
+
+
+def _opened(name: str, role: str, data: Any, items: Sequence[Sequence[Any]]) -> Opened:
+    viewpoint = getattr(data, "viewpoint", None)
+    views = [-1 if viewpoint is None else int(viewpoint(item[0])) for item in items]
+    cameras = [item[2] for item in items]
+    num_views, source = getattr(data, "num_views", 0), getattr(data, "viewpoint_source", "")
+    return Opened(name, role, cameras, views, num_views, source)
+
+
+def _training_sets(cfg: CfgNode) -> Iterator[Opened]:
     for name in cfg.DATASETS.NAMES:
         try:
-            data = open_dataset(name, combineall=cfg.DATASETS.COMBINEALL)
+            data = open_labelled(cfg, name, combineall=cfg.DATASETS.COMBINEALL)
         except MissingDataset:
-            if missing_is_an_error:
+            if cfg.MODEL.SIE.VIEW and not cfg.MODEL.SIE.NUM_VIEWS:
                 raise
-        else:
-            yield name, data, data.train
+            continue  # whoever trains on it is told so by the loader
+        yield _opened(name, "training", data, data.train)
 
 
-def _test_sets(cfg: CfgNode) -> Opened:
+def _test_sets(cfg: CfgNode) -> Iterator[Opened]:
     for name in dict.fromkeys(cfg.DATASETS.TESTS):
         try:
-            data = open_dataset(name)
+            data = open_labelled(cfg, name)
         except MissingDataset:
             continue  # whoever tests on it is told so by the loader
-        yield name, data, [*data.query, *data.gallery]
+        yield _opened(name, "test", data, [*data.query, *data.gallery])
 
 
 def _stored_sie(path: str) -> dict[str, Tensor]:
-    """SIE tensors of a checkpoint; empty for one without, such as a released one."""
+    """SIE tensors of a checkpoint of any known format; empty for one without."""
     if not os.path.isfile(path):
         raise UserError(f"MODEL.WEIGHTS: {path!r} does not exist")
-    state = Checkpointer(nn.Identity())._load_file(path)
-    state = state.get("model", state)
+    state = read_weights(path).state
     return {key[len(PREFIX) :]: state[key] for key in state if key.startswith(PREFIX)}

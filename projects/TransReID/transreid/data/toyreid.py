@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.data.datasets.bases import ImageDataset
+from fastreid_compat.errors import UserError
 
 from .toy.plan import GALLERY, QUERY, TRAIN, ToySpec
 from .toy.render import read_meta, render_toyreid
@@ -40,6 +41,23 @@ def parse_name(img_path: str) -> tuple[int, int, int]:
     return pid, camera - 1, view
 
 
+def parse_cameras(argument: str) -> frozenset[int]:
+    """0-based cameras of a text such as "cameras=1-4,6", whose numbers start from 1.
+
+    Raises:
+        UserError: any other text.
+    """
+    if not re.fullmatch(r"cameras=[1-9]\d*(-\d+)?(,[1-9]\d*(-\d+)?)*", argument):
+        raise UserError(
+            f"ToyReID:{argument}: write the cameras to keep, from 1, as in ToyReID:cameras=1-4,6"
+        )
+    cameras: set[int] = set()
+    for part in argument.removeprefix("cameras=").split(","):
+        first, _, last = part.partition("-")
+        cameras.update(range(int(first) - 1, int(last or first)))
+    return frozenset(cameras)
+
+
 @DATASET_REGISTRY.register()
 class ToyReID(ImageDataset):
     """Synthetic pedestrians under 8 cameras, from 3 viewpoints, in Market-1501's layout.
@@ -50,13 +68,27 @@ class ToyReID(ImageDataset):
     Args:
         root: folder of the data sets; the images are in, or rendered into, ``root/ToyReID``.
         spec: sizes and seed. None takes what is there already, else renders the default.
+        argument: "cameras=1-4,6" leaves out the images of other cameras (numbers as in the file
+            names, from 1), as in DATASETS.TESTS ("ToyReID:cameras=5-6",): for tests under cameras
+            that training has not seen. None: all cameras.
+
+    Raises:
+        UserError: an argument that is not a list of cameras.
     """
 
     _junk_pids: ClassVar[list[int]] = [0, -1]
     dataset_name = "toyreid"
+    argument_example = "ToyReID:cameras=1-4"
     num_views = 3
 
-    def __init__(self, root: str = "datasets", spec: ToySpec | None = None, **kwargs) -> None:
+    def __init__(
+        self,
+        root: str = "datasets",
+        spec: ToySpec | None = None,
+        argument: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.cameras = None if argument is None else parse_cameras(argument)
         self.dataset_dir = render_toyreid(root, spec)
         self._warn_of_other_spec(spec)
         super().__init__(
@@ -75,6 +107,8 @@ class ToyReID(ImageDataset):
         data: list[tuple] = []
         for path in sorted(str(p) for p in folder.glob("*.jpg")):
             pid, camera, _ = parse_name(path)
+            if self.cameras is not None and camera not in self.cameras:
+                continue
             if is_train:
                 data.append((path, f"{self.dataset_name}_{pid}", f"{self.dataset_name}_{camera}"))
             else:

@@ -1,20 +1,24 @@
-"""Names of the released TransReID implementation, translated into ours.
+"""Names of the released TransReID implementation, translated into ours and back.
 
-Source: damo-cv/TransReID; its state dicts have ``base.*`` (ViT), ``b1.*`` and ``b2.*`` (global
-and local branch), ``bottleneck[_i].*`` and ``classifier[_i].weight`` (i = 1..k for the parts).
+Source: damo-cv/TransReID and damo-cv/TransReID-SSL; their state dicts have ``base.*`` (ViT),
+``b1.*`` and ``b2.*`` (global and local branch), ``bottleneck[_i].*`` and ``classifier[_i].weight``
+(i = 1..k for the parts).
 """
 
 from __future__ import annotations
 
 import re
 
+from fastreid_compat.errors import UserError
 from torch import Tensor
+
+State = dict[str, Tensor]
 
 BRANCHES = {"b1": "heads.global_branch", "b2": "heads.local_branch"}
 BRANCH_PARTS = {"0": "block", "1": "norm"}
 
 
-def from_released(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def from_released(state: State) -> State:
     """Translate a released state dict, with or without ``module.``, JPM or baseline.
 
     The released JPM models carry weights that nothing uses (``base.blocks.11``, ``base.norm``)
@@ -49,3 +53,50 @@ def _translate(key: str, with_jpm: bool) -> str:
         neck = f"heads.necks.{match[2] or 0}" if with_jpm else "heads.neck"
         return f"{neck}.{match[1]}.{rest}"
     return key
+
+
+def to_released(state: State) -> State:
+    """Translate the state dict of one of our models into the released names.
+
+    Args:
+        state: of a :class:`transreid.TransReID` with JPMHead or BNNeckHead.
+
+    Returns:
+        The released names. Of a JPM model the last block and norm are there twice, as in released
+        files: under ``b1`` and, unused, under ``base``. The camera table and ``base.fc`` (1000
+        ImageNet classes that nothing uses) are left out.
+
+    Raises:
+        UserError: the model has a part that the released format cannot hold.
+    """
+    blocks = [int(m[1]) for key in state if (m := re.match(r"backbone\.blocks\.(\d+)\.", key))]
+    last = max(blocks, default=-1) + 1
+    released = {}
+    for key, value in state.items():
+        if key == "backbone.sie.camera_table":
+            continue
+        name = _translate_back(key)
+        released[name] = value
+        if name.startswith("b1.0."):
+            released[f"base.blocks.{last}.{name.removeprefix('b1.0.')}"] = value.clone()
+        elif name.startswith("b1.1."):
+            released[f"base.norm.{name.removeprefix('b1.1.')}"] = value.clone()
+    return released
+
+
+def _translate_back(key: str) -> str:
+    if key == "backbone.sie.sie_embed":
+        return "base.sie_embed"
+    if key.startswith("backbone.") and not key.startswith("backbone.reg_token"):
+        return "base." + key.removeprefix("backbone.")
+    for theirs, ours in BRANCHES.items():
+        for number, part in BRANCH_PARTS.items():
+            if key.startswith(f"{ours}.{part}."):
+                return f"{theirs}.{number}.{key.removeprefix(f'{ours}.{part}.')}"
+    if match := re.fullmatch(r"heads\.neck(?:s\.(\d+))?\.(bottleneck|classifier)\.(\w+)", key):
+        suffix = "" if match[1] in (None, "0") else f"_{match[1]}"
+        return f"{match[2]}{suffix}.{match[3]}"
+    raise UserError(
+        f"{key} has no place in the released format, which holds a ViT without registers, SIE, and "
+        "JPMHead or BNNeckHead; keep the model as our own checkpoint"
+    )

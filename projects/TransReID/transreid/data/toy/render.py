@@ -1,28 +1,18 @@
-"""Render ToyReID onto the disk: completely or not at all, whoever else does the same.
-
-The pictures go to a folder beside the target, which is renamed at the end; so a folder of the right
-name is complete, even after a crash. ``meta.json`` in it tells what it was rendered from.
-"""
+"""Render ToyReID onto the disk, once; `meta.json` in its folder tells what it was made from."""
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import logging
-import os
-import shutil
-import time
-import uuid
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from .camera import take_picture
+from .once import make_once, work_through
 from .plan import SPLITS, Plan, Shot, ToySpec, plan_shots
 
 logger = logging.getLogger(__name__)
@@ -47,16 +37,13 @@ def render_toyreid(
         workers: threads. None: one for each CPU, 8 at most.
     """
     folder = Path(root) / FOLDER
-    if is_complete(folder, spec):
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(folder.parent) as alone:
-        if is_complete(folder, spec):  # somebody else was faster
-            return folder
-        if alone:
-            for left_over in folder.parent.glob(f".{FOLDER}.*.part"):
-                shutil.rmtree(left_over, ignore_errors=True)
-        _render_and_rename(folder, spec or ToySpec(), workers)
+    if not is_complete(folder, spec):
+        make_once(
+            folder,
+            lambda place: is_complete(place, spec),
+            lambda place: read_meta(place) is not None,
+            lambda part: _render(part, plan_shots(spec or ToySpec()), workers),
+        )
     return folder
 
 
@@ -96,15 +83,6 @@ def render_shot(plan: Plan, shot: Shot) -> bytes:
     return buffer.getvalue()
 
 
-def _render_and_rename(folder: Path, spec: ToySpec, workers: int | None) -> None:
-    part = folder.parent / f".{FOLDER}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part"
-    try:
-        _render(part, plan_shots(spec), workers)
-        _put_in_place(part, folder, spec)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
 def _render(part: Path, plan: Plan, workers: int | None) -> None:
     """All pictures and meta.json into ``part``."""
     for split in SPLITS:
@@ -120,16 +98,7 @@ def _render(part: Path, plan: Plan, workers: int | None) -> None:
     def work(shot: Shot) -> None:
         (part / shot.split / shot.name).write_bytes(render_shot(plan, shot))
 
-    start = reported = time.monotonic()
-    # Threads, not processes: OpenCV and Pillow release the lock, and nothing has to be forked or
-    # pickled, so it also works inside a worker process.
-    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
-        for done, _ in enumerate(pool.map(work, plan.shots), start=1):
-            now = time.monotonic()
-            if now - reported > 5:
-                left = (now - start) / done * (len(plan.shots) - done)
-                logger.info("ToyReID: %d of %d, %.0f s left", done, len(plan.shots), left)
-                reported = now
+    work_through(work, plan.shots, workers, FOLDER)
     meta = {
         "synthetic": True,
         "note": "Drawn by transreid.data.toy; no photographs, no real persons.",
@@ -138,51 +107,3 @@ def _render(part: Path, plan: Plan, workers: int | None) -> None:
         "images": {split: counts[split] for split in SPLITS},
     }
     (part / META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
-    logger.info("ToyReID: rendered in %.0f s", time.monotonic() - start)
-
-
-def _put_in_place(part: Path, folder: Path, spec: ToySpec) -> None:
-    """Rename ``part`` to ``folder``; what was there before is replaced, or kept if not ours."""
-    if folder.exists():
-        if is_complete(folder, spec):
-            return
-        ours = read_meta(folder) is not None
-        aside = folder.with_name(f".{FOLDER}.{uuid.uuid4().hex[:8]}.part")
-        if not ours:
-            aside = folder.with_name(f"{FOLDER}.old-{uuid.uuid4().hex[:8]}")
-            logger.warning("ToyReID: %s is not a rendering of ours; moved to %s", folder, aside)
-        else:
-            logger.info("ToyReID: %s is of another version, seed or size: replaced", folder)
-        with contextlib.suppress(FileNotFoundError):  # another process was faster
-            folder.rename(aside)
-        if ours:
-            shutil.rmtree(aside, ignore_errors=True)
-    try:
-        part.rename(folder)
-    except OSError:
-        # Without locks (see _alone) another process may have renamed first: its files are the same.
-        if not is_complete(folder, spec):
-            raise
-
-
-@contextlib.contextmanager
-def _alone(root: Path) -> Iterator[bool]:
-    """Hold a lock on ``root`` where the system has file locks; yields whether it is held.
-
-    The lock goes with the process, so a killed one leaves none behind.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows: both render, one rename wins
-        yield False
-        return
-    with open(root / f".{FOLDER}.lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logger.info("ToyReID: another process is rendering in %s; waiting for it", root)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:  # a file system without locks
-            yield False
-            return
-        yield True

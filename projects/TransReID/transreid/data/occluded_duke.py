@@ -1,0 +1,40 @@
+"""Occluded-Duke: DukeMTMC-reID's images, split so that every query is occluded.
+
+Miao et al., "Pose-Guided Feature Alignment for Occluded Person Re-Identification", ICCV 2019:
+15,618 training images of 702 identities, 2,210 queries and 17,661 gallery images, 8 cameras. Files
+are named as DukeMTMC-reID's, ``0001_c2_f0046302.jpg``.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
+from fastreid.data.datasets import DATASET_REGISTRY
+from fastreid.data.datasets.dukemtmcreid import DukeMTMC
+
+# What the authors' script, the released TransReID and others call the folder.
+FOLDERS = ("Occluded_Duke", "Occluded-DukeMTMC-Dataset", "Occluded-Duke", "Occluded-DukeMTMC")
+
+
+@DATASET_REGISTRY.register()
+class OccludedDuke(DukeMTMC):
+    """Occluded-Duke in one of :data:`FOLDERS`, with bounding_box_train, query, bounding_box_test.
+
+    Args:
+        root: folder of all data sets.
+        **kwargs: FastReID's, as in ``combineall=True``.
+
+    Raises:
+        RuntimeError: a folder is not there, as other data sets of FastReID do; ``open_dataset``
+            makes a MissingDataset of it.
+    """
+
+    dataset_dir = FOLDERS[0]
+    dataset_name = "occludedduke"
+
+    def __init__(self, root: str = "datasets", **kwargs: Any) -> None:
+        found = (name for name in FOLDERS if os.path.isdir(os.path.join(root, name)))
+        self.dataset_dir = next(found, FOLDERS[0])
+        super().__init__(root, **kwargs)

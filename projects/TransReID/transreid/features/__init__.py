@@ -1,0 +1,1 @@
+"""Features of any images: extracting, keeping, searching, and thresholds for comparing them."""

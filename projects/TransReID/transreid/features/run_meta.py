@@ -1,0 +1,91 @@
+"""What features were made of: config, weights, list of images, versions; and whether two agree."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import timm
+import torch
+import yaml
+from fastreid.config import CfgNode
+from torch import nn
+
+if TYPE_CHECKING:
+    from .image_lists import ImageItem
+    from .inference import FeatureExtractor
+
+# What must agree for features to be comparable: key in the meta data -> name in messages.
+SAME_SPACE = {"config": "config", "weights_sha256": "weights file"}
+SAME_RUN = {
+    **SAME_SPACE,
+    "images_sha256": "list of images",
+    "precision": "precision",
+    "shard_size": "shard size",
+}
+# Keys of MODEL that make no difference to a feature.
+_IRRELEVANT = ("DEVICE", "WEIGHTS", "LOSSES", "QUEUE_SIZE", "FREEZE_LAYERS", "COMPILE")
+
+
+def describe(extractor: FeatureExtractor, items: Sequence[ImageItem]) -> dict[str, Any]:
+    """Meta data of the features of ``items``, as JSON can hold it.
+
+    Returns:
+        "config" (the keys that a feature depends on), "weights" (path), "weights_sha256" (of that
+        file), "images_sha256" (of paths and ids), "precision", "feature_dim", "versions".
+    """
+    path = extractor.cfg.MODEL.WEIGHTS
+    return {
+        "config": relevant_config(extractor.cfg),
+        "weights": path,
+        "weights_sha256": _file_digest(Path(path)) if path else _state_digest(extractor.model),
+        "images_sha256": _items_digest(items),
+        "precision": extractor.precision,
+        "feature_dim": extractor.feature_dim,
+        "versions": {"torch": torch.__version__, "timm": timm.__version__},
+    }
+
+
+def relevant_config(cfg: CfgNode) -> dict[str, Any]:
+    """The part of a config that a feature depends on, in plain types."""
+    whole = yaml.safe_load(cfg.dump())
+    model = {key: value for key, value in whole["MODEL"].items() if key not in _IRRELEVANT}
+    inputs = {key: whole["INPUT"].get(key) for key in ("SIZE_TEST", "TRANSFORM")}
+    cameras = whole["DATASETS"].get("CAMERAS", [])
+    return {"MODEL": model, "INPUT": inputs, "FLIP": whole["TEST"]["FLIP"], "CAMERAS": cameras}
+
+
+def differences(
+    one: Mapping[str, Any], other: Mapping[str, Any], keys: Mapping[str, str] = SAME_RUN
+) -> list[str]:
+    """Names of what differs between two meta data; keys that one of them lacks do not count."""
+    both = [key for key in keys if key in one and key in other]
+    return [keys[key] for key in both if _plain(one[key]) != _plain(other[key])]
+
+
+def _plain(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _file_digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return _digest(iter(lambda: file.read(2**20), b""))
+
+
+def _state_digest(model: nn.Module) -> str:
+    state = model.state_dict()
+    return _digest(state[key].cpu().numpy().tobytes() for key in sorted(state))
+
+
+def _items_digest(items: Sequence[ImageItem]) -> str:
+    return _digest(json.dumps(item).encode() for item in items)
+
+
+def _digest(blocks: Any) -> str:
+    digest = hashlib.sha256()
+    for block in blocks:
+        digest.update(block)
+    return digest.hexdigest()

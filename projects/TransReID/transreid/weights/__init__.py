@@ -1,0 +1,1 @@
+"""Weights of other origins: recognised, brought under our names, made to fit."""

@@ -1,0 +1,142 @@
+"""What has to be made to fit when weights come from another image size, camera set or class set.
+
+Each function changes the state dict that it is given, which is the caller's own copy, and notes in
+the report what it did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from fastreid_compat.cameras import CameraTable
+from fastreid_compat.errors import UserError
+
+from ..patch_embed import resize_pos_embed
+from ..side_information import SideInformationEmbedding, decode_table
+from .formats import BACKBONE, State
+
+if TYPE_CHECKING:
+    from ..backbone import TransReIDBackbone
+    from ..checkpoint import LoadReport
+
+# (rows, columns) of 256x128 images in patches of 16: the published LUPerson weights.
+LUPERSON_GRID = (16, 8)
+POS_EMBED = BACKBONE + "pos_embed"
+SIE_TABLE = BACKBONE + "sie.sie_embed"
+CAMERA_TABLE = BACKBONE + "sie.camera_table"
+
+
+def fit_pos_embed(
+    state: State, backbone: TransReIDBackbone, grid: Sequence[int], report: LoadReport
+) -> None:
+    """Drop the distillation token's row, resize to the backbone's grid.
+
+    Without ``grid`` the file's grid is the one of these that has as many patches: the timm model's
+    (14x14 for ImageNet), this backbone's (weights fine-tuned at this size and stride), LUPerson's
+    16x8. It is never guessed from a square root.
+
+    Raises:
+        UserError: none of the grids has as many patches.
+    """
+    pos_embed = state.get(POS_EMBED)
+    if pos_embed is None:
+        return
+    prefix = backbone.num_prefix_tokens if backbone.pos_embed_has_prefix else 0
+    own = backbone.patch_embed.grid_size
+    known = [backbone.pretrained_grid, own, LUPERSON_GRID]
+    candidates = [(grid[0], grid[1])] if grid else known
+    patches = pos_embed.shape[1] - prefix
+    for rows, columns in candidates:
+        extra = patches - rows * columns
+        if extra == 0 or (extra == 1 and prefix == 1):
+            # One more: distilled DeiT, whose row 1 belongs to the distillation token.
+            kept = torch.cat([pos_embed[:, :prefix], pos_embed[:, prefix + extra :]], dim=1)
+            state[POS_EMBED] = resize_pos_embed(kept, (rows, columns), own, prefix)
+            if (rows, columns) != tuple(own):
+                report.resized.append(POS_EMBED)
+                report.notices.append(
+                    f"position embeddings resized from {rows}x{columns} to {own[0]}x{own[1]}"
+                )
+            return
+    expected = " or ".join(f"{rows}x{columns}" for rows, columns in dict.fromkeys(candidates))
+    raise UserError(
+        f"{report.source!r} has position embeddings for {patches} patches, not for a grid of "
+        f"{expected}; set MODEL.BACKBONE.PRETRAIN_GRID to its (rows, columns), (16, 8) for "
+        "LUPerson's weights"
+    )
+
+
+def fit_side_information(state: State, backbone: TransReIDBackbone, report: LoadReport) -> None:
+    """Bring the rows of the file's SIE table into this model's order.
+
+    Cameras are matched by name where both sides name them (our own checkpoints), else by number if
+    there are equally many. Rows that the file does not have are what MODEL.SIE.UNKNOWN says: the
+    mean of its table, zero, or an error.
+
+    Raises:
+        UserError: rows are missing and the policy is "error"; other viewpoints.
+    """
+    theirs = state.pop(SIE_TABLE, None)
+    names = state.pop(CAMERA_TABLE, None)
+    sie = backbone.sie
+    if sie is None or theirs is None:
+        if theirs is not None:
+            report.notices.append(
+                f"SIE table of {len(theirs)} rows left out: MODEL.SIE.CAMERA and VIEW are off"
+            )
+        return
+    num_views = max(sie.num_views, 1)
+    if len(theirs) % num_views:
+        raise UserError(
+            f"{report.source!r} has an SIE table of {len(theirs)} rows, which is no multiple of "
+            f"MODEL.SIE.NUM_VIEWS = {num_views}; set MODEL.SIE.CAMERA and VIEW as in its training"
+        )
+    cameras = theirs.unflatten(0, (-1, num_views))
+    rows = _rows_of_cameras(sie, len(cameras), "" if names is None else decode_table(names))
+    if rows == list(range(len(cameras))):
+        state[SIE_TABLE] = theirs
+        return
+    unknown = [camera for camera, row in enumerate(rows) if row < 0]
+    if unknown and sie.unknown == "error":
+        raise UserError(
+            f"{report.source!r} has {len(cameras)} cameras, this model {len(rows)}, of which "
+            f"{len(unknown)} are not in the file; set MODEL.SIE.UNKNOWN mean or zero, or "
+            "MODEL.SIE.NUM_CAMERAS as in its training"
+        )
+    substitute = cameras.mean(0) if sie.unknown == "mean" else torch.zeros_like(cameras[0])
+    filled = torch.stack([substitute if row < 0 else cameras[row] for row in rows])
+    state[SIE_TABLE] = filled.flatten(0, 1)
+    report.resized.append(SIE_TABLE)
+    report.notices.append(
+        f"SIE: {len(cameras)} cameras in the file, {len(rows)} here; {len(unknown)} of them "
+        f"without a row in the file (MODEL.SIE.UNKNOWN {sie.unknown})"
+    )
+
+
+def _rows_of_cameras(sie: SideInformationEmbedding, count: int, names: str) -> list[int]:
+    """The file's camera for each camera of this model, negative for none."""
+    own_count = max(sie.num_cameras, 1)
+    own_names = decode_table(sie.camera_table)
+    if own_names and names and own_names != names:
+        table = CameraTable.parse(names.split(","))
+        own_table = CameraTable.parse(own_names.split(","))
+        return [table.row(name, camera) for name, camera in own_table.cameras()]
+    return list(range(own_count)) if own_count == count else [-1] * own_count
+
+
+def fit_classifiers(state: State, own: State, report: LoadReport) -> None:
+    """Drop classifiers for another number of identities."""
+    dropped: dict[tuple[int, int], int] = {}
+    for key in [k for k in state if k.startswith("heads.") and k in own]:
+        theirs, ours = state[key].shape, own[key].shape
+        if theirs != ours and len(theirs) == 2 and theirs[1:] == ours[1:]:
+            del state[key]
+            counts = (theirs[0], ours[0])
+            dropped[counts] = dropped.get(counts, 0) + 1
+    for (theirs_count, ours_count), number in dropped.items():
+        report.notices.append(
+            f"{number} classifier(s) of {theirs_count} identities left out: this model has "
+            f"{ours_count}"
+        )

@@ -1,0 +1,155 @@
+"""Weights of any known origin, recognised by their keys and brought under our names.
+
+Known are our own checkpoints, released TransReID and TransReID-SSL models (``base.``), DINO
+checkpoints ({"student", "teacher", ...}, of which the teacher is taken) and their bare backbones,
+DINOv2 with registers, timm and DeiT; each with or without the ``module.`` of DataParallel, bare or
+under "model", "state_dict" or "teacher".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastreid_compat.checkpoint_files import read_file, unwrapped
+from fastreid_compat.errors import UserError
+from torch import Tensor
+
+from .released import from_released
+
+State = dict[str, Tensor]
+
+BACKBONE = "backbone."
+GLOBAL_BRANCH = "heads.global_branch."
+LOCAL_BRANCH = "heads.local_branch."
+# Parts of a pretrained model that a ReID backbone does not have.
+IGNORED = (
+    "head.",
+    "head_dist.",
+    "head_drop.",
+    "fc.",
+    "fc_norm.",
+    "pre_logits.",
+    "dist_token",
+    "mask_token",
+)
+# Parameters of DINOv2's own files under timm's names.
+DINOV2 = {"register_tokens": "reg_token", ".mlp.w12.": ".mlp.fc1.", ".mlp.w3.": ".mlp.fc2."}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights in our names.
+
+    Attributes:
+        state: keys ``backbone.*`` and, for whole models, ``heads.*``.
+        kind: what they were recognised as, for messages.
+        source: the file, or timm's name of the model.
+    """
+
+    state: State
+    kind: str
+    source: str
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the (global) classifier, 0 if there is none."""
+        for key in ("heads.neck.classifier.weight", "heads.necks.0.classifier.weight"):
+            if key in self.state:
+                return len(self.state[key])
+        return 0
+
+
+def read_weights(path: str) -> Weights:
+    """Read a checkpoint file of any known format; nothing but plain data is unpickled.
+
+    Raises:
+        UserError: no such file, unreadable, or nothing in it that could be a ViT.
+    """
+    return recognise(unwrapped(read_file(path), path)["model"], path)
+
+
+def recognise(state: Mapping[str, Any], source: str) -> Weights:
+    """Bring a state dict under our names.
+
+    Raises:
+        UserError: it holds no ViT.
+    """
+    state = {str(key).removeprefix("module."): value for key, value in state.items()}
+    if "teacher.backbone.cls_token" in state:  # a checkpoint of our DINOPretrain project
+        teacher = {k: v for k, v in state.items() if k.startswith("teacher.")}
+        state = {key.removeprefix("teacher."): value for key, value in teacher.items()}
+    if "base.cls_token" in state:
+        stem = " with ICS stem" if "base.patch_embed.conv.0.weight" in state else ""
+        head = "JPM" if any(key.startswith("b1.") for key in state) else "without JPM"
+        return Weights(from_released(state), f"released TransReID ({head}){stem}", source)
+    if "backbone.cls_token" in state:
+        if any(key.startswith("heads.") for key in state):
+            return Weights(dict(state), "our checkpoint", source)
+        kept = {k.removeprefix(BACKBONE): v for k, v in state.items() if k.startswith(BACKBONE)}
+        return Weights(_backbone(kept), "DINO checkpoint", source)
+    if "cls_token" in state and "patch_embed.proj.weight" in state:
+        return Weights(_backbone(state), "backbone (timm, DeiT, DINO)", source)
+    raise UserError(
+        f"{source!r} holds no ViT: no cls_token, bare or behind backbone. or base.; its first keys "
+        f"are {', '.join(list(state)[:5]) or 'none'}"
+    )
+
+
+def _backbone(state: Mapping[str, Tensor]) -> State:
+    """A bare ViT's weights with ``backbone.`` in front, classifiers and the like left out."""
+    kept = {key: value for key, value in state.items() if not key.startswith(IGNORED)}
+    if "register_tokens" in kept:
+        # timm's models with registers add the position embedding of [cls] once and for all.
+        pos_embed = kept["pos_embed"]
+        kept["cls_token"] = kept["cls_token"] + pos_embed[:, :1]
+        kept["pos_embed"] = pos_embed[:, 1:]
+    for theirs, ours in DINOV2.items():
+        kept = {key.replace(theirs, ours): value for key, value in kept.items()}
+    return {BACKBONE + key: value for key, value in kept.items()}
+
+
+def num_blocks(state: Mapping[str, Any]) -> int:
+    """Blocks of a model's state dict, those of a global branch included."""
+    numbers = [int(m[1]) for key in state if (m := re.match(r"backbone\.blocks\.(\d+)\.", key))]
+    branch = any(key.startswith(GLOBAL_BRANCH) for key in state)
+    return max(numbers, default=-1) + 1 + int(branch)
+
+
+def with_branches(state: State, depth: int) -> State:
+    """Give a model's last block and norm to a global and a local branch, as JPMHead starts."""
+    if any(key.startswith(GLOBAL_BRANCH) for key in state):
+        return state
+    last = f"{BACKBONE}blocks.{depth - 1}."
+    moved = {}
+    for key, value in state.items():
+        if key.startswith(last):
+            name = "block." + key.removeprefix(last)
+        elif key.startswith(BACKBONE + "norm."):
+            name = key.removeprefix(BACKBONE)
+        else:
+            moved[key.replace("heads.neck.", "heads.necks.0.")] = value
+            continue
+        moved[GLOBAL_BRANCH + name] = value
+        moved[LOCAL_BRANCH + name] = value.clone()
+    return moved
+
+
+def without_branches(state: State) -> State:
+    """Put a JPM model's global branch back as last block and norm; local parts are left out."""
+    if not any(key.startswith(GLOBAL_BRANCH) for key in state):
+        return state
+    last = f"{BACKBONE}blocks.{num_blocks(state) - 1}."
+    moved = {}
+    for key, value in state.items():
+        if key.startswith(GLOBAL_BRANCH):
+            name = key.removeprefix(GLOBAL_BRANCH)
+            part, _, rest = name.partition(".")
+            moved[last + rest if part == "block" else BACKBONE + name] = value
+        elif key.startswith("heads.necks.0."):
+            moved[key.replace("heads.necks.0.", "heads.neck.")] = value
+        elif not key.startswith((LOCAL_BRANCH, "heads.necks.")):
+            moved[key] = value
+    return moved

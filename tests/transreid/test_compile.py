@@ -1,0 +1,101 @@
+"""MODEL.COMPILE of TransReID: the same losses, gradients and features; checks of ids stay."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from fastreid.modeling.meta_arch import build_model
+from fastreid.utils.events import EventStorage
+from fastreid_compat.compiling import compile_model
+from fastreid_compat.errors import UserError
+from torch import Tensor
+from torch.torch_version import TorchVersion
+from transreid.config import load_config
+
+OLD = torch.__version__ < "2.5"
+
+
+def build(head: str, **options: object) -> torch.nn.Module:
+    keys = {
+        "MODEL.DEVICE": "cpu",
+        "MODEL.META_ARCHITECTURE": "TransReID",
+        "MODEL.BACKBONE.NAME": "build_transreid_backbone",
+        "MODEL.BACKBONE.TIMM_NAME": "vit_tiny_patch16_224",
+        "MODEL.BACKBONE.NUM_BLOCKS": 3,
+        "MODEL.BACKBONE.FEAT_DIM": 192,
+        "MODEL.BACKBONE.PRETRAIN": False,
+        "MODEL.BACKBONE.DROP_PATH_RATIO": 0.0,
+        "MODEL.BACKBONE.STRIDE_SIZE": [16, 16],
+        "MODEL.HEADS.NAME": head,
+        "MODEL.HEADS.NUM_CLASSES": 4,
+        "MODEL.LOSSES.NAME": ("CrossEntropyLoss", "TripletLoss"),
+        "MODEL.SIE.CAMERA": True,
+        "MODEL.SIE.NUM_CAMERAS": 3,
+        "INPUT.SIZE_TRAIN": [64, 32],
+        "INPUT.SIZE_TEST": [64, 32],
+        **{key.replace("__", "."): value for key, value in options.items()},
+    }
+    return build_model(load_config(options=[item for pair in keys.items() for item in pair]))
+
+
+def batch(count: int) -> dict[str, Tensor]:
+    return {
+        "images": torch.rand(count, 3, 64, 32) * 255,
+        "targets": torch.arange(count) // 2,
+        "camids": torch.arange(count) % 3,
+    }
+
+
+@pytest.mark.parametrize("head", ["JPMHead", "BNNeckHead"])
+@pytest.mark.parametrize(
+    "checkpointing",
+    [False, pytest.param(True, marks=pytest.mark.skipif(OLD, reason="torch 2.4 cannot"))],
+)
+def test_compiled_is_the_same(head: str, checkpointing: bool) -> None:
+    torch._dynamo.reset()
+    key = {"MODEL__BACKBONE__GRADIENT_CHECKPOINTING": checkpointing}
+    plain, compiled = build(head, **key), build(head, **key)
+    compiled.load_state_dict(plain.state_dict())
+    compile_model(compiled, backend="aot_eager")
+    assert list(compiled.state_dict()) == list(plain.state_dict())
+    data = batch(8)
+    with EventStorage(0):
+        for model in (plain.train(), compiled.train()):
+            torch.stack(list(model(data).values())).sum().backward()
+    for ours, theirs in zip(compiled.parameters(), plain.parameters(), strict=True):
+        if ours.requires_grad:
+            torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-4, rtol=1e-3)
+    plain.eval()
+    compiled.eval()
+    with torch.no_grad():
+        for count in (8, 3, 1):
+            data = batch(count)
+            torch.testing.assert_close(compiled(data), plain(data), atol=1e-5, rtol=1e-4)
+
+
+def test_more_blocks_than_torch_keeps_variants_of() -> None:
+    """Each block has its own drop-path rate, so that each is a variant of the same code."""
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    model = build(
+        "BNNeckHead", MODEL__BACKBONE__NUM_BLOCKS=12, MODEL__BACKBONE__DROP_PATH_RATIO=0.1
+    )
+    compile_model(model, backend="eager")
+    with EventStorage(0):
+        model.train()(batch(4))
+    # All but the last, which is computed for [cls] alone.
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 11
+
+
+def test_ids_without_a_row_are_still_refused() -> None:
+    model = build("JPMHead").eval()
+    compile_model(model, backend="eager")
+    with pytest.raises(UserError, match="camids holds 3"):
+        model({**batch(2), "camids": torch.tensor([0, 3])})
+
+
+def test_torch_2_4_cannot_recompute_compiled_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build("JPMHead", MODEL__BACKBONE__GRADIENT_CHECKPOINTING=True)
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.4.1+cpu"))
+    with pytest.raises(UserError, match=r"GRADIENT_CHECKPOINTING needs torch 2\.5"):
+        compile_model(model)

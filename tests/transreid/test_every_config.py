@@ -1,0 +1,67 @@
+"""Every YAML of the project builds its whole model and trains one step at its image size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from fastreid.config import CfgNode
+from fastreid.modeling import build_model
+from fastreid.solver import build_optimizer
+from fastreid.utils.events import EventStorage
+from torch import Tensor, nn
+from transreid import load_config
+
+CONFIGS = Path(__file__).parents[2] / "projects" / "TransReID" / "configs"
+LEAVES = sorted(p for p in CONFIGS.glob("**/*.yml") if not p.name.startswith("Base-"))
+NUM_CLASSES = 4
+# Two images of two persons: the least that batch normalisation and the triplet loss can do with.
+BATCH = 2
+
+
+def random_batch(cfg: CfgNode) -> dict[str, Tensor]:
+    """Images of the config's size, pixels 0..255, from its last camera and viewpoint."""
+    sie = cfg.MODEL.SIE
+    return {
+        "images": torch.rand(BATCH, 3, *cfg.INPUT.SIZE_TRAIN) * 255,
+        "targets": torch.arange(BATCH),
+        "camids": torch.full((BATCH,), max(sie.NUM_CAMERAS - 1, 0)),
+        "viewids": torch.full((BATCH,), max(sie.NUM_VIEWS - 1, 0)),
+    }
+
+
+def untrained(model: nn.Module) -> list[str]:
+    """Trainable parameters without a gradient, but for blocks, which drop path may have skipped."""
+    names = [n for n, p in model.named_parameters() if p.requires_grad and not p.grad.any()]
+    return [name for name in names if "block" not in name]
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_every_config_trains_a_step(path: Path) -> None:
+    options = ["MODEL.DEVICE", "cpu", "MODEL.BACKBONE.PRETRAIN", False]
+    cfg = load_config(path, [*options, "MODEL.HEADS.NUM_CLASSES", NUM_CLASSES])
+    model = build_model(cfg).train()
+    optimizer, params = build_optimizer(cfg, model)
+    batch = random_batch(cfg)
+    with EventStorage():
+        losses = model(batch)
+    optimizer.zero_grad()
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    assert untrained(model) == []
+    before = [group["params"][0].detach().clone() for group in optimizer.param_groups]
+    optimizer.step()
+    params.assert_buffer_is_valid()
+    for group, old in zip(optimizer.param_groups, before, strict=True):
+        new = group["params"][0]
+        assert torch.isfinite(new).all() and not torch.equal(new, old)
+
+    has_parts = cfg.MODEL.HEADS.NAME == "JPMHead"
+    assert ("loss_cls_local" in losses) == has_parts
+    if hasattr(model.backbone, "blocks"):
+        model.backbone.blocks = model.backbone.blocks[:1]  # the shape needs no depth
+    with torch.no_grad():
+        features = model.eval()(batch)
+    branches = 1 + (cfg.MODEL.JPM.NUM_PARTS if has_parts else 0)
+    assert features.shape == (BATCH, branches * cfg.MODEL.BACKBONE.FEAT_DIM)
