@@ -4,7 +4,7 @@ PYTHON ?= python3
 TORCH ?= torch torchvision
 BIN := .venv/bin
 
-.PHONY: setup demo ablation test lint format clean
+.PHONY: setup demo ablation unknown-cameras test lint format clean
 
 setup: .venv/installed
 
@@ -22,6 +22,9 @@ demo: setup
 
 ablation: setup
 	$(BIN)/python tools/ablation.py
+
+unknown-cameras: setup
+	$(BIN)/python tools/unknown_cameras.py
 
 test: setup
 	$(BIN)/python -m pytest

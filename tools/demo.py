@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pictures
 import reports
 import train_net
 from fastreid.config import CfgNode
@@ -66,7 +67,7 @@ def run(config: str, opts: list[str]) -> tuple[dict[str, Any], Path]:
     weights = folder / "model_final.pth"
     test = reports.extract(cfg, train_net.model_with(cfg, str(weights)), dataset)
     results["chance"] = reports.chance(test)
-    reports.draw_curve(folder / "metrics.json", folder / "curve.png", f"{config}\n({dataset})")
+    pictures.draw_curves({dataset: folder}, folder / "curve.png", config)
     reports.draw_ranks(test, folder / "ranks.png", f"{dataset}: queries and their top 10")
     (folder / "results.md").write_text(table(results) + "\n")
     reports.write_json(results_file, results)

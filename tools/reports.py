@@ -1,25 +1,19 @@
-"""What a run shows of itself: the curve of loss and mAP, query rows with their gallery, chance."""
+"""What a run shows of itself: query rows with their gallery, chance."""
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torch.nn.functional as F
 from fastreid.config import CfgNode
 from fastreid.engine import DefaultTrainer
-from PIL import Image
-
-GREEN, RED = "#2a9d3a", "#d62828"
+from fastreid_compat.atomic_files import replacing
+from pictures import RankRow, draw_rank_rows
 
 
 @dataclass
@@ -87,24 +81,8 @@ def chance(test: TestSet) -> dict[str, float]:
     }
 
 
-def draw_curve(metrics_file: Path, out: Path, title: str) -> None:
-    """Draw training loss and test mAP over the iterations of a metrics.json."""
-    rows = [json.loads(line) for line in metrics_file.read_text().splitlines()]
-    # A resumed run repeats iterations: the last row of each counts.
-    loss = sorted({r["iteration"]: r["total_loss"] for r in rows if "total_loss" in r}.items())
-    scores = sorted({r["iteration"]: r["mAP"] for r in rows if "mAP" in r}.items())
-    figure, left = plt.subplots(figsize=(7, 4), dpi=110)
-    right = left.twinx()
-    left.plot(*zip(*loss, strict=True), color="#555555", label="total loss")
-    right.plot(*zip(*scores, strict=True), color=GREEN, marker="o", label="mAP")
-    left.set(xlabel="iteration", ylabel="total loss (training)", title=title)
-    right.set_ylabel("mAP, % (test)", color=GREEN)
-    right.set_ylim(bottom=0)
-    _save(figure, out)
-
-
 def draw_ranks(test: TestSet, out: Path, title: str, num_rows: int = 8, top: int = 10) -> None:
-    """Draw query rows with their nearest gallery images, framed green (right) or red (wrong).
+    """Draw query rows of a test set with their nearest gallery images.
 
     Args:
         test: features and labels.
@@ -113,46 +91,24 @@ def draw_ranks(test: TestSet, out: Path, title: str, num_rows: int = 8, top: int
         num_rows: queries, spread evenly over the query set.
         top: gallery images a row.
     """
-    queries = np.linspace(0, test.num_query - 1, num_rows).round().astype(int)
-    figure, axes = plt.subplots(num_rows, top + 1, figsize=(top + 1, 2 * num_rows), dpi=70)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for row, query in zip(axes, queries, strict=True):
+    rows = []
+    for query in np.linspace(0, test.num_query - 1, num_rows).round().astype(int):
         kept = test.kept(query)
         similarity = (test.features[kept] @ test.features[query]).numpy()
         nearest = kept[np.argsort(-similarity, kind="stable")[:top]]
-        caption = f"query {test.pids[query]}\ncam {test.camids[query] + 1}"
-        _show(row[0], test.paths[query], caption, "#1d3557")
-        for axis, index in zip(row[1:], nearest, strict=False):
-            right = test.pids[index] == test.pids[query]
-            caption = f"{test.pids[index]}\ncam {test.camids[index] + 1}"
-            _show(axis, test.paths[index], caption, GREEN if right else RED)
-    figure.suptitle(title, fontsize=12)
-    figure.tight_layout(rect=(0, 0, 1, 0.98))
-    _save(figure, out)
+        neighbours: list[tuple[str, str, bool | None]] = [
+            (test.paths[index], _caption(test, index), bool(test.pids[index] == test.pids[query]))
+            for index in nearest
+        ]
+        rows.append(RankRow(test.paths[query], f"query {_caption(test, query)}", neighbours))
+    draw_rank_rows(rows, out, title, top)
 
 
-def _show(axis: plt.Axes, path: str, caption: str, colour: str) -> None:
-    with Image.open(path) as image:
-        axis.imshow(image.convert("RGB").resize((64, 128)))
-    axis.set_axis_on()
-    axis.set(xticks=[], yticks=[])
-    axis.set_title(caption, fontsize=7, color=colour)
-    for spine in axis.spines.values():
-        spine.set(edgecolor=colour, linewidth=3)
-
-
-def _save(figure: plt.Figure, out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.part")
-    figure.savefig(temporary, format="png", bbox_inches="tight")
-    plt.close(figure)
-    os.replace(temporary, out)
+def _caption(test: TestSet, index: int) -> str:
+    return f"{test.pids[index]}\ncam {test.camids[index] + 1}"
 
 
 def write_json(path: Path, content: object) -> None:
     """Write JSON under a temporary name, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")

@@ -14,6 +14,7 @@ from typing import Any
 
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import torch
+from fasteval import add_fasteval_config, evaluate_model
 from fastreid.config import CfgNode
 from fastreid.engine import DefaultTrainer, default_argument_parser, default_setup, launch
 from fastreid.utils import comm
@@ -28,7 +29,7 @@ logger = logging.getLogger("fastreid.train_net")
 
 def merged_config(args: argparse.Namespace) -> CfgNode:
     """Config of a command line: defaults, the projects' keys, file, KEY VALUE pairs."""
-    return load_config(args.config_file, args.opts)
+    return load_config(args.config_file, args.opts, add_keys=[add_fasteval_config])
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
@@ -70,7 +71,7 @@ def evaluate(cfg: CfgNode) -> Any:
     """Evaluate MODEL.WEIGHTS, or a model as initialised if there are none, on DATASETS.TESTS."""
     if not cfg.MODEL.WEIGHTS:
         logger.warning("MODEL.WEIGHTS is empty: this evaluates a model with random weights")
-    return DefaultTrainer.test(cfg, model_with(cfg, cfg.MODEL.WEIGHTS))
+    return evaluate_model(cfg, model_with(cfg, cfg.MODEL.WEIGHTS))
 
 
 @show_user_errors

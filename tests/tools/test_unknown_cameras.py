@@ -1,0 +1,60 @@
+"""The comparison of policies for unknown cameras, in miniature."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+import torch
+import train_net
+import unknown_cameras
+from fastreid.engine import default_argument_parser
+from transreid.data.toy import ToySpec, render_toyreid
+
+OPTIONS = ["MODEL.BACKBONE.NUM_BLOCKS", "1", "DATALOADER.NUM_WORKERS", "0", "MODEL.DEVICE", "cpu"]
+
+
+def save_untrained(config: str, opts: list[str]) -> None:
+    """In the place of demo.run, which has tests of its own: the weights of the first moment."""
+    line = ["--config-file", config, *opts, "MODEL.HEADS.NUM_CLASSES", "3"]
+    cfg = train_net.setup(default_argument_parser().parse_args(line))
+    model = train_net.model_with(cfg, "")
+    torch.save({"model": model.state_dict()}, f"{cfg.OUTPUT_DIR}/model_final.pth")
+
+
+def test_summary() -> None:
+    def scores(value: float) -> dict:
+        return {name: {"mAP": value, "Rank-1": value + 10} for name in unknown_cameras.TESTS}
+
+    table = unknown_cameras.summary({"no SIE": [scores(30.0), scores(32.0)]})
+    # mean 31; standard deviation of 30 and 32: sqrt(2) = 1.4
+    assert table.splitlines()[-1] == "| no SIE | 2 |" + " 31.0 ± 1.4 / 41.0 |" * 3
+
+
+def test_every_row_is_measured_and_kept(tmp_path, monkeypatch, capsys) -> None:
+    spec = ToySpec(num_train_ids=8, num_test_ids=8, num_cameras=6, num_distractors=2)
+    render_toyreid(tmp_path / "data", spec)
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path / "data"))
+    monkeypatch.setattr(unknown_cameras.demo, "run", save_untrained)
+    line = ["unknown_cameras.py", "--seeds", "1", "--out", str(tmp_path / "out"), *OPTIONS]
+    monkeypatch.setattr(sys, "argv", line)
+    unknown_cameras.main()
+    rows = json.loads((tmp_path / "out/unknown_cameras.json").read_text())
+    assert list(rows) == [
+        "no SIE",
+        "SIE: mean",
+        "SIE: zero",
+        "SIE, dropout: mean",
+        "SIE, dropout: zero",
+    ]
+    mean, zero = rows["SIE: mean"][0], rows["SIE: zero"][0]
+    assert mean["seen (1-4)"] == zero["seen (1-4)"]
+    assert mean["unseen cameras (5-6)"] != zero["unseen cameras (5-6)"]
+    table = (tmp_path / "out/unknown_cameras.md").read_text()
+    capsys.readouterr()
+
+    monkeypatch.setattr(unknown_cameras.demo, "run", lambda *args: None)
+    monkeypatch.setattr(unknown_cameras.DefaultTrainer, "test", pytest.fail)  # all is there
+    unknown_cameras.main()
+    assert table in capsys.readouterr().out
