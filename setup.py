@@ -15,6 +15,7 @@ PROJECTS = {
     "fastreid_compat": "projects/FastReIDCompat/fastreid_compat",
     "transreid": "projects/TransReID/transreid",
     "fasteval": "projects/FastEval/fasteval",
+    "dinopretrain": "projects/DINOPretrain/dinopretrain",
 }
 
 EXPORT = ["onnx>=1.16", "onnxruntime>=1.18"]
@@ -67,6 +68,8 @@ setup(
         "export": EXPORT,
         # feature files and labels as .parquet
         "parquet": ["pyarrow"],
+        # LUPerson as it is released
+        "lmdb": ["lmdb"],
         # Formatter and type checker change their verdicts with every release: pinned, so that the
         # same commit passes today and next year, here and in CI.
         "dev": [
@@ -75,6 +78,7 @@ setup(
             "mypy==2.4.1",
             "pre-commit",
             "pyarrow",
+            "lmdb",
             *EXPORT,
         ],
     },

@@ -14,6 +14,7 @@ from typing import Any
 
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import torch
+from dinopretrain import DINOTrainer, add_dino_config
 from fasteval import add_fasteval_config, evaluate_model
 from fastreid.config import CfgNode
 from fastreid.engine import DefaultTrainer, default_argument_parser, default_setup, launch
@@ -29,7 +30,8 @@ logger = logging.getLogger("fastreid.train_net")
 
 def merged_config(args: argparse.Namespace) -> CfgNode:
     """Config of a command line: defaults, the projects' keys, file, KEY VALUE pairs."""
-    return load_config(args.config_file, args.opts, add_keys=[add_fasteval_config])
+    add_keys = [add_fasteval_config, add_dino_config]
+    return load_config(args.config_file, args.opts, add_keys=add_keys)
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
@@ -51,9 +53,14 @@ def main(args: argparse.Namespace) -> Any:
     cfg = setup(args)
     if args.eval_only:
         return evaluate(cfg)
-    trainer = DefaultTrainer(cfg)
+    trainer = trainer_class(cfg)(cfg)
     trainer.resume_or_load(resume=args.resume)
     return trainer.train()
+
+
+def trainer_class(cfg: CfgNode) -> type[DefaultTrainer]:
+    """The trainer of a config: FastReID's, but for what that cannot do."""
+    return DINOTrainer if cfg.MODEL.META_ARCHITECTURE == "DINO" else DefaultTrainer
 
 
 def model_with(cfg: CfgNode, weights: str) -> torch.nn.Module:

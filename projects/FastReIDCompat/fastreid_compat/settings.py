@@ -44,6 +44,8 @@ NEW_KEYS = {
     # Keys of the project FastEval, which says what may stand here. Open, so that a config that was
     # written with it can be read without it.
     "TEST.FASTEVAL": CfgNode(new_allowed=True),
+    # Keys of the project DINOPretrain, likewise
+    "DINO": CfgNode(new_allowed=True),
     # "auto" (float16 with CUDA, bfloat16 without), "fp16" or "bf16"
     "SOLVER.AMP.DTYPE": "auto",
     # torch.compile of the model's backbone, or of the parts that the model names: see compiling.py

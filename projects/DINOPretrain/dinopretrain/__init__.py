@@ -1,0 +1,12 @@
+"""DINO pre-training on unlabelled person images, for FastReID."""
+
+import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
+
+from . import data  # noqa: F401  (registers the data sets)
+from .config import add_dino_config, load_config
+from .dino import DINO
+from .head import DINOHead
+from .loss import DINOLoss
+from .trainer import DINOTrainer
+
+__all__ = ["DINO", "DINOHead", "DINOLoss", "DINOTrainer", "add_dino_config", "load_config"]

@@ -1,0 +1,161 @@
+"""Images without labels, wherever they are stored: what MultiCropDataset reads from."""
+
+from __future__ import annotations
+
+import abc
+import bisect
+import itertools
+import os
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from torch import Tensor
+
+from ..decode import decode_image
+from .path_list import PathList
+
+MIN_SIDE = 4  # pixels; of less, a local view would be a part of one pixel
+
+
+class BadImage(Exception):
+    """An image that cannot be used.
+
+    Args:
+        name: of the image.
+        reason: what is wrong with it, one line.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+        self.name, self.reason = name, reason
+
+
+class UnlabelledImages(abc.ABC):
+    """A sequence of images."""
+
+    @abc.abstractmethod
+    def __len__(self) -> int: ...
+
+    @abc.abstractmethod
+    def name(self, index: int) -> str:
+        """Name of an image for people: a path as far as there is one."""
+
+    @abc.abstractmethod
+    def content(self, index: int) -> bytes:
+        """The image's file, as stored.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+
+    def read(self, index: int) -> np.ndarray:
+        """Read and decode an image.
+
+        Args:
+            index: 0-based.
+
+        Returns:
+            (H, W, 3), uint8, RGB, both sides at least :data:`MIN_SIDE`.
+
+        Raises:
+            BadImage: it cannot be read or decoded, or is too small.
+        """
+        try:
+            image = decode_image(self.content(index))
+        except OSError as error:
+            raise BadImage(self.name(index), error.strerror or str(error)) from error
+        except (ValueError, cv2.error) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise BadImage(self.name(index), reason) from error
+        height, width = image.shape[:2]
+        if min(height, width) < MIN_SIDE:
+            reason = f"{width} x {height} pixels, sides must be {MIN_SIDE} or more"
+            raise BadImage(self.name(index), reason)
+        return image
+
+
+class ListedImages(UnlabelledImages):
+    """Images that have names, by which a list can choose some of them.
+
+    Args:
+        keys: name of each, relative to where they are stored.
+    """
+
+    def __init__(self, keys: PathList) -> None:
+        self.keys = keys
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+class FileImages(ListedImages):
+    """Image files.
+
+    Args:
+        keys: paths.
+        folder: that they are relative to; absolute ones are taken as they are.
+    """
+
+    def __init__(self, keys: PathList, folder: str = "") -> None:
+        super().__init__(keys)
+        self.folder = folder
+
+    def name(self, index: int) -> str:
+        """Path."""
+        return os.path.join(self.folder, self.keys[index])
+
+    def content(self, index: int) -> bytes:
+        """The file."""
+        with open(self.name(index), "rb") as file:
+            return file.read()
+
+
+class SelectedImages(UnlabelledImages):
+    """Some images of others.
+
+    Args:
+        images: the others.
+        indices: which of them, in which order; (N,) int64.
+    """
+
+    def __init__(self, images: UnlabelledImages, indices: Tensor) -> None:
+        self.images, self.indices = images, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def name(self, index: int) -> str:
+        """As the others say."""
+        return self.images.name(int(self.indices[index]))
+
+    def content(self, index: int) -> bytes:
+        """As the others say."""
+        return self.images.content(int(self.indices[index]))
+
+
+class ChainedImages(UnlabelledImages):
+    """The images of several sources, one after the other."""
+
+    def __init__(self, sources: Sequence[UnlabelledImages]) -> None:
+        self.sources = list(sources)
+        self.starts = [0, *itertools.accumulate(map(len, self.sources))]
+
+    def __len__(self) -> int:
+        return self.starts[-1]
+
+    def _at(self, index: int) -> tuple[UnlabelledImages, int]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} is not in 0..{len(self) - 1}")
+        number = bisect.bisect_right(self.starts, index) - 1
+        return self.sources[number], index - self.starts[number]
+
+    def name(self, index: int) -> str:
+        """As its source says."""
+        source, own = self._at(index)
+        return source.name(own)
+
+    def content(self, index: int) -> bytes:
+        """As its source says."""
+        source, own = self._at(index)
+        return source.content(own)

@@ -1,0 +1,129 @@
+"""Names of images: of a folder's tree, or of a list file (text, Parquet, pickled list)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from fastreid_compat.errors import UserError
+
+from .path_list import PathList
+from .pickled_names import read_pickled_names
+
+TEXT, PARQUET, PICKLE = (".txt", ".lst", ".list"), (".parquet", ".pq"), (".pkl", ".pickle")
+LIST_SUFFIXES = TEXT + PARQUET + PICKLE
+# fmt: off
+IMAGE_SUFFIXES = (
+    ".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif", ".jp2",
+)
+# fmt: on
+_RAW_SUFFIXES = tuple(suffix.encode() for suffix in IMAGE_SUFFIXES)
+COLUMNS = ("image", "path", "name", "file", "paths")  # of a Parquet list, the first that is there
+
+
+def is_list_file(path: str) -> bool:
+    """Whether the name is that of a list file."""
+    return path.lower().endswith(LIST_SUFFIXES)
+
+
+def is_image_name(name: bytes) -> bool:
+    """Whether a name has the suffix of an image and is not hidden."""
+    return name.lower().endswith(_RAW_SUFFIXES) and not os.path.basename(name).startswith(b".")
+
+
+def read_list(path: str) -> PathList:
+    """Read a list file, in its own order.
+
+    Text: a name a line, UTF-8; blank lines and lines that start with ``#`` do not count. Parquet:
+    the column "image", "path", "name" or "file", or the only one. Pickled: one list of str or
+    bytes, as the released CFS_list.pkl.
+
+    Raises:
+        UserError: it is none of these, or holds no name.
+    """
+    kind = path.lower()
+    if kind.endswith(PARQUET):
+        names: Iterable[str | bytes] = _parquet_names(path)
+    elif kind.endswith(PICKLE):
+        names = read_pickled_names(path)
+    elif kind.endswith(TEXT):
+        names = _text_names(path)
+    else:
+        raise UserError(f"{path!r} is no list; its name must end in {', '.join(LIST_SUFFIXES)}")
+    listed = PathList.from_iterable(names)
+    if not len(listed):
+        raise UserError(f"the list {path!r} names no image; write one a line")
+    return listed
+
+
+def _text_names(path: str) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        for number, line in enumerate(file):
+            name = line.removeprefix(b"\xef\xbb\xbf").strip() if number == 0 else line.strip()
+            if b"\0" in name:
+                raise UserError(f"{path!r}, line {number + 1}, is no text; is it a list of names?")
+            if name and not name.startswith(b"#"):
+                yield name
+
+
+def _parquet_names(path: str) -> Iterator[str]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise UserError(f"{path!r} needs pyarrow: pip install pyarrow; or use a text") from error
+    try:
+        file = parquet.ParquetFile(path)
+        column = _column(path, file.schema_arrow.names)
+        for batch in file.iter_batches(columns=[column]):
+            yield from _checked(path, column, batch.column(0).to_pylist())
+    except pyarrow.ArrowException as error:
+        raise UserError(f"{path!r} is no Parquet file: {error}; write it again") from error
+
+
+def _column(path: str, names: list[str]) -> str:
+    if len(names) == 1:
+        return names[0]
+    for name in COLUMNS:
+        if name in names:
+            return name
+    raise UserError(
+        f"{path!r} has the columns {', '.join(names) or '(none)'}; call the one with the names of "
+        f"images {COLUMNS[0]!r}"
+    )
+
+
+def _checked(path: str, column: str, values: list[Any]) -> list[str]:
+    for value in values:
+        if not isinstance(value, str) or not value:
+            raise UserError(f"{path!r}: column {column!r} holds {value!r}, which is no name")
+    return values
+
+
+def tree_names(folder: str) -> Iterator[bytes]:
+    """Yield the images below a folder, relative to it, in the order of their names.
+
+    The order is the same on every machine: by the bytes of the names, folder by folder. Hidden
+    files and folders are left out; links are followed, but not round in circles.
+    """
+    yield from _tree(os.fsencode(folder), b"", {os.path.realpath(os.fsencode(folder))})
+
+
+def _tree(folder: bytes, prefix: bytes, above: set[bytes]) -> Iterator[bytes]:
+    images, folders = [], []
+    with os.scandir(os.path.join(folder, prefix)) as entries:
+        for entry in entries:
+            # The suffix first: it spares a look at each file of a folder with links.
+            if is_image_name(entry.name) and not entry.is_dir():
+                images.append(entry.name)
+            elif not entry.name.startswith(b".") and entry.is_dir():
+                folders.append(entry.name)
+    images.sort()
+    for name in images:
+        yield prefix + name
+    del images
+    for name in sorted(folders):
+        real = os.path.realpath(os.path.join(folder, prefix, name))
+        if real not in above:
+            yield from _tree(folder, prefix + name + b"/", above | {real})

@@ -1,0 +1,76 @@
+"""Images in an LMDB, as LUPerson is released: a data base of files, and keys.pkl, the list of keys.
+
+Each worker opens the data base itself: an environment does not survive a fork.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from fastreid_compat.errors import UserError
+
+from .images import ListedImages
+from .path_list import PathList
+from .pickled_names import read_pickled_names
+
+
+class LmdbImages(ListedImages):
+    """Images in an LMDB, in the order of their keys' list.
+
+    Args:
+        path: the data base: a folder with data.mdb, or one file.
+        keys_file: pickled list of keys; None asks the data base for all its keys.
+
+    Raises:
+        UserError: the data base cannot be opened, or has no keys.
+    """
+
+    def __init__(self, path: str, keys_file: str | None = None) -> None:
+        self.path = os.path.abspath(path)
+        _environment(self.path, os.getpid())
+        names = read_pickled_names(keys_file) if keys_file else self._all_keys()
+        super().__init__(PathList.from_iterable(names))
+        if not len(self):
+            raise UserError(f"there is no key in {keys_file or path!r}")
+
+    def _all_keys(self) -> Iterator[bytes]:
+        with _environment(self.path, os.getpid()).begin() as transaction:
+            for key in transaction.cursor().iternext(keys=True, values=False):
+                if not key.startswith(b"__"):  # "__len__" and the like
+                    yield bytes(key)
+
+    def name(self, index: int) -> str:
+        """Key, behind the data base's path."""
+        return f"{self.path}/{self.keys[index]}"
+
+    def content(self, index: int) -> bytes:
+        """The value of the image's key."""
+        with _environment(self.path, os.getpid()).begin() as transaction:
+            value = transaction.get(self.keys.raw(index))
+        if value is None:
+            raise OSError("the data base has no such key")
+        return value
+
+
+@functools.lru_cache(maxsize=16)
+def _environment(path: str, process: int) -> Any:
+    """Open a data base once for each process."""
+    try:
+        import lmdb
+    except ImportError as error:
+        raise UserError(f"{path!r} needs the package lmdb: pip install lmdb") from error
+    try:
+        # Readers of a file that nobody writes need no locks, and images are read in random order.
+        return lmdb.open(
+            path,
+            subdir=os.path.isdir(path),
+            readonly=True,
+            lock=False,
+            readahead=False,
+            meminit=False,
+        )
+    except lmdb.Error as error:
+        raise UserError(f"{path!r} is no LMDB: {error}; copy it again") from error

@@ -1,0 +1,80 @@
+"""From a config to the loader of views."""
+
+from __future__ import annotations
+
+import logging
+
+import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
+from fastreid.config import CfgNode
+from fastreid.utils import comm
+from fastreid_compat.dataset_files import data_root
+from fastreid_compat.errors import UserError
+from fastreid_compat.prefetch import PrefetchLoader
+from fastreid_compat.reproducible import SeededBatchSampler
+from fastreid_compat.side_information import open_labelled
+
+from ..views import MultiCrop, use_one_thread
+from .images import ChainedImages, FileImages, UnlabelledImages
+from .multi_crop_dataset import MultiCropDataset, collate_views
+from .path_list import PathList
+from .sampler import EpochSampler
+
+logger = logging.getLogger(__name__)
+
+
+def open_images(cfg: CfgNode, name: str) -> UnlabelledImages:
+    """Open the training images of a data set.
+
+    Args:
+        cfg: reads DATASETS.
+        name: as in DATASETS.NAMES: one without labels, or any of FastReID's, whose labels are left.
+
+    Raises:
+        UserError: it is unknown, missing, damaged, or has no training images.
+    """
+    data = open_labelled(cfg, name, combineall=cfg.DATASETS.COMBINEALL)
+    images = getattr(data, "images", None)
+    if isinstance(images, UnlabelledImages):
+        return images
+    paths = PathList.from_iterable(item[0] for item in data.train)
+    if not len(paths):
+        raise UserError(f"data set {name} has no training images in {data_root()!r}")
+    return FileImages(paths)
+
+
+def build_pretraining_loader(cfg: CfgNode) -> PrefetchLoader:
+    """Build the endless loader of batches of views, see :func:`collate_views`.
+
+    It is repeatable by SEED and can be resumed anywhere, as FastReID's with fastreid_compat.
+
+    Args:
+        cfg: reads DATASETS, INPUT.SIZE_TRAIN, DINO, DATALOADER.NUM_WORKERS, SOLVER.IMS_PER_BATCH
+            (of all processes together) and SEED.
+
+    Raises:
+        UserError: no data set is named, or one cannot be opened.
+    """
+    if not cfg.DATASETS.NAMES:
+        raise UserError("DATASETS.NAMES is empty; name the images to train on")
+    sources = [open_images(cfg, name) for name in cfg.DATASETS.NAMES]
+    for name, source in zip(cfg.DATASETS.NAMES, sources, strict=True):
+        logger.info("%s: %d images", name, len(source))
+    images = sources[0] if len(sources) == 1 else ChainedImages(sources)
+    dataset = MultiCropDataset(images, MultiCrop(cfg))
+    seed = cfg.SEED if cfg.get("SEED", -1) >= 0 else int(comm.shared_random_seed())
+    batch_sampler = SeededBatchSampler(
+        EpochSampler(len(dataset), shuffle=True, seed=seed),
+        cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size(),
+        drop_last=True,
+        seed=seed,
+        rank=comm.get_rank(),
+    )
+    return PrefetchLoader(
+        comm.get_local_rank(),
+        dataset=dataset,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        batch_sampler=batch_sampler,
+        collate_fn=collate_views,
+        pin_memory=True,
+        worker_init_fn=use_one_thread,
+    )

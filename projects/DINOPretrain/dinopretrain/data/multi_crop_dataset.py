@@ -1,0 +1,92 @@
+"""Samples of views, and batches of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from fastreid_compat.errors import UserError
+from fastreid_compat.reproducible import draws_of
+from torch.utils.data import Dataset, default_collate
+
+from .images import BadImage, UnlabelledImages
+
+MAX_BAD_IN_A_ROW = 20
+
+
+class MultiCropDataset(Dataset[dict[str, Any]]):
+    """The views of each image; an image that cannot be read is replaced by another.
+
+    The random draws of a sample, the choice of a replacement among them, depend on the index that
+    the batch sampler hands out (see ``fastreid_compat.reproducible``) and on nothing else.
+
+    Args:
+        images: to read from.
+        transform: image (H, W, 3) uint8 -> {"global_views": (G, H, W, 3) uint8, "local_views":
+            (L, h, w, 3) uint8}.
+
+    Attributes:
+        num_classes: 0, no labels; FastReID's trainer asks for it.
+    """
+
+    num_classes = 0
+    num_cameras = 0
+
+    def __init__(
+        self,
+        images: UnlabelledImages,
+        transform: Callable[[np.ndarray], dict[str, np.ndarray]],
+    ) -> None:
+        self.images, self.transform = images, transform
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Views of an image, "index" of the one that was read, and "bad": [(name, reason), ...].
+
+        Raises:
+            UserError: 20 images in a row cannot be read.
+        """
+        bad: list[tuple[str, str]] = []
+        for chosen in self._candidates(index):
+            try:
+                image = self.images.read(chosen)
+            except BadImage as error:
+                bad.append((error.name, error.reason))
+                continue
+            with draws_of(index):
+                views = self.transform(image)
+            return {**views, "index": chosen, "bad": bad}
+        name, reason = bad[-1]
+        raise UserError(
+            f"{len(bad)} images in a row cannot be read; the last is {name!r} ({reason}). Is the "
+            "disk there, and the data set complete?"
+        )
+
+    def _candidates(self, index: int) -> list[int]:
+        """The index itself, then others in an order that depends on it."""
+        entropy = getattr(index, "entropy", (int(index),))
+        rng = np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(11,)))
+        others = rng.integers(len(self), size=MAX_BAD_IN_A_ROW - 1)
+        return [int(index), *others.tolist()]
+
+
+def collate_views(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Make a batch.
+
+    Args:
+        samples: B of :class:`MultiCropDataset`.
+
+    Returns:
+        "global_views" (B, G, H, W, 3) and "local_views" (B, L, h, w, 3), uint8 RGB; "index" (B,)
+        int64; "bad": (name, reason) of all images that were replaced.
+    """
+    return {
+        "global_views": default_collate([sample["global_views"] for sample in samples]),
+        "local_views": default_collate([sample["local_views"] for sample in samples]),
+        "index": torch.tensor([sample["index"] for sample in samples]),
+        "bad": [bad for sample in samples for bad in sample["bad"]],
+    }

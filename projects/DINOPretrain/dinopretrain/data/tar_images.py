@@ -1,0 +1,185 @@
+"""Images in tar files (WebDataset's layout), read in any order through an index of offsets.
+
+A tar has no table of contents: all its headers are read once, and what they say is kept beside it
+(``shard-0000.tar.index.npz``), or in the user's cache folder where that cannot be written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import tarfile
+import tempfile
+import zipfile
+from array import array
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from fastreid_compat.errors import UserError
+from tqdm import tqdm
+
+from .images import ListedImages
+from .listing import is_image_name
+from .path_list import PathList
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1
+MAX_OPEN = 64  # tar files that a process keeps open
+
+
+@dataclass(frozen=True)
+class TarIndex:
+    """The images in one tar file.
+
+    Attributes:
+        names: of its members.
+        spans: where the content of each begins, and its size, in bytes; (N, 2) int64.
+    """
+
+    names: PathList
+    spans: np.ndarray
+
+
+class TarImages(ListedImages):
+    """Images in tar files: in the order of the files, then of their members.
+
+    Args:
+        paths: tar files, not compressed.
+
+    Raises:
+        UserError: one is no tar file, is compressed or cut off, or there is no image in any.
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.paths = [os.path.abspath(path) for path in paths]
+        indices = [
+            tar_index(path) for path in tqdm(self.paths, "tar files", disable=len(paths) < 2)
+        ]
+        super().__init__(PathList.from_iterable(n for x in indices for n in x.names.iter_raw()))
+        if not len(self):
+            raise UserError(f"there is no image in {self.paths[0]!r} and the tar files beside it")
+        self.spans = torch.from_numpy(np.concatenate([index.spans for index in indices]))
+        self.starts = np.cumsum([0, *(len(index.names) for index in indices)])
+        self._files: OrderedDict[int, int] = OrderedDict()
+
+    def _tar(self, index: int) -> int:
+        return int(np.searchsorted(self.starts, index, side="right")) - 1
+
+    def name(self, index: int) -> str:
+        """Member, behind the tar file's path."""
+        return f"{self.paths[self._tar(index)]}/{self.keys[index]}"
+
+    def content(self, index: int) -> bytes:
+        """The member's content."""
+        start, size = self.spans[index].tolist()
+        return os.pread(self._descriptor(self._tar(index)), size, start)
+
+    def _descriptor(self, number: int) -> int:
+        """File descriptor of a tar; pread makes it safe to share with forked workers."""
+        if number not in self._files:
+            self._files[number] = os.open(self.paths[number], os.O_RDONLY)
+            if len(self._files) > MAX_OPEN:
+                os.close(self._files.popitem(last=False)[1])
+        self._files.move_to_end(number)
+        return self._files[number]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_files": OrderedDict()}
+
+    def __del__(self) -> None:
+        for descriptor in getattr(self, "_files", {}).values():
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+def tar_index(path: str) -> TarIndex:
+    """Index of a tar file: what was kept of it, else made now and kept."""
+    beside = f"{path}.index.npz"
+    digest = hashlib.sha256(os.path.abspath(path).encode("utf-8", "surrogateescape")).hexdigest()
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    places = (beside, os.path.join(cache, "dinopretrain", f"{digest[:32]}.npz"))
+    for place in places:
+        kept = _kept(path, place)
+        if kept is not None:
+            return kept
+    index = scan_tar(path)
+    for place in places:
+        with contextlib.suppress(OSError):
+            _keep(index, path, place)
+            return index
+    logger.warning("The index of %s can be kept nowhere: it is made anew in each run", path)
+    return index
+
+
+def scan_tar(path: str) -> TarIndex:
+    """Read all headers of a tar file.
+
+    Raises:
+        UserError: no tar file, compressed, or cut off.
+    """
+    spans = array("q")
+    try:
+        with tarfile.open(path, "r:") as tar:
+            names = PathList.from_iterable(_image_members(tar, spans))
+    except (tarfile.TarError, OSError) as error:
+        raise UserError(
+            f"{path!r} cannot be read as a tar file: {error}; copy it again, or unpack it if it is "
+            "compressed (images in a compressed one cannot be read in any order)"
+        ) from error
+    if spans and sum(spans[-2:]) > os.path.getsize(path):
+        raise UserError(f"{path!r} is cut off in {names[len(names) - 1]!r}; copy it again")
+    return TarIndex(names, np.array(spans, np.int64).reshape(-1, 2))
+
+
+def _image_members(tar: tarfile.TarFile, spans: array[int]) -> Iterator[bytes]:
+    """Yield the names of a tar's images, and append where each is to ``spans``."""
+    while (member := tar.next()) is not None:
+        tar.members = []  # type: ignore[attr-defined]  # which would grow with each
+        name = member.name.encode("utf-8", "surrogateescape")
+        if member.isreg() and not member.issparse() and is_image_name(name):
+            spans.extend((member.offset_data, member.size))
+            yield name
+
+
+def _stamp(path: str) -> np.ndarray:
+    stat = os.stat(path)
+    return np.array([VERSION, stat.st_size, stat.st_mtime_ns], np.int64)
+
+
+def _kept(path: str, place: str) -> TarIndex | None:
+    try:
+        with np.load(place, allow_pickle=False) as file:
+            if not np.array_equal(file["stamp"], _stamp(path)):
+                return None
+            names = PathList(torch.from_numpy(file["data"]), torch.from_numpy(file["offsets"]))
+            return TarIndex(names, file["spans"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _keep(index: TarIndex, path: str, place: str) -> None:
+    """Write an index so that it is whole or not there."""
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(place), suffix=".part")
+    try:
+        with open(handle, "wb") as file:
+            np.savez(
+                file,
+                data=index.names.data.numpy(),
+                offsets=index.names.offsets.numpy(),
+                spans=index.spans,
+                stamp=_stamp(path),
+            )
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, place)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.remove(temporary)
+        raise

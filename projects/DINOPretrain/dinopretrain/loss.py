@@ -1,0 +1,92 @@
+"""The loss of DINO: the student predicts the teacher's output on other views.
+
+Source: Caron et al., ICCV 2021, equations 1-4 and algorithm 1.
+
+Letters: B images, K outputs, G global views (the teacher's), V all views (the student's), the
+globals first.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def cross_view_loss(
+    student: Tensor, teacher: Tensor, center: Tensor, student_temp: float, teacher_temp: float
+) -> Tensor:
+    """Mean of H(p_t^i, p_s^j) over all pairs of a teacher view i and another student view j.
+
+    The sum over pairs is taken apart: H(p, softmax(s)) = logsumexp(s) - p . s, and the products
+    with all teacher views but the student's own are one product with their sum, so that nothing of
+    the size pairs x B x K is made.
+
+    Args:
+        student: (V, B, K) logits.
+        teacher: (G, B, K) logits, G <= V; no gradient flows into them.
+        center: (1, K) or (K,), subtracted from the teacher's logits (equation 4).
+        student_temp: tau_s.
+        teacher_temp: tau_t.
+
+    Returns:
+        Scalar.
+    """
+    num_teacher, num_student = len(teacher), len(student)
+    targets = F.softmax((teacher.detach().float() - center) / teacher_temp, dim=-1)
+    logits = student.float() / student_temp
+    # Targets of student view j: all teacher views but j itself.
+    total = targets.sum(0)
+    products = torch.stack(
+        [
+            (logits[j] * (total - targets[j] if j < num_teacher else total)).sum(-1)
+            for j in range(num_student)
+        ]
+    )
+    pairs = torch.full((num_student, 1), float(num_teacher), device=student.device)
+    pairs[:num_teacher] -= 1
+    losses = pairs * torch.logsumexp(logits, dim=-1) - products
+    return losses.mean(1).sum() / pairs.sum()
+
+
+class DINOLoss(nn.Module):
+    """Loss with the running centre of the teacher's outputs, which checkpoints hold.
+
+    Args:
+        out_dim: K.
+        student_temp: tau_s, 0.1.
+        center_momentum: m of equation 4, 0.9.
+    """
+
+    center: Tensor
+
+    def __init__(
+        self, out_dim: int, student_temp: float = 0.1, center_momentum: float = 0.9
+    ) -> None:
+        super().__init__()
+        self.student_temp, self.center_momentum = student_temp, center_momentum
+        self.register_buffer("center", torch.zeros(1, out_dim))
+
+    def forward(self, student: Tensor, teacher: Tensor, teacher_temp: float) -> Tensor:
+        """Loss of a step; the centre moves afterwards.
+
+        Args:
+            student: (V, B, K), the globals first.
+            teacher: (G, B, K).
+            teacher_temp: tau_t of this epoch.
+        """
+        loss = cross_view_loss(student, teacher, self.center, self.student_temp, teacher_temp)
+        self.update_center(teacher)
+        return loss
+
+    @torch.no_grad()
+    def update_center(self, teacher: Tensor) -> None:
+        """Move the centre towards the mean of the teacher's outputs over all processes."""
+        mean = teacher.detach().float().flatten(0, -2).mean(0, keepdim=True)
+        if dist.is_available() and dist.is_initialized():
+            dist.all_reduce(mean)
+            mean /= dist.get_world_size()
+        momentum = self.center_momentum
+        # A new tensor: the loss of this step still needs the old one for its backward pass.
+        self.center = self.center * momentum + mean * (1 - momentum)

@@ -1,0 +1,113 @@
+"""DINO's loss against loops over the pairs of views, its centre, head and schedules by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from dinopretrain.head import DINOHead
+from dinopretrain.loss import DINOLoss, cross_view_loss
+from dinopretrain.schedules import cosine_with_warmup, teacher_temperature
+from dinopretrain.step import clip_each
+from dinopretrain.watch import collapse_kind, output_statistics
+
+
+def naive_loss(student, teacher, center, student_temp, teacher_temp):
+    """Equation 3, pair by pair."""
+    losses = []
+    for i in range(len(teacher)):
+        targets = F.softmax((teacher[i] - center) / teacher_temp, dim=-1)
+        for j in range(len(student)):
+            if i != j:
+                log_p = F.log_softmax(student[j] / student_temp, dim=-1)
+                losses.append(-(targets * log_p).sum(-1).mean())
+    return torch.stack(losses).mean()
+
+
+@pytest.mark.parametrize("num_views", [2, 3, 10])
+def test_the_loss_is_the_mean_over_pairs_of_views(num_views: int) -> None:
+    student = torch.randn(num_views, 5, 17, dtype=torch.float64, requires_grad=True)
+    teacher = torch.randn(2, 5, 17, dtype=torch.float64)
+    center = torch.randn(1, 17, dtype=torch.float64)
+    arguments = (teacher, center, 0.1, 0.04)
+    expected = naive_loss(student, *arguments)
+    ours = cross_view_loss(student, *arguments)
+    # The loss is computed in float32.
+    torch.testing.assert_close(ours.double(), expected, atol=1e-5, rtol=1e-5)
+    gradients = [torch.autograd.grad(loss, student)[0] for loss in (ours, expected)]
+    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-4)
+
+
+def test_no_gradient_reaches_the_teacher() -> None:
+    teacher = torch.randn(2, 3, 8, requires_grad=True)
+    student = torch.randn(4, 3, 8, requires_grad=True)
+    DINOLoss(8)(student, teacher, 0.04).backward()
+    assert teacher.grad is None and student.grad.abs().sum() > 0
+
+
+def test_the_centre_moves_after_the_loss() -> None:
+    loss = DINOLoss(2, center_momentum=0.9)
+    teacher = torch.tensor([[[1.0, 0.0]], [[3.0, 2.0]]])  # two views of one image
+    first = loss(torch.zeros(2, 1, 2), teacher, 1.0)
+    assert first == pytest.approx(math.log(2))  # the student is uniform
+    # 0.9 * 0 + 0.1 * mean([1, 3]), likewise 0.1 * mean([0, 2])
+    torch.testing.assert_close(loss.center, torch.tensor([[0.2, 0.1]]))
+    assert "center" in loss.state_dict()
+
+
+def test_the_head_has_unit_prototypes_that_are_not_trained() -> None:
+    head = DINOHead(6, 9, hidden_dim=8, bottleneck_dim=4)
+    features = torch.randn(3, 6)
+    normalised = F.normalize(head.mlp(features), dim=1)
+    prototypes = F.normalize(head.last_layer.weight_v, dim=1)
+    torch.testing.assert_close(head(features), normalised @ prototypes.T)
+    assert head(features).abs().max() <= 1
+    assert not head.last_layer.weight_g.requires_grad
+    assert DINOHead(6, 9, norm_last_layer=False).last_layer.weight_g.requires_grad
+
+
+def test_each_gradient_is_clipped_on_its_own() -> None:
+    parameters = [torch.nn.Parameter(torch.zeros(2)) for _ in range(3)]
+    parameters[0].grad = torch.tensor([3.0, 4.0])  # norm 5, to 2.5
+    parameters[1].grad = torch.tensor([0.3, 0.4])  # norm 0.5 stays
+    norm = clip_each(parameters, 2.5)
+    assert norm == pytest.approx(math.sqrt(25.25))
+    torch.testing.assert_close(parameters[0].grad, torch.tensor([1.5, 2.0]))
+    torch.testing.assert_close(parameters[1].grad, torch.tensor([0.3, 0.4]))
+    clip_each(parameters, 0.0)
+    torch.testing.assert_close(parameters[1].grad, torch.tensor([0.3, 0.4]))
+
+
+def test_schedules_by_hand() -> None:
+    # 2 warm-up steps: 0, base; then a cosine over 2 steps: base, the middle.
+    values = [cosine_with_warmup(step, 4, 1.0, 0.0, 2) for step in range(4)]
+    assert values == pytest.approx([0, 1, 1, 0.5])
+    assert cosine_with_warmup(0, 4, 1.0, 0.0, 1) == 0
+    temperatures = [teacher_temperature(epoch, 0.04, 0.07, 4) for epoch in range(6)]
+    assert temperatures == pytest.approx([0.04, 0.05, 0.06, 0.07, 0.07, 0.07])
+
+
+def test_statistics_of_the_outputs() -> None:
+    out_dim = 16
+    uniform = output_statistics(torch.zeros(2, 8, out_dim), torch.zeros(1, out_dim), 0.04)
+    assert uniform["teacher_entropy"] == pytest.approx(math.log(out_dim), rel=1e-5)
+    assert uniform["logit_spread"] == 0
+    each_its_own = torch.eye(out_dim).view(2, 8, out_dim) * 10
+    sharp = output_statistics(each_its_own, torch.zeros(1, out_dim), 0.04)
+    assert sharp["teacher_entropy"] == pytest.approx(0, abs=1e-5)
+    assert sharp["mean_entropy"] == pytest.approx(math.log(out_dim), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "loss, entropy, mean_entropy, kind",
+    [
+        (math.log(64), math.log(64), math.log(64), "uniform"),
+        (0.01, 0.001, 0.01, "one_hot"),
+        (3.2, 3.0, 3.4, None),
+        (3.0, 0.1, 3.4, None),  # sharp, but not the same for all images
+    ],
+)
+def test_both_kinds_of_collapse(loss, entropy, mean_entropy, kind) -> None:
+    assert collapse_kind(loss, entropy, mean_entropy, 64) == kind

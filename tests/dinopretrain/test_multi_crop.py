@@ -1,0 +1,122 @@
+"""The transform: frequencies of draws, shapes, seeds, settings."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from dinopretrain.config import load_config
+from dinopretrain.view_spec import Drawer
+from dinopretrain.views import MultiCrop, dino_views
+from fastreid_compat.errors import UserError
+from fastreid_compat.reproducible import SeededIndex, draws_of
+from person_pictures import picture
+
+(FIRST, _), (LOCAL, *_) = dino_views()
+
+
+def test_frequencies_and_ranges_of_draws() -> None:
+    global_views, local_views = dino_views()
+    drawer, rng = Drawer([*global_views, *local_views]), np.random.default_rng(0)
+    count = 3000
+    draws = [drawer((128, 64), rng) for _ in range(count)]
+    blurred = [np.mean([views[i].sigma is not None for views in draws]) for i in range(10)]
+    assert blurred == pytest.approx([1.0, 0.1, *[0.5] * 8], abs=0.04)
+    solarized = [np.mean([views[i].solarize == 128 for views in draws]) for i in range(10)]
+    assert solarized == pytest.approx([0, 0.2, *[0] * 8], abs=0.03)
+    every = [draw for views in draws for draw in views]
+    for values, probability in (
+        ([draw.flip for draw in every], 0.5),
+        ([bool(draw.jitter) for draw in every], 0.8),
+        ([draw.grayscale for draw in every], 0.2),
+    ):
+        assert np.mean(values) == pytest.approx(probability, abs=0.012)
+    sigmas = [draw.sigma for draw in every if draw.sigma is not None]
+    assert (min(sigmas), max(sigmas)) == pytest.approx((0.1, 2.0), abs=0.01)
+    factors = np.array([[f for _, f in sorted(draw.jitter)] for draw in every if draw.jitter])
+    assert factors.min(axis=0) == pytest.approx([0.6, 0.6, 0.8, -0.1], abs=0.01)
+    assert factors.max(axis=0) == pytest.approx([1.4, 1.4, 1.2, 0.1], abs=0.01)
+    orders = [tuple(number for number, _ in draw.jitter) for draw in every if draw.jitter]
+    _, counts = np.unique(orders, axis=0, return_counts=True)
+    assert len(counts) == 24 and counts == pytest.approx(len(orders) / 24, rel=0.2)
+
+
+def multi_crop(**options: Any) -> MultiCrop:
+    global_views, local_views = dino_views((32, 16), (16, 8), **options)
+    return MultiCrop(global_views=global_views, local_views=local_views)
+
+
+def test_shapes_and_the_image_stays_as_it_is() -> None:
+    image = picture(40, 20, seed=7)
+    before = image.copy()
+    image.flags.writeable = False
+    views = multi_crop(num_local=3)(image)
+    assert views["global_views"].shape == (2, 32, 16, 3)
+    assert views["local_views"].shape == (3, 16, 8, 3)
+    assert all(v.dtype == np.uint8 and v.flags.writeable for v in views.values())
+    assert (image == before).all()
+    assert multi_crop(num_local=0)(image)["local_views"].shape == (0, 0, 0, 3)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (2, 3)])
+def test_odd_images(size: tuple[int, int]) -> None:
+    image = np.full((*size, 3), 90, np.uint8)
+    for _ in range(20):
+        assert multi_crop()(image)["global_views"].shape == (2, 32, 16, 3)
+
+
+def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
+    return all((a[name] == b[name]).all() for name in ("global_views", "local_views"))
+
+
+def test_the_seed_settles_the_views() -> None:
+    image, transform = picture(40, 20, seed=8), multi_crop()
+    first = transform(image, np.random.default_rng(1))
+    assert same(first, transform(image, np.random.default_rng(1)))
+    assert not same(first, transform(image, np.random.default_rng(2)))
+    copy = pickle.loads(pickle.dumps(transform))  # as for workers that are spawned
+    assert same(first, copy(image, np.random.default_rng(1)))
+
+
+def test_the_position_in_the_stream_settles_the_views() -> None:
+    image, transform = picture(40, 20, seed=8), multi_crop()
+
+    def views(position: int) -> dict[str, np.ndarray]:
+        with draws_of(SeededIndex.of(5, seed=1, rank=0, position=position)):
+            return transform(image)
+
+    first = views(10)
+    np.random.random(3)
+    assert same(first, views(10)) and not same(first, views(11))
+
+
+def test_from_config() -> None:
+    cfg = load_config("", ["DINO.LOCAL_VIEWS", 2, "DINO.LOCAL_SIZE", [24, 12]])
+    views = MultiCrop(cfg)(picture(40, 20, seed=9))
+    assert views["global_views"].shape == (2, *cfg.INPUT.SIZE_TRAIN, 3)
+    assert views["local_views"].shape == (2, 24, 12, 3)
+    cfg.DINO.GLOBAL_SCALE = [0.5, 1.5]
+    with pytest.raises(UserError, match=r"scale is \(0.5, 1.5\)"):
+        MultiCrop(cfg)
+
+
+def test_bad_settings_and_images() -> None:
+    with pytest.raises(UserError, match=r"blur_prob is 1\.2"):
+        replace(FIRST, blur_prob=1.2)
+    with pytest.raises(UserError, match=r"hue is 0\.7"):
+        replace(FIRST, hue=0.7)
+    with pytest.raises(UserError, match=r"size is \(0, 8\)"):
+        replace(FIRST, size=(0, 8))
+    with pytest.raises(UserError, match="LOCAL_VIEWS is -1"):
+        dino_views(num_local=-1)
+    with pytest.raises(UserError, match="no global views"):
+        MultiCrop(global_views=[])
+    with pytest.raises(UserError, match="share one"):
+        MultiCrop(global_views=[FIRST, LOCAL])
+    with pytest.raises(ValueError, match="float64"):
+        multi_crop()(np.zeros((4, 4, 3)))
+    with pytest.raises(ValueError, match=r"\(4, 4\)"):
+        multi_crop()(np.zeros((4, 4), np.uint8))

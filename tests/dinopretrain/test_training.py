@@ -1,0 +1,185 @@
+"""DINO through FastReID's trainer: it trains, resumes, evaluates, and notices what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from fastreid_compat.errors import UserError
+from small_dino import ITERS_PER_EPOCH, start
+from timm.models.vision_transformer import VisionTransformer
+from transreid import TransReIDBackbone, load_weights
+from transreid.vits import create_vit
+
+HERE = Path(__file__).parent
+
+
+def rows(cfg) -> list[dict]:
+    lines = (Path(cfg.OUTPUT_DIR) / "metrics.json").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_dino_trains_and_leaves_a_backbone(dino_cfg) -> None:
+    trainer = start(dino_cfg)
+    before = {key: value.clone() for key, value in trainer.dino.state_dict().items()}
+    trainer.train()
+    after = trainer.dino.state_dict()
+    moved = {key for key, value in after.items() if not torch.equal(value, before[key])}
+    for name in ("student.backbone.blocks.0.mlp.fc1.weight", "student.head.last_layer.weight_v"):
+        assert name in moved and name.replace("student", "teacher") in moved
+    assert "loss.center" in moved
+    assert "student.head.last_layer.weight_g" not in moved
+    assert all(p.grad is None and not p.requires_grad for p in trainer.dino.teacher.parameters())
+    latest = rows(dino_cfg)[-1]
+    for name in ("teacher_entropy", "ema_momentum", "teacher_temp", "grad_norm", "data_time"):
+        assert name in latest
+    assert latest["skipped_steps"] == latest["bad_images"] == 0
+
+    vit: VisionTransformer = create_vit("vit_tiny_patch16_224", 2)
+    backbone = TransReIDBackbone(vit, (32, 16), (8, 8))
+    for file in ("teacher_backbone.pth", "model_final.pth"):
+        report = load_weights(backbone, str(Path(dino_cfg.OUTPUT_DIR) / file))
+        assert report.missing == []
+        assert torch.equal(backbone.pos_embed, after["teacher.backbone.pos_embed"])
+
+
+def test_the_teacher_gets_no_gradient_even_if_unfrozen(dino_cfg) -> None:
+    trainer = start(dino_cfg)
+    trainer.dino.teacher.requires_grad_(True)
+    trainer.train()
+    assert all(p.grad is None for p in trainer.dino.teacher.parameters())
+
+
+def test_killed_and_resumed_equals_uninterrupted(dino_cfg, tmp_path: Path) -> None:
+    """SIGKILL in the middle of the second epoch."""
+    uninterrupted = start(dino_cfg)
+    uninterrupted.train()
+    cfg = dino_cfg.clone()
+    cfg.OUTPUT_DIR = str(tmp_path / "killed")
+    script = [sys.executable, str(HERE / "killed_dino.py"), str(tmp_path / "pool"), cfg.OUTPUT_DIR]
+    path = os.pathsep.join([str(HERE.parent / "support"), os.environ.get("PYTHONPATH", "")])
+    run = subprocess.run(
+        [*script, str(ITERS_PER_EPOCH + 2)],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == -signal.SIGKILL, run.stderr
+    resumed = start(cfg)
+    assert resumed.start_epoch == 1
+    resumed.train()
+    expected = uninterrupted.dino.state_dict()
+    for key, value in resumed.dino.state_dict().items():
+        torch.testing.assert_close(value, expected[key], msg=key)
+
+
+def test_the_same_seed_gives_the_same_run(dino_cfg, tmp_path: Path) -> None:
+    states = []
+    for folder in ("a", "b"):
+        cfg = dino_cfg.clone()
+        cfg.SOLVER.MAX_EPOCH, cfg.OUTPUT_DIR = 2, str(tmp_path / folder)
+        trainer = start(cfg)
+        trainer.train()
+        states.append(trainer.dino.state_dict())
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+
+
+def test_labelled_tests_report_the_teacher(dino_cfg, market_root, monkeypatch) -> None:
+    monkeypatch.setenv("FASTREID_DATASETS", str(market_root))
+    dino_cfg.DATASETS.TESTS = ("Market1501",)
+    dino_cfg.SOLVER.MAX_EPOCH = dino_cfg.TEST.EVAL_PERIOD = 2
+    results = start(dino_cfg).train()
+    assert results["mAP"] > 0
+
+
+def test_a_cnn_of_fastreid(dino_cfg) -> None:
+    cfg = dino_cfg
+    cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.DEPTH = "build_resnet_backbone", "18x"
+    cfg.MODEL.BACKBONE.FEAT_DIM = 512
+    cfg.SOLVER.MAX_EPOCH = 2
+    trainer = start(cfg)
+    trainer.train()
+    assert trainer.dino.student.features(torch.rand(2, 3, 32, 16)).shape == (2, 512)
+
+
+UNIFORM = {
+    "DINO.TEACHER_TEMP": 5.0,
+    "DINO.WARMUP_TEACHER_TEMP": 5.0,
+    "SOLVER.BASE_LR": 1e-6,  # so that it stays as it is
+}
+# Sharp, a fast teacher, a high rate, and a centre that never follows.
+ONE_HOT = {
+    "DINO.TEACHER_TEMP": 0.01,
+    "DINO.WARMUP_TEACHER_TEMP": 0.01,
+    "DINO.CENTER_MOMENTUM": 1.0,
+    "DINO.MOMENTUM": 0.5,
+    "SOLVER.BASE_LR": 0.2,
+    "SOLVER.MAX_EPOCH": 8,
+}
+
+
+@pytest.mark.parametrize("kind, settings", [("uniform", UNIFORM), ("one_hot", ONE_HOT)])
+@pytest.mark.parametrize("stop", [True, False])
+def test_collapse_is_noticed(dino_cfg, caplog, kind, settings, stop) -> None:
+    """In the epoch in which it happens: at once, or after a few steps of training."""
+    dino_cfg.merge_from_list([part for pair in settings.items() for part in pair])
+    dino_cfg.DINO.STOP_ON_COLLAPSE = stop
+    trainer = start(dino_cfg)
+    if stop:
+        with pytest.raises(UserError, match=rf"collapsed \({kind}\) in epoch [01]: .*DINO\."):
+            trainer.train()
+    else:
+        trainer.train()
+        assert f"collapsed ({kind})" in caplog.text
+
+
+def poisoned(trainer, first: int, last: int) -> None:
+    """Let the loss of the iterations first..last be no number."""
+    forward = trainer.dino.loss.forward
+
+    def loss(*args):
+        value = forward(*args)
+        return value * float("nan") if first <= trainer.iter <= last else value
+
+    trainer.dino.loss.forward = loss
+
+
+def test_steps_without_a_finite_loss_are_skipped_and_counted(dino_cfg) -> None:
+    trainer = start(dino_cfg)
+    poisoned(trainer, 7, 9)
+    trainer.train()
+    assert rows(dino_cfg)[-1]["skipped_steps"] == 3
+    assert all(torch.isfinite(value).all() for value in trainer.dino.state_dict().values())
+
+
+def test_eleven_in_a_row_end_the_run(dino_cfg) -> None:
+    trainer = start(dino_cfg)
+    poisoned(trainer, 6, 99)
+    with pytest.raises(UserError, match="not finite in 11 steps in a row"):
+        trainer.train()
+    good = torch.load(Path(dino_cfg.OUTPUT_DIR) / "model_0000.pth", weights_only=True)["model"]
+    assert all(torch.isfinite(value).all() for value in good.values())
+
+
+@pytest.mark.parametrize(
+    "key, value, message",
+    [
+        ("MODEL.META_ARCHITECTURE", "Baseline", "needs DINO"),
+        ("SOLVER.WARMUP_EPOCHS", 3, "WARMUP_EPOCHS is 3"),
+        ("SOLVER.WARMUP_ITERS", 10, "set SOLVER.WARMUP_ITERS 0"),
+        ("SOLVER.IMS_PER_BATCH", 25, "fewer images than one batch"),
+        ("DINO.STUDENT_TEMP", 0.0, "temperatures are above 0"),
+        ("DINO.MOMENTUM", 1.5, "from 0 to 1"),
+        ("DINO.LOCAL_SCALE", [0.5, 0.1], "0 < low <= high <= 1"),
+    ],
+)
+def test_settings_that_cannot_work_are_named(dino_cfg, key, value, message) -> None:
+    dino_cfg.merge_from_list([key, value])
+    with pytest.raises(UserError, match=message):
+        start(dino_cfg)

@@ -1,0 +1,72 @@
+"""Script that test_distributed.py starts: three steps of the golden run in one or two processes.
+
+``two_dino.py PROCESSES OUT`` writes losses, centre and parameters of the first process to OUT.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
+import numpy as np
+import torch
+from dinopretrain.step import DINOStep
+from dinopretrain.trainer import Schedules, parameter_groups
+from fastreid.engine import launch
+from fastreid.utils import comm
+from fastreid.utils.events import EventStorage
+from torch.nn.parallel import DistributedDataParallel
+
+sys.path.insert(0, str(Path(__file__).parent))
+from test_trace import Trace, build, settings
+
+STEPS = 3
+
+
+def share(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """This process's part of a batch."""
+    return {k: v[comm.get_rank() :: comm.get_world_size()] for k, v in batch.items()}
+
+
+def main(out: str) -> None:
+    trace = Trace()
+    model: Any = build(trace.meta).train()
+    for encoder in (model.student, model.teacher):
+        encoder.load_state_dict(trace.state("init/"))
+    optimizer = torch.optim.AdamW(parameter_groups(model.student, trace.meta["wd"]), lr=0.0)
+    parallel = model
+    if comm.get_world_size() > 1:
+        parallel = DistributedDataParallel(model, broadcast_buffers=False)
+    simple = SimpleNamespace(
+        model=parallel,
+        optimizer=optimizer,
+        data_loader=None,
+        _data_loader_iter=iter([share(trace.batch(step)) for step in range(STEPS)]),
+    )
+    stepper = DINOStep(simple, dtype=None, clip=trace.meta["clip"])
+    schedules = Schedules(settings(trace.meta))
+    losses = []
+    with EventStorage(0) as storage:
+        schedules.trainer = SimpleNamespace(
+            max_iter=4,
+            iters_per_epoch=2,
+            optimizer=optimizer,
+            dino=model,
+            _trainer=stepper,
+            storage=storage,
+        )
+        for step in range(STEPS):
+            schedules.trainer.iter = step
+            schedules.before_step()
+            stepper.run_step()
+            schedules.after_step()
+            losses.append(float(np.ravel(storage.latest()["total_loss"])[0]))
+    if comm.is_main_process():
+        torch.save({"losses": losses, "state": model.state_dict()}, out)
+
+
+if __name__ == "__main__":
+    launch(main, int(sys.argv[1]), args=(sys.argv[2],))

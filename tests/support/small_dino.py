@@ -1,0 +1,67 @@
+"""A DINO run whose epochs take a second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from dinopretrain import DINOTrainer, load_config
+from fastreid.config import CfgNode
+from PIL import Image
+
+NUM_IMAGES, BATCH = 24, 4
+ITERS_PER_EPOCH = NUM_IMAGES // BATCH
+
+
+def write_noise(folder: Path, count: int = NUM_IMAGES) -> None:
+    """Write images of 40x20 pixels (H, W): a colour each, with noise."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    for number in range(count):
+        pixels = rng.integers(0, 200, (1, 1, 3)) + rng.integers(0, 55, (40, 20, 3))
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number:03d}.png")
+
+
+def small_dino_cfg(pool: Path, output: Path) -> CfgNode:
+    """Config of the run: 3 epochs of 6 iterations."""
+    cfg = load_config()
+    cfg.MODEL.META_ARCHITECTURE = "DINO"
+    cfg.MODEL.DEVICE = "cpu"
+    cfg.MODEL.BACKBONE.NAME = "build_transreid_backbone"
+    cfg.MODEL.BACKBONE.TIMM_NAME = "vit_tiny_patch16_224"
+    cfg.MODEL.BACKBONE.NUM_BLOCKS = 2
+    cfg.MODEL.BACKBONE.FEAT_DIM = 192
+    cfg.MODEL.BACKBONE.STRIDE_SIZE = [8, 8]
+    cfg.MODEL.BACKBONE.DROP_PATH_RATIO = 0.1
+    cfg.MODEL.BACKBONE.PRETRAIN = False
+    cfg.INPUT.SIZE_TRAIN = cfg.INPUT.SIZE_TEST = [32, 16]
+    cfg.DINO.LOCAL_SIZE = [16, 16]
+    cfg.DINO.LOCAL_VIEWS = 2
+    cfg.DINO.OUT_DIM = 32
+    cfg.DINO.HIDDEN_DIM = 32
+    cfg.DINO.BOTTLENECK_DIM = 16
+    cfg.DATASETS.NAMES = (f"ImageFolder:{pool}",)
+    cfg.DATASETS.TESTS = ()
+    cfg.DATALOADER.SAMPLER_TRAIN = "TrainingSampler"
+    cfg.DATALOADER.NUM_WORKERS = 0
+    cfg.SOLVER.IMS_PER_BATCH = BATCH
+    cfg.SOLVER.MAX_EPOCH = 3
+    cfg.SOLVER.WARMUP_EPOCHS = 1
+    cfg.SOLVER.WARMUP_ITERS = 0
+    cfg.SOLVER.BASE_LR = 0.05
+    cfg.SOLVER.CHECKPOINT_PERIOD = 1
+    cfg.TEST.EVAL_PERIOD = 0
+    cfg.SEED = 3
+    cfg.OUTPUT_DIR = str(output)
+    return cfg
+
+
+def start(cfg: CfgNode, resume: bool = True) -> DINOTrainer:
+    """A trainer, from the last checkpoint if there is one."""
+    import torch
+
+    Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(cfg.SEED)
+    trainer = DINOTrainer(cfg)
+    trainer.resume_or_load(resume=resume)
+    return trainer
