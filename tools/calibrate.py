@@ -50,16 +50,30 @@ def read_pairs(path: Path, features: FeatureSet) -> tuple[np.ndarray, np.ndarray
         (P, 2) positions in ``features``; (P,) True for the same identity.
 
     Raises:
-        UserError: no such file, a malformed row, or an image that has no feature; line is named.
+        UserError: no such file, a malformed row, an image that has no feature or is paired with
+            itself, or a pair with both labels; line is named.
     """
     if not path.is_file():
         raise UserError(f"there is no file {str(path)!r}; give a CSV with {', '.join(COLUMNS)}")
     known = {os.path.abspath(name): row for row, name in enumerate(features.paths)}
     pairs, same = [], []
+    labelled: dict[tuple[int, ...], tuple[str, str]] = {}  # pair -> label, where it was read
     for place, row in csv_rows(path, COLUMNS):
         if row["same"] not in ("0", "1"):
             raise UserError(f"{place}: same is {row['same']!r}; write 1 or 0")
-        pairs.append([_position(row[name], path, known, place) for name in COLUMNS[:2]])
+        pair = [_position(row[name], path, known, place) for name in COLUMNS[:2]]
+        if pair[0] == pair[1]:
+            raise UserError(
+                f"{place}: {row['image_a']!r} is paired with itself, which says nothing about a "
+                "threshold; remove the row"
+            )
+        label, first = labelled.setdefault(tuple(sorted(pair)), (row["same"], place))
+        if label != row["same"]:
+            raise UserError(
+                f"{place}: {row['image_a']!r} and {row['image_b']!r} have same {row['same']} here "
+                f"and {label} in {first}; keep the row that is right"
+            )
+        pairs.append(pair)
         same.append(row["same"] == "1")
     return np.array(pairs, np.int64).reshape(-1, 2), np.array(same, bool)
 

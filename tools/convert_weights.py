@@ -9,12 +9,12 @@ python tools/convert_weights.py ours.pth -o released.pth --to released --config-
 from __future__ import annotations
 
 import argparse
+import logging
 from typing import Any
 
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import torch
 from fastreid.engine import DefaultTrainer
-from fastreid.utils.logger import setup_logger
 from fastreid_compat.checkpoint_files import AtomicPathManager
 from fastreid_compat.command_line import show_user_errors
 from fastreid_compat.errors import UserError
@@ -48,7 +48,7 @@ def convert(source: str, out: str, config_file: str, to: str, options: list[str]
     cfg.MODEL.HEADS.NUM_CLASSES = cfg.MODEL.HEADS.NUM_CLASSES or weights.num_classes
     resolve_side_information(cfg, from_weights=True)
     model = DefaultTrainer.build_model(cfg)
-    load_recognised(model, weights, cfg.MODEL.BACKBONE.PRETRAIN_GRID)
+    load_recognised(model, weights)
     state: Any = {key: value.cpu() for key, value in model.state_dict().items()}
     state = to_released(state) if to == "released" else {"model": state}
     with AtomicPathManager.open(out, "wb") as file:
@@ -60,7 +60,8 @@ def main(arguments: argparse.Namespace) -> None:
     """Convert as the command line says."""
     if not arguments.config_file:
         raise UserError("--config-file is needed: the config of the model that the weights are of")
-    setup_logger(name="transreid")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("transreid").setLevel(logging.INFO)  # the report of what was loaded
     options = arguments.opts
     convert(arguments.weights, arguments.out, arguments.config_file, arguments.to, options)
     print(f"wrote {arguments.out} ({arguments.to})")

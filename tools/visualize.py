@@ -12,6 +12,7 @@ Pictures are PNG, PDF or SVG, by the suffix of their name. No data set is needed
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -200,6 +201,7 @@ def _positive(text: str) -> int:
 def main(words: list[str] | None = None) -> None:
     """Run one subcommand."""
     args = parse(words)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     pictures.check_picture_name(args.out)
     args.function(args)
     print(f"wrote {args.out}")

@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from small_inference import DIM, picture, small_cfg, write_bad_images, write_config, write_model
 from transreid import FeatureExtractor
-from transreid.features.feature_files import read_features, read_ranking
+from transreid.features.feature_files import FeatureSet, read_features, read_ranking, write_features
 
 ROOT = Path(__file__).parents[2]
 NUM_IDS, PER_ID = 4, 3
@@ -191,6 +191,27 @@ def test_calibrate_reads_labelled_pairs(model, photos, tmp_path, capsys) -> None
     assert "needs both" in fails(calibrate, capsys, pairs, *options)
     assert "either a CSV" in fails(calibrate, capsys, *options)
     assert "holds no identities" in fails(calibrate, capsys, "--identities", *options)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            ["p0_0.png,p1_0.png,0", "p0_0.png,p0_0.png,1"],
+            "line 3: 'p0_0.png' is paired with itself",
+        ),
+        (["p0_0.png,p0_1.png,1", "p0_0.png,p0_1.png,0"], "line 3: 'p0_0.png' and 'p0_1.png' have"),
+        (["p0_0.png,p0_1.png,1", "p0_1.png,p0_0.png,0"], "and 1 in {pairs}, line 2"),
+    ],
+)
+def test_calibrate_refuses_pairs_that_contradict(tmp_path, capsys, rows, message) -> None:
+    names = [str(tmp_path / name) for name in ("p0_0.png", "p0_1.png", "p1_0.png")]
+    out, pairs = tmp_path / "f.npz", tmp_path / "pairs.csv"
+    write_features(out, FeatureSet(names, np.eye(3, dtype=np.float32)))
+    pairs.write_text("image_a,image_b,same\n" + "\n".join(rows))
+    said = fails(calibrate, capsys, pairs, "--features", out, "-o", tmp_path / "c")
+    assert message.format(pairs=pairs) in said
+    assert not (tmp_path / "c").exists()
 
 
 def test_bad_command_lines_end_as_one_message(model, photos, tmp_path, capsys) -> None:

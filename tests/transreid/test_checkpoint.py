@@ -19,7 +19,7 @@ from golden_models import GOLDEN, MODELS, GoldenModel, build
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 from transreid import TransReIDBackbone, load_config, load_weights
-from transreid.patch_embed import resize_pos_embed
+from transreid.patch_embed import patch_grid, resize_pos_embed
 from transreid.weights.formats import read_weights
 from transreid.weights.released import from_released, to_released
 
@@ -291,10 +291,77 @@ def test_sie_in_the_file_alone_or_in_the_model_alone(tmp_path: Path) -> None:
     with_sie, without = sie_model("mean", "toyreid:8"), build_model(toy_cfg("vit_tiny_jpm"))
     report = load_weights(without, save(with_sie.state_dict(), tmp_path))
     assert "24 rows left out" in report.notices[0]
-    before = table_of(with_sie).clone()
+    # Random rows would give other features in every run: the file's model adds nothing.
     report = load_weights(with_sie, save(without.state_dict(), tmp_path))
-    assert torch.equal(table_of(with_sie), before)
+    assert not table_of(with_sie).any() and report.missing == []
+    assert "no SIE table: all rows are zero" in report.notices[0]
+
+
+def test_a_pretrained_backbone_leaves_the_sie_table_to_training(tmp_path: Path) -> None:
+    backbone = build_model(toy_cfg("vit_tiny_sie")).backbone
+    before = backbone.sie.sie_embed.clone()
+    report = load_weights(backbone, save(make_vit(depth=6).state_dict(), tmp_path))
+    assert torch.equal(backbone.sie.sie_embed, before)
     assert "backbone.sie.sie_embed" in report.missing
+
+
+def test_more_rows_than_the_file_has_cameras(tmp_path: Path) -> None:
+    """Those that it has are kept, though both tables are called alike."""
+    source = sie_model("mean", "toyreid:4")
+    cfg = toy_cfg("vit_tiny_transreid")
+    cfg.DATASETS.CAMERAS, cfg.MODEL.SIE.NUM_CAMERAS = ("toyreid:4",), 8
+    model = build_model(cfg)
+    load_weights(model, save(source.state_dict(), tmp_path))
+    theirs = table_of(source)
+    assert torch.equal(table_of(model)[:4], theirs)
+    torch.testing.assert_close(table_of(model)[4:], theirs.mean(0).expand(4, -1, -1))
+
+
+def test_checkpointer_and_load_weights_agree_on_other_cameras(tmp_path: Path) -> None:
+    path = save({"model": sie_model("mean", "toyreid:8").state_dict()}, tmp_path)
+    models = [sie_model("mean", "elsewhere:8") for _ in range(2)]
+    load_weights(models[0], path)
+    Checkpointer(models[1]).load(path)
+    assert torch.equal(*(table_of(model) for model in models))
+
+
+@pytest.mark.parametrize("part", ["patch_embed.proj.weight", "pos_embed", "cls_token"])
+def test_small_but_needed_parts_must_be_there(tmp_path: Path, part: str) -> None:
+    """They are far less than a tenth of the weights."""
+    model = build_model(toy_cfg("vit_tiny_base"))
+    state = model.state_dict()
+    del state[f"backbone.{part}"]
+    with pytest.raises(UserError, match=rf"missing: backbone\.{part}|no ViT"):
+        load_weights(model, save(state, tmp_path))
+
+
+def test_another_patch_size_is_named(tmp_path: Path) -> None:
+    path = save(make_vit("vit_small_patch8_224").state_dict(), tmp_path)
+    with pytest.raises(UserError, match=r"patches of \(8, 8\), this model of \(16, 16\)"):
+        load_weights(backbone("vit_small_patch16_224"), path)
+
+
+def test_the_grid_of_the_config_holds_for_model_weights_too(tmp_path: Path) -> None:
+    options = {"INPUT.SIZE_TRAIN": [160, 96], "INPUT.SIZE_TEST": [160, 96]}  # 12x6 at stride 12
+    path = save(build_model(toy_cfg("vit_tiny_base", **options)).state_dict(), tmp_path)
+    with pytest.raises(UserError, match="PRETRAIN_GRID"):
+        Checkpointer(build_model(toy_cfg("vit_tiny_base"))).load(path)
+    grid = patch_grid((160, 96), (16, 16), (12, 12))
+    model = build_model(toy_cfg("vit_tiny_base", **{"MODEL.BACKBONE.PRETRAIN_GRID": grid}))
+    Checkpointer(model).load(path)
+    own = build_model(toy_cfg("vit_tiny_base", **{"MODEL.BACKBONE.PRETRAIN_GRID": grid}))
+    load_weights(own, save(model.state_dict(), tmp_path))  # its own size is still known
+    assert torch.equal(own.backbone.pos_embed, model.backbone.pos_embed)
+
+
+def test_what_matters_is_a_warning(tmp_path: Path, caplog) -> None:
+    model = build_model(toy_cfg("vit_tiny_jpm", **{"MODEL.HEADS.NUM_CLASSES": 0}))
+    path = save(build_model(toy_cfg("vit_tiny_jpm")).state_dict(), tmp_path)
+    with caplog.at_level("WARNING", logger="transreid"):
+        load_weights(model, path)  # but for classifiers, which an evaluation does not need
+        assert caplog.records == []
+        load_weights(model, save(make_vit(depth=6).state_dict(), tmp_path))
+    assert "heads.necks.0.bottleneck" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["released", "dino", "timm"])
@@ -346,6 +413,26 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 class Evil:
     def __reduce__(self) -> tuple:
         return (print, ("unpickled",))
+
+
+def test_malformed_states_are_one_message(tmp_path: Path) -> None:
+    state = {"cls_token": 3, **make_vit().state_dict()}
+    load_weights(backbone(), save({"model": {**state, "epoch": 1}}, tmp_path))
+    branches = {"base.cls_token": torch.zeros(1, 1, 192), "b1.2.weight": torch.zeros(1)}
+    with pytest.raises(UserError, match=r"does not fit"):
+        load_weights(backbone(), save(branches, tmp_path))
+    (tmp_path / "page.pth").write_text("<html>")
+    with pytest.raises(UserError, match=r"no file of torch\.save"):
+        read_weights(str(tmp_path / "page.pth"))
+
+
+def test_safetensors(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    vit, ours = make_vit(), backbone()
+    save_file(vit.state_dict(), tmp_path / "model.safetensors")
+    load_weights(ours, str(tmp_path / "model.safetensors"))
+    assert torch.equal(ours.norm.weight, vit.norm.weight)
 
 
 def test_arbitrary_objects_are_not_unpickled(tmp_path: Path, capsys) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +136,48 @@ def test_other_settings_are_refused_until_overwritten(
         extract(other_weights, folder, out)
     extract(short, folder, out, overwrite=True)
     assert read_features(out).features.shape[1] == short.feature_dim
+
+
+def change(image: Path) -> None:
+    """Write another picture under the name, of a time that differs on any file system."""
+    Image.fromarray(picture(99)).save(image)
+    later = image.stat().st_mtime_ns + 10**9
+    os.utime(image, ns=(later, later))
+
+
+def test_a_changed_image_is_not_taken_for_the_old_one(
+    extractor, folder, tmp_path, monkeypatch
+) -> None:
+    images, out = tmp_path / "images", tmp_path / "f.npz"
+    shutil.copytree(folder, images)
+    with monkeypatch.context() as patch:
+        patch.setattr(extractor, "extract", Kill(extractor, 3))
+        with pytest.raises(KeyboardInterrupt):
+            extract(extractor, images, out)
+    change(images / "bad_truncated.jpg")  # mended
+    with pytest.raises(UserError, match=r"unfinished .* image file has changed.*--overwrite"):
+        extract(extractor, images, out)
+    report = extract(extractor, images, out, overwrite=True)
+    assert (len(report.bad), report.resumed) == (2, 0)
+    before = read_features(out)
+    change(images / "a.png")  # replaced
+    with pytest.raises(UserError, match=r"f\.npz was made .* image file has changed.*--overwrite"):
+        extract(extractor, images, out)
+    extract(extractor, images, out, overwrite=True)
+    after = read_features(out)
+    moved = np.abs(after.features - before.features).max(1) > 1e-4
+    assert [Path(after.paths[i]).name for i in np.flatnonzero(moved)] == ["a.png"]
+
+
+def test_a_file_that_goes_away_or_comes_counts_as_changed(extractor, folder, tmp_path) -> None:
+    images, out = [tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "f.npz"
+    items = [ImageItem(str(image)) for image in images]
+    shutil.copy(folder / "a.png", images[0])
+    assert len(extract_to_file(extractor, items, out).bad) == 1  # b is not there yet
+    assert extract_to_file(extractor, items, out).resumed == 1  # and the same list again
+    shutil.copy(folder / "a.png", images[1])
+    with pytest.raises(UserError, match="image file has changed"):
+        extract_to_file(extractor, items, out)
 
 
 def test_labels_go_through_to_model_and_file(extractor, folder, tmp_path) -> None:

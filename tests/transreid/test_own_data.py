@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import transreid  # noqa: F401  (registers the data sets)
+from fastreid.config import get_cfg
 from fastreid.data import build_reid_test_loader, build_reid_train_loader
+from fastreid_compat.cameras import camera_table
 from fastreid_compat.dataset_files import MissingDataset, open_dataset
 from fastreid_compat.errors import UserError
 from fastreid_compat.validation import preflight
@@ -80,6 +82,27 @@ def test_folders(tmp_path):
 )
 def test_camera_of_a_file(names, camera):
     assert camera_of(names) == camera
+
+
+def test_cameras_of_training_come_first(tmp_path):
+    """A camera that training has not seen has no row, whatever its name."""
+    images = ("train/a/door/1.jpg", "train/a/hall/2.jpg", "train/b/door/3.jpg")
+    folder = draw(tmp_path / "shop", *images, "test/c/hall/4.jpg", "test/c/door/5.jpg")
+    cameras = open_dataset(f"FolderReID:{folder}").cameras
+    draw(folder, "test/c/atrium/6.jpg")
+    data = open_dataset(f"FolderReID:{folder}")
+    assert data.cameras == [*cameras, "atrium"] == ["door", "hall", "atrium"]
+    table = camera_table(config_of(folder))
+    assert table.format() == ("shop:2",)
+    rows = {Path(item[0]).parent.name: table.row("shop", item[2]) for item in data.gallery}
+    rows |= {Path(item[0]).parent.name: table.row("shop", item[2]) for item in data.query}
+    assert rows["door"] == 0 and rows["hall"] == 1 and rows["atrium"] < 0
+
+
+def config_of(folder: Path):
+    cfg = get_cfg()
+    cfg.DATASETS.NAMES = (f"FolderReID:{folder}",)
+    return cfg
 
 
 def test_natural_order():

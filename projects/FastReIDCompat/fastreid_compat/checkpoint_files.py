@@ -153,6 +153,15 @@ def read_file(path: str) -> Any:
     """
     if not os.path.isfile(path):
         raise UserError(f"there is no checkpoint {path!r}; give the path of a .pth file")
+    if path.endswith(".safetensors"):
+        return _read_safetensors(path)
+    with open(path, "rb") as file:
+        head = file.read(2)
+    if head != b"PK" and not head.startswith(b"\x80"):
+        raise UserError(
+            f"checkpoint {path} cannot be read: it is no file of torch.save (it begins with "
+            f"{head!r}); was it downloaded whole?"
+        )
     try:
         with training_arguments_allowed():
             return torch.load(path, map_location=torch.device("cpu"), weights_only=True)
@@ -167,6 +176,16 @@ def read_file(path: str) -> Any:
             f"checkpoint {path} cannot be read, it is damaged or of another format "
             f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); take another"
         ) from error
+
+
+def _read_safetensors(path: str) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"checkpoint {path} cannot be read: {error}; take another") from error
 
 
 def unwrapped(content: Any, path: str) -> dict[str, Any]:

@@ -36,6 +36,8 @@ class TransReIDBackbone(nn.Module):
     Attributes:
         any_size: take images of other sizes, too, with position embeddings made for them in each
             forward pass; False refuses them. For views of several sizes (DINO).
+        weights_grid: (rows, columns) that position embeddings of files may be for, beside those
+            that are known; MODEL.BACKBONE.PRETRAIN_GRID.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class TransReIDBackbone(nn.Module):
         vit = plain_vit(vit)
         self.gradient_checkpointing = gradient_checkpointing
         self.any_size = False
+        self.weights_grid: tuple[int, ...] = ()
         self.embed_dim = vit.embed_dim
         # Distilled DeiT has a second prefix token, which ReID does not use.
         self.num_prefix_tokens = 1 + (0 if vit.reg_token is None else vit.reg_token.shape[1])

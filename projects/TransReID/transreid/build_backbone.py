@@ -48,6 +48,7 @@ def build_transreid_backbone(cfg: CfgNode) -> TransReIDBackbone:
         stem=options.get("STEM", "patch"),
         gradient_checkpointing=options.get("GRADIENT_CHECKPOINTING", False),
     )
+    backbone.weights_grid = tuple(options.get("PRETRAIN_GRID", ()))
     if options.PRETRAIN and options.PRETRAIN_PATH:
         load_weights(backbone, options.PRETRAIN_PATH, options.PRETRAIN_GRID)
     elif options.PRETRAIN:

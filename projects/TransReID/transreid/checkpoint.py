@@ -18,7 +18,13 @@ from tabulate import tabulate
 from torch import Tensor, nn
 
 from .backbone import TransReIDBackbone
-from .weights.fitting import CAMERA_TABLE, fit_classifiers, fit_pos_embed, fit_side_information
+from .weights.fitting import (
+    CAMERA_TABLE,
+    fit_classifiers,
+    fit_pos_embed,
+    fit_side_information,
+    same_cameras,
+)
 from .weights.formats import (
     BACKBONE,
     GLOBAL_BRANCH,
@@ -50,6 +56,7 @@ class LoadReport:
         missing: keys of the model that the file does not have; they stay as they were.
         notices: sentences about what was changed or dropped.
         share: part of the ViT's parameters that arrived, 0..1.
+        whole: the model is a whole one, not a backbone that is to be trained.
     """
 
     source: str
@@ -60,6 +67,7 @@ class LoadReport:
     missing: list[str] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     share: float = 0.0
+    whole: bool = False
 
     def table(self) -> str:
         """The report as text: notices, and a table of loaded, resized, skipped, missing keys."""
@@ -68,6 +76,16 @@ class LoadReport:
         head = f"{self.source}: {self.kind}, {self.share:.0%} of the ViT's weights"
         text = tabulate(rows, headers=["", "tensors", "keys"], tablefmt="github")
         return "\n".join([head, *self.notices, text])
+
+    def log(self) -> None:
+        """Log the report, as a warning where a whole model lacks something or got it changed.
+
+        Classifiers do not count: a model that is only evaluated has none.
+        """
+        changed = [notice for notice in self.notices if "classifier" not in notice]
+        missing = [key for key in self.missing if "classifier" not in key]
+        matters = self.whole and (changed or missing)
+        logger.log(logging.WARNING if matters else logging.INFO, "Weights from %s", self.table())
 
 
 def load_weights(
@@ -103,7 +121,7 @@ def load_recognised(
     if isinstance(model, TransReIDBackbone):
         state = {key.removeprefix(BACKBONE): value for key, value in state.items()}
     model.load_state_dict(state, strict=False)
-    logger.info("Weights from %s", report.table())
+    report.log()
     return report
 
 
@@ -117,6 +135,7 @@ def fitted(
     """
     own, backbone = _own_state(model)
     report = LoadReport(weights.source, weights.kind)
+    report.whole = not isinstance(model, TransReIDBackbone)
     state = dict(weights.state)
     _check_architecture(state, own, weights.source)
     if any(key.startswith(GLOBAL_BRANCH) for key in own):
@@ -135,8 +154,8 @@ def fitted(
     vit = [key for key in own if _of_vit(key)]
     arrived = sum(own[key].numel() for key in vit if key in fitting)
     report.share = arrived / sum(own[key].numel() for key in vit)
-    # A ViT without one of its blocks or its norm still has most of its weights.
-    hole = [key for key in vit if key not in fitting and (".block" in key or "norm." in key)]
+    # A ViT without one of its blocks, or its patch projection, still has most of its weights.
+    hole = [key for key in vit if key not in fitting]
     if must_fit and (report.share < MIN_LOADED or hole):
         raise UserError(
             f"{weights.source!r} does not fit this model: {report.share:.0%} of the ViT's weights "
@@ -173,13 +192,20 @@ def _check_architecture(state: State, own: State, source: str) -> None:
             f"{source!r} is a ViT of {theirs} dimensions, this model has {ours}; choose the "
             "MODEL.BACKBONE.TIMM_NAME (and FEAT_DIM) that the checkpoint was made with"
         )
+    stem = BACKBONE + "patch_embed.conv.0.weight"
     theirs, ours = num_blocks(state), num_blocks(own)
     if theirs != ours:
         raise UserError(
             f"{source!r} does not fit this model: it has {theirs} blocks, this model {ours}; "
             "choose its MODEL.BACKBONE.TIMM_NAME (and NUM_BLOCKS)"
         )
-    stem = BACKBONE + "patch_embed.conv.0.weight"
+    key = BACKBONE + "patch_embed.proj.weight"
+    if key in state and state[key].shape != own[key].shape and (stem in state) == (stem in own):
+        raise UserError(
+            f"{source!r} has patches of {tuple(state[key].shape[2:])}, this model of "
+            f"{tuple(own[key].shape[2:])} (weights {tuple(state[key].shape)} and "
+            f"{tuple(own[key].shape)}); choose its MODEL.BACKBONE.TIMM_NAME"
+        )
     if (stem in state) != (stem in own):
         raise UserError(
             f"{source!r} {'has' if stem in state else 'lacks'} the ICS stem; set "
@@ -195,11 +221,16 @@ def adapt_for_checkpointer(model: nn.Module, state: dict[str, Any], path: str) -
     if not isinstance(getattr(model, "backbone", None), TransReIDBackbone):
         return None
     own = model.state_dict()
-    if set(own) == set(state) and all(own[key].shape == state[key].shape for key in own):
+    same_keys = set(own) == set(state)
+    if (
+        same_keys
+        and all(own[k].shape == getattr(state[k], "shape", None) for k in own)
+        and same_cameras(own, state)
+    ):
         return state
     tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
     fitting, report = fitted(model, recognise(tensors, path))
-    logger.info("Weights from %s", report.table())
+    report.log()
     return fitting
 
 

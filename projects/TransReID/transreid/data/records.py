@@ -77,11 +77,23 @@ def choose_queries(records: Sequence[Record]) -> set[int]:
     return queries
 
 
+def number_cameras(records: Sequence[Record]) -> dict[str, int]:
+    """Number of each camera: those of training images first, then the others, in natural order.
+
+    So a camera that training has not seen never takes the number of one that it has, and a new test
+    camera changes none.
+    """
+    numbers = number(r.camera for r in records if r.camera and r.split in (TRAIN, ANY))
+    others = number(r.camera for r in records if r.camera and r.camera not in numbers)
+    return {**numbers, **{name: len(numbers) + i for name, i in others.items()}}
+
+
 class RecordDataset(ImageDataset):
     """A FastReID data set of records.
 
-    Identities and cameras are numbered over all splits, in natural order of their names: the same
-    identity has the same number in training and testing. Items are FastReID's: (path,
+    Identities are numbered over all splits, in natural order of their names: the same identity has
+    the same number in training and testing. Cameras are, too, but those of the training images come
+    first (see :func:`number_cameras`). Items are FastReID's: (path,
     "{name}_{pid}", "{name}_{camid}") for training, (path, pid, camid) for testing; camid is -1
     where no camera is known. With ``combineall`` an image that is in several splits counts once.
 
@@ -98,7 +110,7 @@ class RecordDataset(ImageDataset):
     def __init__(self, name: str, records: Sequence[Record], **kwargs: object) -> None:
         self.dataset_name = name
         pids = number(record.identity for record in records)
-        camids = number(record.camera for record in records if record.camera)
+        camids = number_cameras(records)
         self.identities, self.cameras = list(pids), list(camids)
         self._views = {record.path: record.view for record in records}
         if any(view != UNKNOWN_VIEW for view in self._views.values()):

@@ -107,7 +107,8 @@ def extract_to_file(
 
     Raises:
         UserError: no image can be read, ids that the model has no row for, ``out`` cannot be
-            written, or it, or shards beside it, were made with other weights, config or list.
+            written, or it, or shards beside it, were made with other weights, config or list, or
+            before an image file changed.
     """
     out = checked_suffix(out)
     if shard_size < 1 or num_workers < 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 SAME_SPACE = {"config": "config", "weights_sha256": "weights file"}
 SAME_RUN = {
     **SAME_SPACE,
-    "images_sha256": "list of images",
+    "images_sha256": "list of images (or an image file has changed)",
     "precision": "precision",
     "shard_size": "shard size",
 }
@@ -35,7 +36,8 @@ def describe(extractor: FeatureExtractor, items: Sequence[ImageItem]) -> dict[st
 
     Returns:
         "config" (the keys that a feature depends on), "weights" (path), "weights_sha256" (of that
-        file), "images_sha256" (of paths and ids), "precision", "feature_dim", "versions".
+        file), "images_sha256" (of paths, ids and the files' sizes and times), "precision",
+        "feature_dim", "versions".
     """
     path = extractor.cfg.MODEL.WEIGHTS
     return {
@@ -81,7 +83,20 @@ def _state_digest(model: nn.Module) -> str:
 
 
 def _items_digest(items: Sequence[ImageItem]) -> str:
-    return _digest(json.dumps(item).encode() for item in items)
+    return _digest(json.dumps([*item, *_file_state(item.path)]).encode() for item in items)
+
+
+def _file_state(path: str) -> tuple[int, int]:
+    """Size in bytes and time of the last change in ns; -1 each where there is no such file.
+
+    With them a mended or replaced image counts as another; reading all of it would take as long as
+    the extraction.
+    """
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):  # ValueError: a NUL in a listed name
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
 
 
 def _digest(blocks: Any) -> str:

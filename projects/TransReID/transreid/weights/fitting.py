@@ -33,9 +33,9 @@ def fit_pos_embed(
 ) -> None:
     """Drop the distillation token's row, resize to the backbone's grid.
 
-    Without ``grid`` the file's grid is the one of these that has as many patches: the timm model's
-    (14x14 for ImageNet), this backbone's (weights fine-tuned at this size and stride), LUPerson's
-    16x8. It is never guessed from a square root.
+    Without ``grid`` the file's grid is the one of these that has as many patches: PRETRAIN_GRID of
+    the config, the timm model's (14x14 for ImageNet), this backbone's (weights fine-tuned at this
+    size and stride), LUPerson's 16x8. It is never guessed from a square root.
 
     Raises:
         UserError: none of the grids has as many patches.
@@ -46,6 +46,8 @@ def fit_pos_embed(
     prefix = backbone.num_prefix_tokens if backbone.pos_embed_has_prefix else 0
     own = backbone.patch_embed.grid_size
     known = [backbone.pretrained_grid, own, LUPERSON_GRID]
+    if backbone.weights_grid:
+        known.insert(0, (backbone.weights_grid[0], backbone.weights_grid[1]))
     candidates = [(grid[0], grid[1])] if grid else known
     patches = pos_embed.shape[1] - prefix
     for rows, columns in candidates:
@@ -81,11 +83,17 @@ def fit_side_information(state: State, backbone: TransReIDBackbone, report: Load
     theirs = state.pop(SIE_TABLE, None)
     names = state.pop(CAMERA_TABLE, None)
     sie = backbone.sie
-    if sie is None or theirs is None:
+    if sie is None:
         if theirs is not None:
             report.notices.append(
                 f"SIE table of {len(theirs)} rows left out: MODEL.SIE.CAMERA and VIEW are off"
             )
+        return
+    if theirs is None:
+        if report.whole:
+            # What the file's model did: random rows would give other features in every run.
+            state[SIE_TABLE] = torch.zeros_like(sie.sie_embed)
+            report.notices.append("the file has no SIE table: all rows are zero, adding nothing")
         return
     num_views = max(sie.num_views, 1)
     if len(theirs) % num_views:
@@ -119,11 +127,21 @@ def _rows_of_cameras(sie: SideInformationEmbedding, count: int, names: str) -> l
     """The file's camera for each camera of this model, negative for none."""
     own_count = max(sie.num_cameras, 1)
     own_names = decode_table(sie.camera_table)
-    if own_names and names and own_names != names:
+    if own_names and names and (own_names != names or own_count != count):
         table = CameraTable.parse(names.split(","))
         own_table = CameraTable.parse(own_names.split(","))
-        return [table.row(name, camera) for name, camera in own_table.cameras()]
+        rows = [table.row(name, camera) for name, camera in own_table.cameras()]
+        rows = [row if row < count else -1 for row in rows]
+        return (rows + [-1] * own_count)[:own_count]  # more rows than the table names
     return list(range(own_count)) if own_count == count else [-1] * own_count
+
+
+def same_cameras(own: State, state: State) -> bool:
+    """Whether the rows of two SIE tables are of the same cameras, as far as both say."""
+    if CAMERA_TABLE not in own:
+        return True
+    ours, theirs = decode_table(own[CAMERA_TABLE]), decode_table(state[CAMERA_TABLE])
+    return not ours or not theirs or ours == theirs
 
 
 def fit_classifiers(state: State, own: State, report: LoadReport) -> None:

@@ -77,7 +77,8 @@ def recognise(state: Mapping[str, Any], source: str) -> Weights:
     Raises:
         UserError: it holds no ViT.
     """
-    state = {str(key).removeprefix("module."): value for key, value in state.items()}
+    tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+    state = {str(key).removeprefix("module."): value for key, value in tensors.items()}
     if "teacher.backbone.cls_token" in state:  # a checkpoint of our DINOPretrain project
         teacher = {k: v for k, v in state.items() if k.startswith("teacher.")}
         state = {key.removeprefix("teacher."): value for key, value in teacher.items()}

@@ -34,7 +34,7 @@ def from_released(state: State) -> State:
     blocks = [int(m[1]) for key in state if (m := re.match(r"base\.blocks\.(\d+)\.", key))]
     dead = ["base.fc.", "base.head."]
     if with_jpm:
-        dead += [f"base.blocks.{max(blocks)}.", "base.norm."]
+        dead += [f"base.blocks.{max(blocks, default=0)}.", "base.norm."]
     translated = {}
     for key, value in state.items():
         if not key.startswith(tuple(dead)):
@@ -47,8 +47,9 @@ def _translate(key: str, with_jpm: bool) -> str:
     if first == "base":
         return "backbone." + ("sie.sie_embed" if rest == "sie_embed" else rest)
     if first in BRANCHES:
-        part, _, rest = rest.partition(".")
-        return f"{BRANCHES[first]}.{BRANCH_PARTS[part]}.{rest}"
+        part, _, inside = rest.partition(".")
+        if part in BRANCH_PARTS:
+            return f"{BRANCHES[first]}.{BRANCH_PARTS[part]}.{inside}"
     if match := re.fullmatch(r"(bottleneck|classifier)(?:_(\d+))?", first):
         neck = f"heads.necks.{match[2] or 0}" if with_jpm else "heads.neck"
         return f"{neck}.{match[1]}.{rest}"

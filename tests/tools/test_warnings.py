@@ -1,0 +1,44 @@
+"""Warnings of the packages reach a user of the tools, on stderr."""
+
+from __future__ import annotations
+
+import logging
+
+import convert_weights
+import export_onnx
+import extract_features
+import pytest
+import search
+import visualize
+from fastreid_compat.command_line import forget_loggers
+from fastreid_compat.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("tool", "step", "words"),
+    [
+        (extract_features, "list_images", ["photos", "-o", "f.npz"]),
+        (search, "load_sides", ["a.npz", "b.npz", "-o", "out"]),
+        (export_onnx, "FeatureExtractor", ["-o", "m.onnx", "--config-file", "c.yml"]),
+        (visualize, "_extractor", ["sie", "-o", "s.png", "--config-file", "c.yml"]),
+        (convert_weights, "convert", ["w.pth", "-o", "o.pth", "--config-file", "c.yml"]),
+    ],
+)
+def test_warnings_of_the_package_reach_stderr(capsys, monkeypatch, tool, step, words) -> None:
+    def warns(*_: object, **__: object) -> None:
+        logging.getLogger("transreid.checkpoint").warning("half of it is missing")
+        raise UserError("far enough")
+
+    forget_loggers()
+    monkeypatch.setattr(logging.getLogger("transreid"), "propagate", True)
+    monkeypatch.setattr(logging.root, "handlers", [])  # pytest's; a tool has none
+    monkeypatch.setattr(logging, "lastResort", None)
+    monkeypatch.setattr(tool, step, warns)
+    with pytest.raises(SystemExit):
+        if tool is convert_weights:
+            tool.main(tool.parser().parse_intermixed_args(words))
+        else:
+            tool.main(words)
+    said = capsys.readouterr()
+    assert said.err.splitlines() == ["half of it is missing", "error: far enough"]
+    assert said.out == ""
