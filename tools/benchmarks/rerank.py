@@ -5,7 +5,7 @@ python tools/benchmarks/rerank.py
 python tools/benchmarks/rerank.py --msmt17
 
 Both begin at the features and end with the blended distances (TEST.RERANK's defaults) ranked, with
-neighbours from faiss on the CPU. FastReID's, which holds dense matrices of all images by all images
+neighbours found on the CPU. FastReID's, which holds dense matrices of all images by all images
 and takes minutes at Market-1501's size, is run once.
 """
 

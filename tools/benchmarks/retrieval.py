@@ -19,6 +19,7 @@ from typing import Any
 import faiss
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import numpy as np
+import threadpoolctl
 import torch
 import torch.nn.functional as F
 
@@ -165,6 +166,7 @@ def _in_a_process(
 def _run(send: Any, contender: Contender, size: str, args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     faiss.omp_set_num_threads(args.threads)
+    threadpoolctl.threadpool_limits(args.threads)  # numpy's
     small = TestSet(WARM_UP, args.dim, args.noise)
     contender.run(small, contender.prepare(small))
     test_set = TestSet(size, args.dim, args.noise)

@@ -63,11 +63,23 @@ class FeatureDistances:
         """Return the distances (stop - start, G), float32, of these queries."""
         query = self.query[start:stop]
         if self.metric == "cosine":
-            dist = torch.mm(query, self.gallery.t()).neg_().add_(1)
+            dist = products(query, self.gallery).neg_().add_(1)
         else:
             dist = query.square().sum(1, keepdim=True) + self._gallery_squares
             dist.addmm_(query, self.gallery.t(), beta=1, alpha=-2)
         return dist.cpu().numpy()
+
+
+def products(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return the inner products (n, m) of ``left`` (n, D) and ``right`` (m, D), of their dtype.
+
+    On a CPU numpy makes those of float32: its OpenBLAS is up to 1.6 times as fast as torch's MKL
+    on processors of AMD.
+    """
+    if left.device.type != "cpu" or left.dtype != torch.float32:
+        return torch.mm(left, right.t(), out=out)
+    given = None if out is None else out.numpy()
+    return torch.from_numpy(np.matmul(left.detach().numpy(), right.detach().numpy().T, out=given))
 
 
 class Blend:

@@ -64,7 +64,7 @@ def expand(features: Tensor, how: Expansion, block_mb: float = 128) -> Tensor:
         return features.clone()
     for _ in range(how.times):
         normalised = F.normalize(features, dim=1)
-        similarities, neighbours = nearest(normalised, normalised, k, "inner_product", block_mb)
+        similarities, neighbours = nearest(normalised, k, "inner_product", block_mb)
         weights = torch.from_numpy(similarities).to(features.device).pow_(how.alpha).div_(k)
         indices = torch.from_numpy(neighbours).to(features.device)
         expanded = torch.empty_like(features)

@@ -3,7 +3,7 @@
 Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017, with the
 numbers of FastReID's ``compute_jaccard_distance`` to 1e-5, which holds several dense (N, N) arrays.
 Where two images are equally near, either may count as the k1-th or the k2-th neighbour; on a CPU
-faiss decides in both, in the same order. (Another order of the sum in a product can make a tie of
+it is the first in both. (Another order of the sum in a product can make a tie of
 what is none, or the reverse, in the last bit of a float32.)
 
 Letters: N images = Q queries, then G of the gallery; D dimensions.
@@ -45,7 +45,7 @@ class JaccardDistances:
             raise UserError(f"re-ranking with k1={k1}, k2={k2} neighbours: both must be 1 or more")
         self.num_queries, self.num_gallery = num_queries, len(features) - num_queries
         k1, k2 = min(k1, len(features)), min(k2, len(features))
-        _, neighbours = nearest(features, features, k1, "euclidean", block_mb)
+        _, neighbours = nearest(features, k1, "euclidean", block_mb)
         weights = neighbour_weights(features.cpu().numpy(), expanded_sets(neighbours, k1))
         if k2 > 1:
             average = sets_of(neighbours, k2)
@@ -58,13 +58,12 @@ class JaccardDistances:
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Return the distances (stop - start, G), float32, of these queries."""
-        dist = np.ones((stop - start, self.num_gallery), np.float32)
+        dist = np.empty((stop - start, self.num_gallery), np.float32)
         for row, query in zip(dist, range(start, stop), strict=True):
             common = self._common(query)
-            some = np.flatnonzero(common)
             # The union of two sets is 2 - common, because the weights of each sum to 1.
-            row[some] = np.maximum(1 - common[some] / (2 - common[some]), 0)
-        return dist
+            np.subtract(1, common / (2 - common), out=row, casting="same_kind")
+        return np.maximum(dist, 0, out=dist)
 
     def _common(self, query: int) -> np.ndarray:
         """Sum over all images of the smaller one of two weights, (G,)."""

@@ -1,0 +1,94 @@
+"""Rounded products of features, and how far each can be from the exact one.
+
+A processor that multiplies bfloat16 does so twice as fast as float32, and rounding is an error with
+a bound. Features x are centred, c = x - mean, and rounded, r = c - e; then
+
+    c_i c_j = r_i r_j + r_i e_j + e_i c_j,    |r_i e_j + e_i c_j| <= |r_i| |e_j| + |e_i| |c_j|
+
+(Cauchy-Schwarz). The score of a pair is c_i c_j + b_i + b_j: with b = -|c|^2 / 2 half the negative
+squared distance, with b = mean c the inner product but for a constant. It is symmetric, so that one
+product serves both images. The b are columns of the matrices, each as a sum of three bfloat16.
+
+Letters: N features, D dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from .distances import products
+
+Metric = Literal["euclidean", "inner_product"]
+TERMS = 3  # bfloat16 that add up to a float32
+NEVER = -1e30  # score of what only fills the last tile
+
+
+class RoundedScores:
+    """Scores of all pairs, tile by tile, and their errors.
+
+    Args:
+        features: (N, D) float32 on the CPU, of moderate size: no square over- or underflows.
+        metric: "euclidean" or "inner_product"; the nearer, the larger the score.
+        dtype: of the products: bfloat16, or float32 where bfloat16 is not fast.
+        tile: images of a side of a tile.
+
+    Attributes:
+        errors: (N,) float32: how far a score of this image before it is rounded to ``dtype`` can be
+            from the distance or product that float32 gives.
+    """
+
+    def __init__(self, features: Tensor, metric: Metric, dtype: torch.dtype, tile: int) -> None:
+        count, dim = features.shape
+        self.tile, self.num_tiles = tile, -(-count // tile)
+        self._right = torch.zeros(self.num_tiles * tile, dim + 2 * TERMS, dtype=dtype)
+        self._right[:, -TERMS:] = 1
+        self._right[count:, dim] = NEVER
+        self._out = torch.empty(tile, tile, dtype=dtype)
+        mean = features.mean(0)
+        exact, rounded, lost = (torch.empty(count) for _ in range(3))  # |c|, |r|, |e|
+        bias = torch.empty(count)
+        for start in range(0, count, tile):
+            rows = slice(start, min(start + tile, count))
+            centred = features[rows] - mean
+            right = self._right[rows]
+            right[:, :dim] = centred
+            exact[rows] = centred.norm(dim=1)
+            rounded[rows] = right[:, :dim].float().norm(dim=1)
+            lost[rows] = (centred - right[:, :dim]).norm(dim=1)
+            bias[rows] = centred @ mean if metric == "inner_product" else -(exact[rows] ** 2) / 2
+        rest = bias - (bias.min() + bias.max()) / 2  # scores near 0 lose least when rounded
+        self._spread = float(rest.abs().max())
+        for column in range(dim, dim + TERMS):
+            self._right[:count, column] = rest
+            rest = rest - self._right[:count, column].float()
+        largest = float(exact.max() if metric == "euclidean" else features.norm(dim=1).max())
+        # Sums of D terms in float32, here and in the exact search: at most D roundings each
+        unit = (dim + 2 * TERMS) * torch.finfo(torch.float32).eps
+        sums = 4 * unit * (max(largest, float(exact.max())) ** 2 + self._spread)
+        self.errors = rounded * lost.max() + lost * exact.max() + sums
+
+    def stripe(self, first: int) -> Iterator[tuple[int, Tensor]]:
+        """Yield (second, scores (tile, tile) in ``dtype``) of this tile and each from it on.
+
+        The next scores overwrite the last ones.
+        """
+        left, bias, ones = self._rows(first).tensor_split((-2 * TERMS, -TERMS), dim=1)
+        left = torch.cat([left, ones, bias], 1)
+        for second in range(first, self.num_tiles):
+            yield second, products(left, self._rows(second), self._out)
+
+    def _rows(self, number: int) -> Tensor:
+        return self._right[number * self.tile : (number + 1) * self.tile]
+
+
+def fast_dtype() -> torch.dtype:
+    """bfloat16 on processors that multiply it, else float32."""
+    # Others emulate it, several times slower than float32; private, hence the default
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    mkldnn = torch.backends.mkldnn
+    fast = mkldnn.is_available() and mkldnn.enabled and supported()
+    return torch.bfloat16 if fast else torch.float32
