@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -73,6 +75,26 @@ def test_all_batches_in_order(workers):
 def test_second_iteration_starts_anew(workers):
     batches = loader(Numbers(), workers)
     in_time(lambda: next(iter(batches)))
+    assert in_time(lambda: len(list(batches))) == 4
+    batches.shutdown()
+
+
+def test_a_worker_that_ends_badly_while_it_is_being_ended_does_not_matter():
+    """Killed between two batches of an iteration that is given up: no RuntimeError later."""
+    # What the first loader that is iterated in the main thread does:
+    torch.utils.data._utils.signal_handling._set_SIGCHLD_handler()
+    batches = loader(Numbers(), 2)
+    in_time(lambda: next(iter(batches)))
+    inner = batches.iter.generator
+    shutdown = inner._shutdown_workers
+
+    def kill_and_shut_down():
+        for worker in inner._workers:
+            os.kill(worker.pid, signal.SIGKILL)
+        time.sleep(0.2)  # torch hears of it by a signal
+        shutdown()
+
+    inner._shutdown_workers = kill_and_shut_down
     assert in_time(lambda: len(list(batches))) == 4
     batches.shutdown()
 

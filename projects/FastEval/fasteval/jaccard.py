@@ -3,8 +3,8 @@
 Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017, with the
 numbers of FastReID's ``compute_jaccard_distance`` to 1e-5, which holds several dense (N, N) arrays.
 Where two images are equally near, either may count as the k1-th or the k2-th neighbour; on a CPU
-it is the first in both. (Another order of the sum in a product can make a tie of
-what is none, or the reverse, in the last bit of a float32.)
+it is the first in both. (Another order of the sum in a product can make a tie of what is none, or
+the reverse, in the last bit of a float32.)
 
 Letters: N images = Q queries, then G of the gallery; D dimensions.
 """

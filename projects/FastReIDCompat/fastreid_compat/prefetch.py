@@ -191,15 +191,24 @@ def shut_workers_down(batches: Any) -> None:
     """End the worker processes of a torch loader's iterator, if it has any that should end."""
     shutdown = getattr(batches, "_shutdown_workers", None)
     if shutdown is not None and not getattr(batches, "_persistent_workers", False):
+        # One that was starting or sending just now may end with an exit code of 1.
+        unwatch_workers(batches)
         shutdown()
+
+
+def unwatch_workers(batches: Any) -> None:
+    """Let torch look no more at how these workers end.
+
+    It would take an end that is wanted for a crash and raise in whatever the main thread is doing.
+    """
+    if getattr(batches, "_worker_pids_set", False):
+        torch.utils.data._utils.signal_handling._remove_worker_pids(id(batches))
+        batches._worker_pids_set = False
 
 
 def kill_workers(batches: Any) -> None:
     """Kill the worker processes of a torch loader's iterator, which makes its ``next`` raise."""
-    if getattr(batches, "_worker_pids_set", False):
-        # Torch would take their end for a crash and raise in whatever the main thread is doing.
-        torch.utils.data._utils.signal_handling._remove_worker_pids(id(batches))
-        batches._worker_pids_set = False
+    unwatch_workers(batches)
     for worker in getattr(batches, "_workers", ()):
         worker.kill()
 
