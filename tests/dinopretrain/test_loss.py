@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from dinopretrain.head import DINOHead
 from dinopretrain.loss import DINOLoss, cross_view_loss
+from dinopretrain.outputs import OutputSums
 from dinopretrain.schedules import cosine_with_warmup, teacher_temperature
 from dinopretrain.step import clip_each
-from dinopretrain.watch import collapse_kind, output_statistics
+from dinopretrain.watch import collapse_kind
 
 
 def naive_loss(student, teacher, center, student_temp, teacher_temp):
@@ -52,6 +53,8 @@ def test_the_centre_moves_after_the_loss() -> None:
     teacher = torch.tensor([[[1.0, 0.0]], [[3.0, 2.0]]])  # two views of one image
     first = loss(torch.zeros(2, 1, 2), teacher, 1.0)
     assert first == pytest.approx(math.log(2))  # the student is uniform
+    assert loss.center.eq(0).all()
+    loss.move_center(teacher.mean((0, 1))[None])
     # 0.9 * 0 + 0.1 * mean([1, 3]), likewise 0.1 * mean([0, 2])
     torch.testing.assert_close(loss.center, torch.tensor([[0.2, 0.1]]))
     assert "center" in loss.state_dict()
@@ -89,15 +92,37 @@ def test_schedules_by_hand() -> None:
     assert temperatures == pytest.approx([0.04, 0.05, 0.06, 0.07, 0.07, 0.07])
 
 
+def statistics(logits: torch.Tensor, features: torch.Tensor, piece: int) -> dict[str, float]:
+    """Of outputs that come in pieces, centre 0.1, temperature 0.04."""
+    sums, center = OutputSums(), torch.full((1, logits.shape[1]), 0.1)
+    for part, of_part in zip(logits.split(piece), features.split(piece), strict=True):
+        sums.add(part, of_part, center, 0.04)
+    mean, values = sums.reduced(center)
+    torch.testing.assert_close(mean, logits.mean(0, keepdim=True))
+    return values
+
+
 def test_statistics_of_the_outputs() -> None:
     out_dim = 16
-    uniform = output_statistics(torch.zeros(2, 8, out_dim), torch.zeros(1, out_dim), 0.04)
-    assert uniform["teacher_entropy"] == pytest.approx(math.log(out_dim), rel=1e-5)
-    assert uniform["logit_spread"] == 0
-    each_its_own = torch.eye(out_dim).view(2, 8, out_dim) * 10
-    sharp = output_statistics(each_its_own, torch.zeros(1, out_dim), 0.04)
+    alike = statistics(torch.zeros(16, out_dim), torch.ones(16, 4), 16)
+    assert alike["teacher_entropy"] == pytest.approx(math.log(out_dim), rel=1e-5)
+    assert alike["logit_spread"] == 0
+    assert alike["feature_spread"] == pytest.approx(0, abs=1e-3)
+    # Features along two axes: the mean is (1/2, 1/2), of square 1/2.
+    axes = torch.tensor([[3.0, 0.0], [0.0, 5.0]]).repeat(8, 1)
+    sharp = statistics(torch.eye(out_dim) * 10, axes, 16)
     assert sharp["teacher_entropy"] == pytest.approx(0, abs=1e-5)
     assert sharp["mean_entropy"] == pytest.approx(math.log(out_dim), rel=1e-5)
+    assert sharp["feature_spread"] == pytest.approx(math.sqrt(0.5))
+    # One value of 16 is 10, the others 0: a standard deviation of 10 * sqrt(15) / 16.
+    assert sharp["logit_spread"] == pytest.approx(10 * math.sqrt(15) / 16)
+
+
+@pytest.mark.parametrize("piece", [1, 5])
+def test_statistics_are_of_the_batch_in_whatever_pieces(piece: int) -> None:
+    logits, features = torch.randn(12, 16) / 10, torch.randn(12, 6)
+    whole = statistics(logits, features, 12)
+    assert statistics(logits, features, piece) == pytest.approx(whole, rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_four_steps_of_the_released_implementation() -> None:
         encoder.load_state_dict(trace.state("init/"))
     seen: dict[str, Tensor] = {}
     for name in ("student", "teacher"):
-        getattr(model, name).register_forward_hook(
+        getattr(model, name).head.register_forward_hook(
             lambda module, args, output, name=name: seen.update({name: output.detach()})
         )
     optimizer = torch.optim.AdamW(parameter_groups(model.student, meta["wd"]), lr=0.0)

@@ -1,6 +1,8 @@
 """Script that test_distributed.py starts: three steps of the golden run in one or two processes.
 
-``two_dino.py PROCESSES OUT`` writes losses, centre and parameters of the first process to OUT.
+``two_dino.py PROCESSES MICRO_BATCH CHECKPOINTING OUT`` writes losses, centre and parameters of the
+first process to OUT. MICRO_BATCH 0 is the whole share of a process, CHECKPOINTING 1 recomputes the
+blocks in the backward pass.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from test_trace import Trace, build, settings
 
 STEPS = 3
+FIGURES = ("grad_norm", "teacher_entropy", "mean_entropy", "logit_spread", "feature_spread")
 
 
 def share(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -31,11 +34,12 @@ def share(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {k: v[comm.get_rank() :: comm.get_world_size()] for k, v in batch.items()}
 
 
-def main(out: str) -> None:
+def main(micro_batch: int, checkpointing: bool, out: str) -> None:
     trace = Trace()
     model: Any = build(trace.meta).train()
     for encoder in (model.student, model.teacher):
         encoder.load_state_dict(trace.state("init/"))
+        encoder.backbone.gradient_checkpointing = checkpointing
     optimizer = torch.optim.AdamW(parameter_groups(model.student, trace.meta["wd"]), lr=0.0)
     parallel = model
     if comm.get_world_size() > 1:
@@ -46,9 +50,9 @@ def main(out: str) -> None:
         data_loader=None,
         _data_loader_iter=iter([share(trace.batch(step)) for step in range(STEPS)]),
     )
-    stepper = DINOStep(simple, dtype=None, clip=trace.meta["clip"])
+    stepper = DINOStep(simple, dtype=None, clip=trace.meta["clip"], micro_batch=micro_batch)
     schedules = Schedules(settings(trace.meta))
-    losses = []
+    losses, figures = [], []
     with EventStorage(0) as storage:
         schedules.trainer = SimpleNamespace(
             max_iter=4,
@@ -63,10 +67,13 @@ def main(out: str) -> None:
             schedules.before_step()
             stepper.run_step()
             schedules.after_step()
-            losses.append(float(np.ravel(storage.latest()["total_loss"])[0]))
+            latest = {name: float(np.ravel(x)[0]) for name, x in storage.latest().items()}
+            losses.append(latest["total_loss"])
+            figures.append([latest[name] for name in FIGURES])
     if comm.is_main_process():
-        torch.save({"losses": losses, "state": model.state_dict()}, out)
+        torch.save({"losses": losses, "figures": figures, "state": model.state_dict()}, out)
 
 
 if __name__ == "__main__":
-    launch(main, int(sys.argv[1]), args=(sys.argv[2],))
+    processes, micro_batch, checkpointing = map(int, sys.argv[1:4])
+    launch(main, processes, args=(micro_batch, bool(checkpointing), sys.argv[4]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -65,3 +66,9 @@ def start(cfg: CfgNode, resume: bool = True) -> DINOTrainer:
     trainer = DINOTrainer(cfg)
     trainer.resume_or_load(resume=resume)
     return trainer
+
+
+def metrics(cfg: CfgNode) -> list[dict]:
+    """Rows of metrics.json."""
+    lines = (Path(cfg.OUTPUT_DIR) / "metrics.json").read_text().splitlines()
+    return [json.loads(line) for line in lines]

@@ -44,6 +44,7 @@ def our_step(model: DINO, optimizer: torch.optim.Optimizer, batch: Batch) -> Ten
     loss.backward()
     clip_each([p for group in optimizer.param_groups for p in group["params"]], CLIP)
     optimizer.step()
+    model.finish_step()
     model.update_teacher(MOMENTUM)
     return loss.detach()
 
@@ -66,7 +67,7 @@ def plain_step(model: DINO, optimizer: torch.optim.Optimizer, batch: Batch) -> T
                 total = total - (p * log_q).sum(-1).mean()
                 pairs += 1
     loss = total / pairs
-    model.loss.update_center(torch.stack(teacher))
+    model.loss.move_center(torch.cat(teacher).mean(0, keepdim=True).detach())
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     for parameter in model.student.parameters():

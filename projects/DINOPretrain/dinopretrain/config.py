@@ -36,6 +36,10 @@ def add_dino_config(cfg: CfgNode) -> None:
     cfg.DINO.WEIGHT_DECAY_END = 0.4
     # Greatest norm of the gradient of each parameter on its own; 0 = no clipping
     cfg.DINO.CLIP_GRADIENT = 3.0
+    # Images of one forward pass of one process; a step's gradients are summed over as many passes
+    # as its share of SOLVER.IMS_PER_BATCH needs. 0 = the whole share. Changes nothing but memory
+    # and time, for a ViT; BatchNorm has its statistics from a pass.
+    cfg.DINO.MICRO_BATCH = 0
     # Epochs in which the last layer stays as it is
     cfg.DINO.FREEZE_LAST_LAYER = 1
     # The learning rate is SOLVER.BASE_LR * SOLVER.IMS_PER_BATCH / 256 after SOLVER.WARMUP_EPOCHS

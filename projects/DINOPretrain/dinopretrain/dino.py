@@ -15,13 +15,12 @@ import torch
 from fastreid.config import CfgNode, configurable
 from fastreid.modeling.backbones import build_backbone
 from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
-from fastreid.utils.events import get_event_storage
 from fastreid_compat.errors import UserError
 from torch import Tensor, nn
 
 from .head import DINOHead
 from .loss import DINOLoss
-from .watch import output_statistics
+from .outputs import OutputSums
 
 
 class Encoder(nn.Module):
@@ -56,6 +55,9 @@ class Encoder(nn.Module):
 class DINO(nn.Module):
     """Student, teacher and loss. In training a batch of views gives the loss, else features.
 
+    A step may be several forward passes, each on a piece of the batch; :meth:`finish_step` moves
+    the centre after them.
+
     The teacher never gets a gradient: it runs under ``no_grad``, and :meth:`update_teacher` is all
     that changes it. It and the loss's centre are part of the state dict.
 
@@ -69,6 +71,7 @@ class DINO(nn.Module):
 
     Attributes:
         teacher_temp: tau_t of the present epoch, set by the trainer.
+        outputs: what the teacher said in the forward passes of this step.
     """
 
     pixel_mean: Tensor
@@ -92,6 +95,7 @@ class DINO(nn.Module):
         for backbone in (student.backbone, teacher_backbone):
             vars(backbone)["any_size"] = True  # views of two sizes; CNNs take them anyway
         self.teacher_temp = 0.04
+        self.outputs = OutputSums()
         for name, values in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
             self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
 
@@ -140,13 +144,24 @@ class DINO(nn.Module):
             groups.append(self.normalised(batch["local_views"]))
         num_images = len(batch["global_views"])
         with torch.no_grad():
-            teacher = self.teacher(global_views).unflatten(0, (-1, num_images))
+            features = self.teacher.features(global_views)
+            teacher = self.teacher.head(features)
         student = self.student(*groups).unflatten(0, (-1, num_images))
         with torch.autocast(self.device.type, enabled=False):
-            statistics = output_statistics(teacher, self.loss.center, self.teacher_temp)
-            loss = self.loss(student, teacher, self.teacher_temp)
-        get_event_storage().put_scalars(**statistics, teacher_temp=self.teacher_temp)
+            self.outputs.add(teacher, features, self.loss.center, self.teacher_temp)
+            loss = self.loss(student, teacher.unflatten(0, (-1, num_images)), self.teacher_temp)
         return {"loss_dino": loss}
+
+    def finish_step(self) -> dict[str, float]:
+        """Move the centre after the losses of a step, one for each of its pieces.
+
+        Returns:
+            Statistics of the teacher's outputs, see :meth:`.outputs.OutputSums.reduced`.
+        """
+        mean, statistics = self.outputs.reduced(self.loss.center)
+        self.loss.move_center(mean)
+        self.outputs.clear()
+        return statistics
 
     def normalised(self, views: Tensor) -> Tensor:
         """Views (B, n, H, W, 3), uint8 -> (n * B, 3, H, W), view by view, normalised."""

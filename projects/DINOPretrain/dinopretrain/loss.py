@@ -9,7 +9,6 @@ globals first.
 from __future__ import annotations
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -69,24 +68,20 @@ class DINOLoss(nn.Module):
         self.register_buffer("center", torch.zeros(1, out_dim))
 
     def forward(self, student: Tensor, teacher: Tensor, teacher_temp: float) -> Tensor:
-        """Loss of a step; the centre moves afterwards.
+        """Loss of a step, or of a piece of it; the centre stays until :meth:`move_center`.
 
         Args:
             student: (V, B, K), the globals first.
             teacher: (G, B, K).
             teacher_temp: tau_t of this epoch.
         """
-        loss = cross_view_loss(student, teacher, self.center, self.student_temp, teacher_temp)
-        self.update_center(teacher)
-        return loss
+        return cross_view_loss(student, teacher, self.center, self.student_temp, teacher_temp)
 
     @torch.no_grad()
-    def update_center(self, teacher: Tensor) -> None:
-        """Move the centre towards the mean of the teacher's outputs over all processes."""
-        mean = teacher.detach().float().flatten(0, -2).mean(0, keepdim=True)
-        if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(mean)
-            mean /= dist.get_world_size()
-        momentum = self.center_momentum
-        # A new tensor: the loss of this step still needs the old one for its backward pass.
-        self.center = self.center * momentum + mean * (1 - momentum)
+    def move_center(self, mean: Tensor) -> None:
+        """Move the centre towards a mean of the teacher's outputs, after the losses of a step.
+
+        Args:
+            mean: (1, K), over the whole batch of all processes.
+        """
+        self.center.mul_(self.center_momentum).add_(mean, alpha=1 - self.center_momentum)

@@ -126,7 +126,12 @@ class DINOTrainer(DefaultTrainer):
         amp = cfg.SOLVER.AMP
         dtype = amp_dtype(amp.DTYPE, self.dino.device.type) if amp.ENABLED else None
         simple: Any = self._trainer
-        self._trainer: Any = DINOStep(simple, dtype=dtype, clip=cfg.DINO.CLIP_GRADIENT)
+        self._trainer: Any = DINOStep(
+            simple,
+            dtype=dtype,
+            clip=cfg.DINO.CLIP_GRADIENT,
+            micro_batch=cfg.DINO.MICRO_BATCH,
+        )
         self.checkpointer.checkpointables.pop("grad_scaler", None)
         if self._trainer.grad_scaler.is_enabled():
             self.checkpointer.checkpointables["grad_scaler"] = self._trainer.grad_scaler
@@ -198,6 +203,11 @@ def check_dino_config(cfg: CfgNode) -> None:
         raise UserError(
             f"SOLVER.WARMUP_ITERS is {solver.WARMUP_ITERS}; the warm-up of DINO is "
             "SOLVER.WARMUP_EPOCHS: set SOLVER.WARMUP_ITERS 0"
+        )
+    if options.MICRO_BATCH < 0:
+        raise UserError(
+            f"DINO.MICRO_BATCH is {options.MICRO_BATCH}; set the images of one forward pass, or 0 "
+            "for the whole batch at once"
         )
     for key in ("STUDENT_TEMP", "TEACHER_TEMP", "WARMUP_TEACHER_TEMP"):
         if options[key] <= 0:

@@ -3,7 +3,7 @@
 Source: Caron et al., ICCV 2021, section 5.3: without centring one output dimension dominates (the
 teacher's entropy goes to 0), without sharpening all outputs are equal (it goes to ln K).
 
-Letters: B images, G global views, K outputs.
+Letter: K outputs.
 """
 
 from __future__ import annotations
@@ -12,11 +12,8 @@ import logging
 import math
 from collections import defaultdict
 
-import torch
-import torch.nn.functional as F
 from fastreid.engine.train_loop import HookBase
 from fastreid_compat.errors import UserError
-from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
@@ -32,34 +29,6 @@ REMEDIES = {
 }
 
 
-@torch.no_grad()
-def output_statistics(teacher: Tensor, center: Tensor, teacher_temp: float) -> dict[str, float]:
-    """Entropy and diversity of the teacher's outputs.
-
-    Args:
-        teacher: (G, B, K) logits.
-        center: (1, K).
-        teacher_temp: tau_t.
-
-    Returns:
-        "teacher_entropy": mean entropy of an output, 0..ln K; "mean_entropy": entropy of the mean
-        output of the batch, which is the same where all images get one output; "logit_spread":
-        standard deviation over images of the centred logits, mean over K.
-    """
-    logits = (teacher.float() - center).flatten(0, 1)
-    log_p = F.log_softmax(logits / teacher_temp, dim=-1)
-    p = log_p.exp()
-    mean = p.mean(0)
-    values = torch.stack(
-        [
-            -(p * log_p).sum(-1).mean(),
-            -torch.special.xlogy(mean, mean).sum(),
-            logits.std(0, unbiased=False).mean(),
-        ]
-    ).tolist()
-    return dict(zip(("teacher_entropy", "mean_entropy", "logit_spread"), values, strict=True))
-
-
 def collapse_kind(
     loss: float, teacher_entropy: float, mean_entropy: float, out_dim: int
 ) -> str | None:
@@ -67,7 +36,7 @@ def collapse_kind(
 
     Args:
         loss: mean over some steps, nats.
-        teacher_entropy: see :func:`output_statistics`, likewise.
+        teacher_entropy: see :class:`dinopretrain.outputs.OutputSums`, likewise.
         mean_entropy: likewise.
         out_dim: K.
 
