@@ -43,6 +43,17 @@ def test_dino_trains_and_leaves_a_backbone(dino_cfg) -> None:
         assert torch.equal(backbone.pos_embed, after["teacher.backbone.pos_embed"])
 
 
+def test_the_scaled_rate_and_the_shares_of_a_batch_are_logged(dino_cfg, caplog) -> None:
+    dino_cfg.SOLVER.MAX_EPOCH, dino_cfg.DINO.MICRO_BATCH = 2, 3
+    with caplog.at_level("INFO", logger="dinopretrain"):
+        start(dino_cfg).train()
+    # 0.05 * 4 / 256
+    assert "SOLVER.BASE_LR 0.05 x batch 4 / 256 = 0.00078125 after 1 epochs" in caplog.text
+    assert "Step: 4 images, 4 in each of 1 process(es), 3 at a time" in caplog.text
+    # metrics.json has the last step of each epoch; that of the warm-up has the whole rate.
+    assert metrics(dino_cfg)[0]["lr"] == pytest.approx(0.00078125)
+
+
 def test_the_teacher_gets_no_gradient_even_if_unfrozen(dino_cfg) -> None:
     trainer = start(dino_cfg)
     trainer.dino.teacher.requires_grad_(True)

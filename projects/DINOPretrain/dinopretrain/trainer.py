@@ -19,6 +19,7 @@ from torch import nn
 
 from .data.bad_images import BadImagesHook
 from .data.loader import build_pretraining_loader
+from .groups import parameter_groups
 from .schedules import cosine_with_warmup, teacher_temperature
 from .step import DINOStep
 from .watch import CollapseWatch
@@ -26,25 +27,6 @@ from .watch import CollapseWatch
 logger = logging.getLogger(__name__)
 
 TEACHER_FILE = "teacher_backbone.pth"
-
-
-def parameter_groups(student: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups: weights, which decay, and biases and 1-d parameters, which do not.
-
-    Args:
-        student: backbone and head; frozen parameters are left out.
-        weight_decay: of the first group.
-    """
-    decayed: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
-    for name, parameter in student.named_parameters():
-        if parameter.requires_grad:
-            small = parameter.ndim == 1 or name.endswith(".bias")
-            (plain if small else decayed).append(parameter)
-    return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
 
 
 class Schedules(HookBase):
@@ -56,6 +38,30 @@ class Schedules(HookBase):
 
     def __init__(self, cfg: CfgNode) -> None:
         self.solver, self.options = cfg.SOLVER, cfg.DINO
+        self.peak_rate = cfg.SOLVER.BASE_LR * cfg.SOLVER.IMS_PER_BATCH / 256
+
+    def before_train(self) -> None:
+        """Log the scaled learning rate and how a batch is shared out."""
+        solver, options = self.solver, self.options
+        logger.info(
+            "Learning rate: SOLVER.BASE_LR %g x batch %d / 256 = %g after %d epochs of warm-up, "
+            "then a cosine to %g",
+            solver.BASE_LR,
+            solver.IMS_PER_BATCH,
+            self.peak_rate,
+            solver.WARMUP_EPOCHS,
+            options.MIN_LR,
+        )
+        processes = comm.get_world_size()
+        share = solver.IMS_PER_BATCH // processes
+        piece = min(options.MICRO_BATCH or share, share)
+        logger.info(
+            "Step: %d images, %d in each of %d process(es), %d at a time (DINO.MICRO_BATCH)",
+            solver.IMS_PER_BATCH,
+            share,
+            processes,
+            piece,
+        )
 
     def before_step(self) -> None:
         """Learning rate, weight decay, teacher temperature, frozen last layer."""
@@ -64,7 +70,7 @@ class Schedules(HookBase):
         lr = cosine_with_warmup(
             trainer.iter,
             steps,
-            solver.BASE_LR * solver.IMS_PER_BATCH / 256,
+            self.peak_rate,
             options.MIN_LR,
             solver.WARMUP_EPOCHS * per_epoch,
         )
