@@ -182,7 +182,7 @@ def _moments_by_name(
             if shape != list(shapes[name]):
                 raise UserError(
                     f"the optimizer in {source!r} has moments of shape {shape} for {name}, which "
-                    f"is {list(shapes[name])}; only AdamW's of the released format can be taken over"
+                    f"is {list(shapes[name])}; only AdamW's of that format can be taken over"
                 )
             moments[name] = state
     return moments

@@ -210,6 +210,12 @@ def check_dino_config(cfg: CfgNode) -> None:
             f"SOLVER.WARMUP_ITERS is {solver.WARMUP_ITERS}; the warm-up of DINO is "
             "SOLVER.WARMUP_EPOCHS: set SOLVER.WARMUP_ITERS 0"
         )
+    backbone = cfg.MODEL.BACKBONE
+    if backbone.GRADIENT_CHECKPOINTING and backbone.NAME != "build_transreid_backbone":
+        raise UserError(
+            f"MODEL.BACKBONE.GRADIENT_CHECKPOINTING is True, which {backbone.NAME} does not have; "
+            "set it to False, and DINO.MICRO_BATCH to save memory"
+        )
     if options.MICRO_BATCH < 0:
         raise UserError(
             f"DINO.MICRO_BATCH is {options.MICRO_BATCH}; set the images of one forward pass, or 0 "

@@ -1,0 +1,74 @@
+"""MODEL.BACKBONE.GRADIENT_CHECKPOINTING with DINO: less memory, the same loss and gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from dinopretrain import DINO
+from fastreid.modeling import build_model
+from fastreid_compat.errors import UserError
+from small_dino import start
+from torch import Tensor
+
+
+def batch(cfg) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    sizes = {"global_views": [2, *cfg.INPUT.SIZE_TRAIN], "local_views": [2, *cfg.DINO.LOCAL_SIZE]}
+    return {
+        name: torch.randint(0, 256, (3, *size, 3), dtype=torch.uint8, generator=generator)
+        for name, size in sizes.items()
+    }
+
+
+def loss_and_gradients(model: DINO, views: dict[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
+    torch.manual_seed(5)  # drop path
+    loss = model(views)["loss_dino"]
+    loss.backward()
+    return loss.detach(), [p.grad for p in model.student.parameters() if p.requires_grad]
+
+
+@pytest.mark.parametrize("stem", ["patch", "ics"])
+def test_both_view_sizes_with_drop_path(dino_cfg, stem) -> None:
+    dino_cfg.MODEL.BACKBONE.DROP_PATH_RATIO, dino_cfg.MODEL.BACKBONE.STEM = 0.5, stem
+    plain = build_model(dino_cfg).train()
+    dino_cfg.MODEL.BACKBONE.GRADIENT_CHECKPOINTING = True
+    recomputed = build_model(dino_cfg).train()
+    recomputed.load_state_dict(plain.state_dict())
+    calls = {"student": 0, "teacher": 0}
+
+    def count(name: str) -> None:
+        block = getattr(recomputed, name).backbone.blocks[0]
+        block.register_forward_pre_hook(lambda *args: calls.update({name: calls[name] + 1}))
+
+    count("student")
+    count("teacher")
+    loss, gradients = loss_and_gradients(recomputed, batch(dino_cfg))
+    # The student's once forward and once backward for each size; the teacher's on the globals.
+    assert calls == {"student": 4, "teacher": 1}
+    expected_loss, expected = loss_and_gradients(plain, batch(dino_cfg))
+    torch.testing.assert_close(loss, expected_loss)
+    assert len(gradients) == len(expected) > 20
+    for ours, theirs in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_training_with_pieces_and_checkpointing(dino_cfg, tmp_path) -> None:
+    """Drop path included: the random state of a pass is put back for its recomputation."""
+    dino_cfg.DINO.MICRO_BATCH, dino_cfg.SOLVER.MAX_EPOCH = 3, 2
+    states = []
+    for checkpointing in (False, True):
+        cfg = dino_cfg.clone()
+        cfg.MODEL.BACKBONE.GRADIENT_CHECKPOINTING = checkpointing
+        cfg.OUTPUT_DIR = str(tmp_path / str(checkpointing))
+        trainer = start(cfg)
+        trainer.train()
+        states.append(trainer.dino.state_dict())
+    for key, value in states[0].items():
+        torch.testing.assert_close(states[1][key], value, msg=key)
+
+
+def test_a_cnn_has_none(dino_cfg) -> None:
+    dino_cfg.MODEL.BACKBONE.NAME = "build_resnet_backbone"
+    dino_cfg.MODEL.BACKBONE.GRADIENT_CHECKPOINTING = True
+    with pytest.raises(UserError, match=r"build_resnet_backbone does not have.*DINO.MICRO_BATCH"):
+        start(dino_cfg)

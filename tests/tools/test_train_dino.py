@@ -1,0 +1,77 @@
+"""tools/train_net.py pre-trains on two machines and under torchrun, to the same weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from small_dino import small_dino_cfg, write_noise
+
+TRAIN = Path(__file__).parents[2] / "tools" / "train_net.py"
+UNSET = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start(*words: object) -> subprocess.Popen:
+    environment = {name: value for name, value in os.environ.items() if name not in UNSET}
+    environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, *map(str, words)]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def finish(*processes: subprocess.Popen) -> None:
+    for process in processes:
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    write_noise(tmp_path / "pool")
+    cfg = small_dino_cfg(tmp_path / "pool", tmp_path / "unused")
+    cfg.SOLVER.MAX_EPOCH = 2
+    cfg.DINO.MICRO_BATCH = 1
+    cfg.MODEL.BACKBONE.GRADIENT_CHECKPOINTING = True
+    (tmp_path / "config.yaml").write_text(cfg.dump())
+    return tmp_path / "config.yaml"
+
+
+def test_two_machines_and_torchrun(config, tmp_path) -> None:
+    """Two processes each: of FastReID's launch on two "machines", and of torchrun on one."""
+    launched, torchrun = tmp_path / "launched", tmp_path / "torchrun"
+    url = f"tcp://127.0.0.1:{free_port()}"
+    meet = ("--num-machines", 2, "--dist-url", url)
+    finish(
+        *(
+            start(
+                TRAIN, "--config-file", config, *meet, "--machine-rank", r, "OUTPUT_DIR", launched
+            )
+            for r in (0, 1)
+        )
+    )
+    here = ("--nproc_per_node", 2, "--master_addr", "127.0.0.1", "--master_port", free_port())
+    run = ("-m", "torch.distributed.run", *here, TRAIN)
+    finish(start(*run, "--config-file", config, "OUTPUT_DIR", torchrun))
+    states = []
+    for folder in (launched, torchrun):
+        rows = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
+        assert [row["iteration"] for row in rows] == [5, 11]  # written once, by one process
+        log = (folder / "log.txt").read_text()
+        assert "4 images, 2 in each of 2 process(es), 1 at a time" in log
+        states.append(torch.load(folder / "model_final.pth", weights_only=True)["model"])
+    for key, value in states[0].items():
+        assert torch.isfinite(value).all()
+        torch.testing.assert_close(states[1][key], value, msg=key)
