@@ -52,9 +52,11 @@ def test_both_view_sizes_with_drop_path(dino_cfg, stem) -> None:
         torch.testing.assert_close(ours, theirs)
 
 
-def test_a_training_with_pieces_and_checkpointing(dino_cfg, tmp_path) -> None:
+@pytest.mark.parametrize("amp", [False, True])
+def test_a_training_with_pieces_and_checkpointing(dino_cfg, tmp_path, amp) -> None:
     """Drop path included: the random state of a pass is put back for its recomputation."""
     dino_cfg.DINO.MICRO_BATCH, dino_cfg.SOLVER.MAX_EPOCH = 3, 2
+    dino_cfg.SOLVER.AMP.ENABLED, dino_cfg.SOLVER.AMP.DTYPE = amp, "bf16"
     states = []
     for checkpointing in (False, True):
         cfg = dino_cfg.clone()
