@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
 import torch
 from dinopretrain import load_config
+from dinopretrain.data.loader import open_images
 from dinopretrain.trainer import check_dino_config, parameter_groups
 from fastreid.config import CfgNode
 from fastreid.modeling import build_model
 from fastreid.utils.events import EventStorage
+from small_dino import write_noise
 
 CONFIGS = Path(__file__).parents[2] / "projects" / "DINOPretrain" / "configs"
 LEAVES = sorted(p for p in CONFIGS.glob("*/*.yml") if p.parent.name != "ToyReID")
+# Those on a list of images are others but for the list.
+LISTED = [path for path in LEAVES if path.stem.endswith("_cfs")]
 BATCH = 2
 
 
@@ -27,10 +32,45 @@ def views(cfg: CfgNode) -> dict[str, torch.Tensor]:
     }
 
 
-@pytest.mark.parametrize("path", LEAVES, ids=lambda p: f"{p.parent.name}-{p.stem}")
+def name_of(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
+
+
+def test_the_configs_that_the_readme_promises() -> None:
+    luperson = ("vit_small", "vit_small_ics", "vit_base_ics", "r50")
+    promised = {f"LUPerson/{name}{suffix}" for name in luperson for suffix in ("", "_cfs")}
+    promised |= {"ImageNet/vit_small", "SmallBatch/vit_small", "ToyUnlabeled/vit_tiny"}
+    assert promised <= {name_of(path) for path in LEAVES}
+    readme = (CONFIGS.parent / "README.md").read_text()
+    for path in LEAVES:
+        assert f"(configs/{name_of(path)}.yml)" in readme, path
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=name_of)
+def test_each_run_has_its_own_folder_and_can_start(path: Path) -> None:
+    cfg = load_config(path)
+    check_dino_config(cfg)
+    assert [p for p in LEAVES if load_config(p).OUTPUT_DIR == cfg.OUTPUT_DIR] == [path]
+
+
+@pytest.mark.parametrize("path", LISTED, ids=name_of)
+def test_a_config_on_a_list_is_the_other_on_the_list(path: Path, tmp_path, monkeypatch) -> None:
+    cfg = load_config(path)
+    other = load_config(path.with_name(path.name.replace("_cfs", "")))
+    (name,) = cfg.DATASETS.NAMES
+    assert (name, other.DATASETS.NAMES) == ("LUPerson:?list=CFS_list.pkl", ("LUPerson",))
+    for node in (cfg, other):
+        node.OUTPUT_DIR, node.DATASETS.NAMES = "", ()
+    assert cfg == other
+    write_noise(tmp_path / "LUP" / "images", 4)
+    (tmp_path / "CFS_list.pkl").write_bytes(pickle.dumps(["003.png", "001.png"]))
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path))
+    assert len(open_images(cfg, name)) == 2
+
+
+@pytest.mark.parametrize("path", [p for p in LEAVES if p not in LISTED], ids=name_of)
 def test_every_config_trains_a_step(path: Path) -> None:
     cfg = load_config(path, ["MODEL.DEVICE", "cpu", "MODEL.BACKBONE.DROP_PATH_RATIO", 0.0])
-    check_dino_config(cfg)
     model = build_model(cfg).train()
     groups = parameter_groups(model.student, cfg.SOLVER.WEIGHT_DECAY)
     optimizer = torch.optim.AdamW(groups, lr=1e-3)
@@ -67,3 +107,21 @@ def test_the_recipe_of_the_facts() -> None:
     assert (dino.MOMENTUM, dino.CLIP_GRADIENT, dino.FREEZE_LAST_LAYER) == (0.996, 3.0, 1)
     assert (cfg.INPUT.SIZE_TRAIN, dino.LOCAL_SIZE, dino.LOCAL_VIEWS) == ([256, 128], [128, 64], 8)
     assert (dino.GLOBAL_SCALE, dino.LOCAL_SCALE) == ([0.4, 1.0], [0.05, 0.4])
+
+
+def test_imagenet_has_square_views(tmp_path, monkeypatch) -> None:
+    cfg = load_config(CONFIGS / "ImageNet" / "vit_small.yml")
+    assert (cfg.INPUT.SIZE_TRAIN, cfg.DINO.LOCAL_SIZE) == ([224, 224], [96, 96])
+    for folder in ("n01440764", "n01443537"):
+        write_noise(tmp_path / "ImageNet" / "train" / folder, 2)
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path))
+    assert len(open_images(cfg, cfg.DATASETS.NAMES[0])) == 4
+
+
+def test_small_batches_get_what_the_facts_say() -> None:
+    small = load_config(CONFIGS / "SmallBatch" / "vit_small.yml")
+    usual = load_config(CONFIGS / "LUPerson" / "vit_small.yml")
+    assert small.SOLVER.IMS_PER_BATCH == 64
+    assert pytest.approx(0.9995 ** (64 / 256), abs=1e-6) == small.DINO.MOMENTUM
+    assert small.DINO.OUT_DIM < usual.DINO.OUT_DIM
+    assert small.DINO.TEACHER_TEMP == small.DINO.WARMUP_TEACHER_TEMP <= 0.04
