@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import torch
 from fastreid_compat.errors import UserError
 from small_dino import ITERS_PER_EPOCH, metrics, start
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from timm.models.vision_transformer import VisionTransformer
 from transreid import TransReIDBackbone, load_weights
 from transreid.vits import create_vit
@@ -30,10 +32,6 @@ def test_dino_trains_and_leaves_a_backbone(dino_cfg) -> None:
     assert "loss.center" in moved
     assert "student.head.last_layer.weight_g" not in moved
     assert all(p.grad is None and not p.requires_grad for p in trainer.dino.teacher.parameters())
-    latest = metrics(dino_cfg)[-1]
-    for name in ("teacher_entropy", "ema_momentum", "teacher_temp", "grad_norm", "data_time"):
-        assert name in latest
-    assert latest["skipped_steps"] == latest["bad_images"] == 0
 
     vit: VisionTransformer = create_vit("vit_tiny_patch16_224", 2)
     backbone = TransReIDBackbone(vit, (32, 16), (8, 8))
@@ -41,6 +39,36 @@ def test_dino_trains_and_leaves_a_backbone(dino_cfg) -> None:
         report = load_weights(backbone, str(Path(dino_cfg.OUTPUT_DIR) / file))
         assert report.missing == []
         assert torch.equal(backbone.pos_embed, after["teacher.backbone.pos_embed"])
+
+
+WATCHED = {
+    "total_loss": (0.5, 4.0),
+    "loss_over_ln_k": (0.1, 1.5),
+    "teacher_entropy": (0.0, math.log(32)),
+    "mean_entropy": (0.0, math.log(32)),
+    "feature_spread": (1e-4, 1.0),
+    "logit_spread": (1e-4, 1.0),
+    "ema_momentum": (0.996, 1.0),
+    "teacher_temp": (0.04, 0.04),
+    "weight_decay": (0.04, 0.4),
+    "lr": (1e-6, 8e-4),
+    "grad_norm": (1e-4, 1e4),
+    "images_per_second": (0.01, 1e5),
+    "data_time": (0.0, 60.0),
+    "skipped_steps": (0, 0),
+    "bad_images": (0, 0),
+}
+
+
+def test_what_can_go_wrong_is_in_the_metrics_and_in_tensorboard(dino_cfg) -> None:
+    start(dino_cfg).train()
+    latest = metrics(dino_cfg)[-1]
+    for name, (low, high) in WATCHED.items():
+        assert low <= latest[name] <= high, name
+    assert latest["loss_over_ln_k"] == pytest.approx(latest["total_loss"] / math.log(32))
+    events = EventAccumulator(dino_cfg.OUTPUT_DIR)
+    events.Reload()
+    assert set(WATCHED) <= set(events.Tags()["scalars"])
 
 
 def test_the_scaled_rate_and_the_shares_of_a_batch_are_logged(dino_cfg, caplog) -> None:

@@ -205,9 +205,11 @@ class DINOStep(SimpleTrainer):
         start: float,
     ) -> None:
         seconds = max(time.perf_counter() - start, 1e-9)
+        loss = sum(metrics[name] for name in losses)
         get_event_storage().put_scalars(
             **metrics,
-            total_loss=sum(metrics[name] for name in losses),
+            total_loss=loss,
+            loss_over_ln_k=loss / math.log(self._module.loss.center.shape[1]),
             teacher_temp=self._module.teacher_temp,
             data_time=data_time,
             skipped_steps=self.skipped_in_all,
