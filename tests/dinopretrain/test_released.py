@@ -12,7 +12,7 @@ from dinopretrain.trainer import DINOTrainer
 from fastreid.modeling import build_model
 from fastreid_compat.checkpoint_files import read_file
 from fastreid_compat.errors import UserError
-from small_dino import start
+from small_dino import assert_same_weights, start
 from torch import nn
 from transreid.vits import create_vit
 
@@ -88,10 +88,7 @@ def test_a_released_file_is_gone_on_from(dino_cfg, tmp_path, norm_last_layer) ->
     for seed in (2, 3):
         step(theirs.named_parameters(), optimizer, seed)
         step(model.student.named_parameters(), ours, seed)
-    expected = theirs.state_dict()
-    assert set(model.student.state_dict()) == set(expected)
-    for name, value in model.student.state_dict().items():
-        torch.testing.assert_close(value, expected[name], msg=name)
+    assert_same_weights(dict(model.student.state_dict()), dict(theirs.state_dict()))
 
 
 def test_parameters_in_another_order_keep_their_moments(dino_cfg, tmp_path) -> None:
@@ -136,9 +133,7 @@ def test_exported_imported_and_resumed_equals_uninterrupted(dino_cfg, tmp_path) 
     resumed = start(cfg)
     assert resumed.start_epoch == 1
     resumed.train()
-    expected = uninterrupted.dino.state_dict()
-    for name, value in resumed.dino.state_dict().items():
-        torch.testing.assert_close(value, expected[name], msg=name)
+    assert_same_weights(resumed.dino.state_dict(), uninterrupted.dino.state_dict())
 
 
 @pytest.mark.parametrize(

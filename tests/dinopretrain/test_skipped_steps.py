@@ -71,6 +71,30 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(dino_cfg, poison, amp)
     assert all(torch.isfinite(value).all() for value in last.values())
 
 
+def test_statistics_of_batch_norm_stay(dino_cfg) -> None:
+    """Those of the ICS stem, of student and teacher, move in the forward pass already."""
+    dino_cfg.MODEL.BACKBONE.STEM = "ics"
+    trainer = start(dino_cfg)
+    for encoder in (trainer.dino.student, trainer.dino.teacher):
+        encoder.backbone.register_forward_pre_hook(
+            lambda module, args: args[0] * NAN if trainer.iter == 7 else None
+        )
+    step, moved = trainer.run_step, {}
+
+    def run_step() -> None:
+        before = {name: value.clone() for name, value in trainer.dino.named_buffers()}
+        step()
+        after = dict(trainer.dino.named_buffers())
+        moved[trainer.iter] = {n for n, value in before.items() if not torch.equal(value, after[n])}
+
+    trainer.run_step = run_step
+    trainer.train()
+    assert trainer._trainer.skipped_in_all == 1
+    assert any(name.endswith("running_mean") for name in moved[6])
+    assert moved[7] == set() and moved[8] == moved[6]
+    assert all(torch.isfinite(value).all() for value in trainer.dino.state_dict().values())
+
+
 @pytest.mark.parametrize("poison", POISONS)
 def test_eleven_in_a_row_end_the_run(dino_cfg, poison) -> None:
     trainer = start(dino_cfg)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from fastreid_compat.errors import UserError
-from small_dino import ITERS_PER_EPOCH, metrics, start
+from small_dino import ITERS_PER_EPOCH, assert_same_weights, metrics, start
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from timm.models.vision_transformer import VisionTransformer
 from transreid import TransReIDBackbone, load_weights
@@ -107,9 +107,7 @@ def test_killed_and_resumed_equals_uninterrupted(dino_cfg, tmp_path: Path) -> No
     resumed = start(cfg)
     assert resumed.start_epoch == 1
     resumed.train()
-    expected = uninterrupted.dino.state_dict()
-    for key, value in resumed.dino.state_dict().items():
-        torch.testing.assert_close(value, expected[key], msg=key)
+    assert_same_weights(resumed.dino.state_dict(), uninterrupted.dino.state_dict())
 
 
 def test_the_same_seed_gives_the_same_run(dino_cfg, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 from dinopretrain import DINOTrainer, load_config
 from fastreid.config import CfgNode
 from PIL import Image
@@ -59,8 +60,6 @@ def small_dino_cfg(pool: Path, output: Path) -> CfgNode:
 
 def start(cfg: CfgNode, resume: bool = True) -> DINOTrainer:
     """A trainer, from the last checkpoint if there is one."""
-    import torch
-
     Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
     torch.manual_seed(cfg.SEED)
     trainer = DINOTrainer(cfg)
@@ -72,3 +71,10 @@ def metrics(cfg: CfgNode) -> list[dict]:
     """Rows of metrics.json."""
     lines = (Path(cfg.OUTPUT_DIR) / "metrics.json").read_text().splitlines()
     return [json.loads(line) for line in lines]
+
+
+def assert_same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    """To the tolerances of torch.testing."""
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name], msg=name)

@@ -114,10 +114,15 @@ class DINOStep(SimpleTrainer):
             self.bad_images.add(data["bad"], len(data["index"]))
         self._module.outputs.clear()
         self.optimizer.zero_grad(set_to_none=True)
+        # Statistics of BatchNorm move in the forward pass; a step that is skipped takes that back.
+        encoders = (self._module.student, self._module.teacher)
+        buffers = [(b, b.clone()) for encoder in encoders for b in encoder.buffers()]
         losses = self._accumulate(data)
         metrics = self._averaged({"grad_norm": self._clipped(), **losses})
         self.skipped = not all(math.isfinite(value) for value in metrics.values())
         if self.skipped:
+            for buffer, before in buffers:
+                buffer.copy_(before)
             self._skip(metrics)
             return
         self.skipped_in_a_row = 0
@@ -181,6 +186,7 @@ class DINOStep(SimpleTrainer):
             self.skipped_in_a_row += 1
         self.skipped_in_all += 1
         self.grad_scaler.update()
+        self._write_skipped()
         logger.warning(
             "Iteration %d is not finite (%s, gradient scale %g): step skipped (%d in all)",
             self.iter,
@@ -212,6 +218,10 @@ class DINOStep(SimpleTrainer):
             loss_over_ln_k=loss / math.log(self._module.loss.center.shape[1]),
             teacher_temp=self._module.teacher_temp,
             data_time=data_time,
-            skipped_steps=self.skipped_in_all,
             images_per_second=images * comm.get_world_size() / seconds,
         )
+        self._write_skipped()
+
+    def _write_skipped(self) -> None:
+        count = self.skipped_in_all
+        get_event_storage().put_scalar("skipped_steps", count, smoothing_hint=False)

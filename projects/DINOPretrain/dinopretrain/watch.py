@@ -74,7 +74,7 @@ class CollapseWatch(HookBase):
         """Take up the step's figures, in the second half of an epoch."""
         per_epoch = self.trainer.iters_per_epoch
         latest = self.trainer.storage.latest()
-        if (self.trainer.iter % per_epoch) < per_epoch // 2 or "teacher_entropy" not in latest:
+        if (self.trainer.iter % per_epoch) < per_epoch // 2 or self.trainer._trainer.skipped:
             return
         for name in self.WATCHED:
             self._sums[name] += latest[name][0] if isinstance(latest[name], tuple) else latest[name]
