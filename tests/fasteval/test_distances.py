@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from fasteval.distances import Blend, FeatureDistances, blocks
+from fasteval.distances import FeatureDistances, blocks
 from fastreid.utils.compute_dist import build_dist
 
 
@@ -38,14 +38,6 @@ def test_blocks_are_fastreids_matrix(metric, rows, features) -> None:
 def test_a_block_has_one_query_at_least(features) -> None:
     distances = FeatureDistances(*features, "euclidean")
     assert [len(dist) for _, dist in blocks(distances, 1e-9)] == [1] * 13
-
-
-def test_blend_weighs_both(features) -> None:
-    query, gallery = features
-    one, two = (FeatureDistances(query * s, gallery * s, "euclidean") for s in (1, 2))
-    blend = Blend(one, two, 0.25)  # distances of two are 4 times those of one: 0.75 + 0.25 * 4
-    np.testing.assert_allclose(blend.rows(2, 9), 1.75 * one.rows(2, 9), rtol=1e-5)
-    assert blend.largest == pytest.approx(1.75 * one.largest)
 
 
 def test_unknown_metric(features) -> None:

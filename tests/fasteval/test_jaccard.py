@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from fasteval.jaccard import JaccardDistances
+from fasteval import jaccard as jaccard_module
+from fasteval.distances import FeatureDistances
+from fasteval.jaccard import Blend, JaccardDistances, neighbour_weights
+from fasteval.neighbours import nearest
 from fasteval.reciprocal import expanded_sets, reciprocal
 from fastreid.utils.compute_dist import compute_jaccard_distance
 from fastreid_compat.errors import UserError
@@ -48,6 +51,36 @@ def test_identical_features(copies) -> None:
 def test_features_that_are_not_normalised() -> None:
     features = 3 * clustered_features(np.arange(50) % 7, 16, 0.7)
     assert_is_fastreids(features * torch.rand(50, 1).add(0.5), 9, 10, 4)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_blend_weighs_both(weight, metric) -> None:
+    features = clustered_features(np.arange(50) % 7, 16, 0.7)
+    plain = FeatureDistances(features[:9], features[9:], metric)
+    jaccard = JaccardDistances(features, 9, 10, 4)
+    blend = Blend(plain, jaccard, weight)
+    expected = weight * plain.rows(2, 9) + (1 - weight) * jaccard.rows(2, 9)
+    np.testing.assert_allclose(blend.rows(2, 9), expected, rtol=0, atol=1e-6)
+    assert blend.largest == pytest.approx(weight * plain.largest + 1 - weight)
+    assert (jaccard.rows(0, 9) == 1).any() and (jaccard.rows(0, 9) < 1).any()
+
+
+@pytest.mark.parametrize("num_known", [1, 3, 12])
+def test_weights_do_not_depend_on_what_is_known(num_known, monkeypatch) -> None:
+    """Equation 7 in a loop; pairs that are no neighbours are computed, three at a time."""
+    monkeypatch.setattr(jaccard_module, "PAIRS_AT_ONCE", 3)
+    features = clustered_features(np.arange(30) % 4, 8, 1.0)
+    squared, neighbours = nearest(features, num_known, "euclidean")
+    sets = expanded_sets(nearest(features, 12, "euclidean")[1], 12)
+    found = neighbour_weights(features.numpy(), sets, squared, neighbours)
+    for image in range(30):
+        members = sets.indices[sets.indptr[image] : sets.indptr[image + 1]]
+        expected = (-(features[image] - features[members]).square().sum(1)).softmax(0)
+        assert len(members) > 1
+        np.testing.assert_allclose(
+            found.toarray()[image, members], expected.numpy(), rtol=0, atol=1e-6
+        )
 
 
 def test_hand_value() -> None:

@@ -63,7 +63,8 @@ class FeatureDistances:
         """Return the distances (stop - start, G), float32, of these queries."""
         query = self.query[start:stop]
         if self.metric == "cosine":
-            dist = products(query, self.gallery).neg_().add_(1)
+            dist = products(query, self.gallery)
+            torch.sub(dist.new_ones(()), dist, out=dist)
         else:
             dist = query.square().sum(1, keepdim=True) + self._gallery_squares
             dist.addmm_(query, self.gallery.t(), beta=1, alpha=-2)
@@ -80,24 +81,6 @@ def products(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
         return torch.mm(left, right.t(), out=out)
     given = None if out is None else out.numpy()
     return torch.from_numpy(np.matmul(left.detach().numpy(), right.detach().numpy().T, out=given))
-
-
-class Blend:
-    """The weighted mean of two distances: ``weight`` of the second, the rest of the first."""
-
-    def __init__(self, first: Distances, second: Distances, weight: float) -> None:
-        self.first, self.second, self.weight = first, second, weight
-        self.num_queries, self.num_gallery = first.num_queries, first.num_gallery
-        self.largest = first.largest * (1 - weight) + second.largest * weight
-
-    def rows(self, start: int, stop: int) -> np.ndarray:
-        """Return the distances (stop - start, G), float32, of these queries."""
-        dist = self.first.rows(start, stop)
-        dist *= 1 - self.weight
-        second = self.second.rows(start, stop)
-        second *= self.weight
-        dist += second
-        return dist
 
 
 def blocks(distances: Distances, block_mb: float) -> Iterator[tuple[int, np.ndarray]]:

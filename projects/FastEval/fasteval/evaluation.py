@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from fastreid_compat.errors import UserError
 from torch import Tensor
 
-from .distances import Blend, Distances, FeatureDistances, blocks
+from .distances import Distances, FeatureDistances, blocks
 from .expansion import expand
-from .jaccard import JaccardDistances
+from .jaccard import Blend, JaccardDistances
 from .options import Options
 from .ranking import GalleryRanker, RankingResult, concatenate, rank_block
 from .roc import RocCollector, RocCurve
@@ -140,7 +140,7 @@ def build_distances(features: Tensor, num_query: int, options: Options) -> Dista
         return plain
     how = options.rerank
     jaccard = JaccardDistances(features, num_query, how.k1, how.k2, options.block_mb)
-    return Blend(jaccard, plain, how.lambda_value)
+    return Blend(plain, jaccard, how.lambda_value)
 
 
 def distance_blocks(

@@ -16,10 +16,13 @@ from fastreid_compat.errors import UserError
 from scipy import sparse
 from torch import Tensor
 
+from .distances import Distances
 from .neighbours import nearest
+from .positions import ragged_ranges
 from .progress import shown
-from .ranking import ragged_ranges
 from .reciprocal import expanded_sets, sets_of
+
+PAIRS_AT_ONCE = 1024
 
 
 class JaccardDistances:
@@ -45,8 +48,10 @@ class JaccardDistances:
             raise UserError(f"re-ranking with k1={k1}, k2={k2} neighbours: both must be 1 or more")
         self.num_queries, self.num_gallery = num_queries, len(features) - num_queries
         k1, k2 = min(k1, len(features)), min(k2, len(features))
-        _, neighbours = nearest(features, k1, "euclidean", block_mb)
-        weights = neighbour_weights(features.cpu().numpy(), expanded_sets(neighbours, k1))
+        squared, neighbours = nearest(features, k1, "euclidean", block_mb)
+        weights = neighbour_weights(
+            features.cpu().numpy(), expanded_sets(neighbours, k1), squared, neighbours
+        )
         if k2 > 1:
             average = sets_of(neighbours, k2)
             # The search returns k1 images: fewer than k2 may be there to be averaged.
@@ -58,45 +63,81 @@ class JaccardDistances:
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Return the distances (stop - start, G), float32, of these queries."""
-        dist = np.empty((stop - start, self.num_gallery), np.float32)
+        dist = np.ones((stop - start, self.num_gallery), np.float32)
         for row, query in zip(dist, range(start, stop), strict=True):
-            common = self._common(query)
-            # The union of two sets is 2 - common, because the weights of each sum to 1.
-            np.subtract(1, common / (2 - common), out=row, casting="same_kind")
-        return np.maximum(dist, 0, out=dist)
+            near, distances = self.near(query)
+            row[near] = distances
+        return dist
 
-    def _common(self, query: int) -> np.ndarray:
-        """Sum over all images of the smaller one of two weights, (G,)."""
+    def near(self, query: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the distances that are not 1: gallery images (n,), and theirs (n,) float32.
+
+        Images may be there several times, and with the distance 1, too.
+        """
         own, inverted = self._of_queries, self._inverted
         mine = slice(own.indptr[query], own.indptr[query + 1])
         columns = own.indices[mine]
         starts = inverted.indptr[columns]
         lengths = inverted.indptr[columns + 1] - starts
         entries = ragged_ranges(starts, lengths)
+        images = inverted.indices[entries]
         smaller = np.minimum(np.repeat(own.data[mine], lengths), inverted.data[entries])
-        return np.bincount(inverted.indices[entries], smaller, minlength=self.num_gallery)
+        # Sum over all images of the smaller one of two weights
+        common = np.bincount(images, smaller, minlength=self.num_gallery)[images]
+        # The union of two sets is 2 - common, because the weights of each sum to 1.
+        distances = np.subtract(1, common / (2 - common), dtype=np.float32, casting="same_kind")
+        return images, np.maximum(distances, 0)
 
 
-def neighbour_weights(features: np.ndarray, sets: sparse.csr_array) -> sparse.csr_array:
+class Blend:
+    """The weighted mean of two distances: ``weight`` of the plain ones, the rest of Jaccard's."""
+
+    def __init__(self, plain: Distances, jaccard: JaccardDistances, weight: float) -> None:
+        self.plain, self.jaccard, self.weight = plain, jaccard, weight
+        self.num_queries, self.num_gallery = plain.num_queries, plain.num_gallery
+        self.largest = plain.largest * weight + jaccard.largest * (1 - weight)
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Return the distances (stop - start, G), float32, of these queries."""
+        dist = self.plain.rows(start, stop)
+        rest = np.float32(1 - self.weight)
+        for row, query in zip(dist, range(start, stop), strict=True):
+            near, distances = self.jaccard.near(query)
+            row *= np.float32(self.weight)
+            blended = row[near] + rest * distances
+            row += rest  # of Jaccard's distance 1, which most images have
+            row[near] = blended
+        return dist
+
+
+def neighbour_weights(
+    features: np.ndarray, sets: sparse.csr_array, squared: np.ndarray, neighbours: np.ndarray
+) -> sparse.csr_array:
     """Weigh each image's set by the softmax of the negative squared distances to it, equation 7.
 
     Args:
         features: (N, D) float32.
-        sets: (N, N), what is stored is in the set.
+        sets: (N, N), what is stored is in the set; columns of a row are sorted.
+        squared: (N, K) float32, squared distances of some neighbours, which most of the sets are.
+        neighbours: (N, K), which these are.
 
     Returns:
         (N, N) float32 of the same structure, whose rows sum to 1, or are empty where the set is.
     """
-    squares = np.einsum("nd,nd->n", features, features)
-    products = np.empty(sets.nnz, np.float32)
-    bounds = sets.indptr.tolist()
-    for image in shown(range(len(features)), "weights"):
-        entries = slice(bounds[image], bounds[image + 1])
-        products[entries] = features[sets.indices[entries]] @ features[image]
-    dist = squares[sets.indices] - 2 * products  # |x|^2 is the same in all of a row
-    sizes = np.diff(sets.indptr)
-    some = sizes > 0
-    starts, sizes = sets.indptr[:-1][some], sizes[some]
+    count, sizes = len(features), np.diff(sets.indptr)
+    known = np.argsort(neighbours, axis=1)
+    first = np.arange(count, dtype=np.int64)[:, None] * count  # of the pairs of an image
+    pairs = (np.take_along_axis(neighbours, known, 1) + first).ravel()
+    wanted = sets.indices + np.repeat(first[:, 0], sizes)
+    found = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
+    dist = np.take_along_axis(squared, known, 1).ravel()[found]
+    lacking = np.flatnonzero(pairs[found] != wanted)
+    for start in shown(range(0, len(lacking), PAIRS_AT_ONCE), "weights"):
+        some = lacking[start : start + PAIRS_AT_ONCE]
+        images, others = np.divmod(wanted[some], count)
+        difference = features[images] - features[others]
+        dist[some] = np.einsum("nd,nd->n", difference, difference)
+    starts, sizes = sets.indptr[:-1][sizes > 0], sizes[sizes > 0]
     weights = np.exp(np.repeat(np.minimum.reduceat(dist, starts), sizes) - dist)
     weights /= np.repeat(np.add.reduceat(weights, starts), sizes)
     return sparse.csr_array((weights, sets.indices, sets.indptr), shape=sets.shape)

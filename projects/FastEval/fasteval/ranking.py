@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from fastreid_compat.errors import UserError
 
-from .positions import stable_positions
+from .positions import kept_positions, ragged_ranges
 
 logger = logging.getLogger(__name__)
 
@@ -167,13 +167,6 @@ class GalleryRanker:
         return np.where(np.isnan(dist), np.inf, dist)
 
 
-def ragged_ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Concatenate ``range(start, start + length)`` of all starts and lengths, (sum,) int64."""
-    ends = np.cumsum(lengths)
-    total = int(ends[-1]) if len(ends) else 0
-    return np.repeat(starts - (ends - lengths), lengths) + np.arange(total)
-
-
 def rank_block(dist: np.ndarray, pairs: Pairs) -> RankingResult:
     """Rank the gallery for the queries of a block.
 
@@ -181,12 +174,10 @@ def rank_block(dist: np.ndarray, pairs: Pairs) -> RankingResult:
         dist: (b, G) distances without NaN, smaller is closer.
         pairs: the pairs of one identity in it.
     """
-    # By row, then as a stable sort orders the row: pairs come by column, and lexsort is stable.
-    order = np.lexsort((dist[pairs.rows, pairs.columns], pairs.rows))
-    rows, columns, junk = pairs.rows[order], pairs.columns[order], pairs.junk[order]
-    junk_before = _running_sum(junk, rows)[~junk]
-    rows, columns = rows[~junk], columns[~junk]
-    positions = stable_positions(dist, rows, columns) - junk_before
+    rows = pairs.rows[~pairs.junk]
+    positions = kept_positions(dist, pairs.rows, pairs.columns, pairs.junk)
+    offsets = rows * dist.shape[1]
+    positions = np.sort(positions + offsets) - offsets  # ascending in each row
 
     num_rows = len(dist)
     matches = np.bincount(rows, minlength=num_rows)
@@ -201,12 +192,3 @@ def rank_block(dist: np.ndarray, pairs: Pairs) -> RankingResult:
     precision[some] = sums[some] / matches[some]
     penalty[some] = matches[some] / (positions[(first + matches - 1)[some]] + 1.0)
     return RankingResult(first_hit, precision, penalty)
-
-
-def _running_sum(steps: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Running sum (P,) of ``steps`` (P,) that starts anew with each of the ascending ``rows``."""
-    total = np.cumsum(steps)
-    if not len(rows):
-        return total
-    starts = np.searchsorted(rows, rows, side="left")
-    return total - (total[starts] - steps[starts])
