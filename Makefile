@@ -4,7 +4,7 @@ PYTHON ?= python3
 TORCH ?= torch torchvision
 BIN := .venv/bin
 
-.PHONY: setup demo ablation unknown-cameras test lint format clean
+.PHONY: setup demo ablation unknown-cameras demo-dino study-dino test lint format clean
 
 setup: .venv/installed
 
@@ -25,6 +25,13 @@ ablation: setup
 
 unknown-cameras: setup
 	$(BIN)/python tools/unknown_cameras.py
+
+# The study is the demo with two more seeds, which it goes on with.
+demo-dino: setup
+	$(BIN)/python tools/dino_study.py --seeds 1
+
+study-dino: setup
+	$(BIN)/python tools/dino_study.py --seeds 1 2 3
 
 test: setup
 	$(BIN)/python -m pytest

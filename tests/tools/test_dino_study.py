@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 
 import dino_study
@@ -47,4 +48,16 @@ def test_the_study_in_miniature(tmp_path, monkeypatch, capsys) -> None:
 
     monkeypatch.setattr(dino_study.train_net, "main", pytest.fail)  # all is there
     dino_study.main()
-    assert table in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert table in printed
+    gain = scores["DINO on ToyUnlabeled"][0]["mAP"] - scores["from scratch"][0]["mAP"]
+    assert f"DINO changes mAP by {gain:+.1f}." in printed
+    assert re.search(r"Pre-training took \d+\.\d minutes\.", printed)
+
+
+def test_the_verdict_by_hand() -> None:
+    rows = dino_study.ROWS.values()
+    runs = [[{"mAP": 5.0}, {"mAP": 6.0}], [{"mAP": 8.0}, {"mAP": 7.0}]]
+    scores = dict(zip(rows, runs, strict=True))
+    # Gains 3 and 1: mean 2, standard deviation sqrt(2).
+    assert dino_study.verdict(scores) == "DINO changes mAP by +2.0 ± 1.4 over 2 seeds."
