@@ -16,6 +16,7 @@ PROJECTS = {
     "transreid": "projects/TransReID/transreid",
     "fasteval": "projects/FastEval/fasteval",
     "dinopretrain": "projects/DINOPretrain/dinopretrain",
+    "cfs": "projects/CFS/cfs",
 }
 
 EXPORT = ["onnx>=1.16", "onnxruntime>=1.18"]
