@@ -15,7 +15,7 @@ from .errors import UserError
 
 EXIT_CODE = 2
 # Packages whose log lines tools show beside FastReID's own.
-PACKAGES = ["fastreid_compat", "transreid", "fasteval", "dinopretrain"]
+PACKAGES = ["fastreid_compat", "transreid", "fasteval", "dinopretrain", "cfs"]
 Result = TypeVar("Result")
 
 

@@ -15,6 +15,8 @@ from .cameras import CameraTable, camera_table
 from .dataset_files import MissingDataset, data_root
 from .errors import UserError
 from .fixes import fix, rebind, source_has
+from .images import check_images
+from .item_filters import chosen_items
 from .item_labels import report_unknown, rows_of_items, sortable_items, views_of_items
 from .reproducible import SeededBatchSampler, draws_of
 from .side_information import UNKNOWN, open_labelled
@@ -78,7 +80,7 @@ def dataset_of_images() -> bool:
 
 
 def training_set(cfg: CfgNode, transforms: Any, **kwargs: Any) -> CommDataset:
-    """Open all of ``cfg.DATASETS.NAMES`` as one data set.
+    """Open all of ``cfg.DATASETS.NAMES`` as one data set, of what DATASETS.FILTERS keep.
 
     Args:
         cfg: the config.
@@ -86,7 +88,8 @@ def training_set(cfg: CfgNode, transforms: Any, **kwargs: Any) -> CommDataset:
         **kwargs: handed to the data set classes, as in ``combineall=True``.
 
     Raises:
-        UserError: a data set is unknown, missing, or has no training images.
+        UserError: a data set is unknown, missing, or has no training images, or the filters leave
+            too few, or one that they keep cannot be read.
     """
     items: list[Item] = []
     cameras: list[int] = []
@@ -102,6 +105,11 @@ def training_set(cfg: CfgNode, transforms: Any, **kwargs: Any) -> CommDataset:
         cameras.extend(rows_of_items(table, registered, data.train, start=len(items)))
         items.extend(sortable_items(data.train))
         views.extend(views_of_items(data, data.train))
+    kept = chosen_items(cfg, [item[0] for item in items], [item[1] for item in items])
+    if kept is not None:
+        items, cameras, views = ([x[i] for i in kept] for x in (items, cameras, views))
+        if comm.is_main_process():
+            check_images(item[0] for item in items)  # preflight leaves that to the filters
     if table is not None:
         report_unknown(cameras, table)
     return CommDataset(items, transforms, relabel=True, cameras=cameras, views=views)

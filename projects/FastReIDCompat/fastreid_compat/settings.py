@@ -37,6 +37,9 @@ NEW_KEYS = {
     "DATASETS.CAMERAS": (),
     # CSV files of viewpoints and cameras, see side_information.py
     "DATASETS.SIDE_INFORMATION": (),
+    # Keys of the project CFS: data filters of training sets, and where they keep what they measure
+    "DATASETS.FILTERS": [],
+    "DATASETS.FILTER_CACHE": "",
     # Name in TRANSFORM_REGISTRY: from a PIL image to a tensor
     "INPUT.TRANSFORM": "FastReID",
     # Name in EVALUATOR_REGISTRY

@@ -28,6 +28,7 @@ from .errors import UserError
 from .evaluators import EVALUATOR_REGISTRY
 from .fixes import fix
 from .images import check_images
+from .item_filters import check_filters, has_filters
 from .mixed_precision import check_amp
 from .optimizer import usable_optimizers
 from .pretrained import check_pretrain_path
@@ -123,6 +124,7 @@ def _check_training_names(cfg: Any) -> None:
     for name in cfg.DATASETS.NAMES:
         check_dataset("DATASETS.NAMES", name)
     check_distinct(cfg.DATASETS.NAMES)
+    check_filters(cfg)
 
 
 def check_dataset(key: str, name: str) -> None:
@@ -203,6 +205,9 @@ def check_weights(path: str) -> None:
 def dataset_images(cfg: Any, eval_only: bool = False) -> list[str]:
     """List the image files of the data sets in ``cfg``: training (not if eval_only) and test.
 
+    Where DATASETS.FILTERS choose training images, these are not listed: those that are kept are
+    looked at when they are known.
+
     Test images that are training images, too, are warned of.
     """
     train = []
@@ -222,7 +227,7 @@ def dataset_images(cfg: Any, eval_only: bool = False) -> list[str]:
             shared,
             len(test),
         )
-    return train + test
+    return test if has_filters(cfg) else train + test
 
 
 @fix(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import abc
 import bisect
+import io
 import itertools
 import os
 from collections.abc import Sequence
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -49,6 +51,22 @@ class UnlabelledImages(abc.ABC):
             OSError: it cannot be read.
         """
 
+    def open(self, index: int) -> BinaryIO:
+        """The image's file, for who needs its beginning only.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return io.BytesIO(self.content(index))
+
+    @abc.abstractmethod
+    def stamp(self, index: int) -> tuple[int, int]:
+        """Size and time of change of what holds the image: both stay while the image does.
+
+        Raises:
+            OSError: it is not there.
+        """
+
     def read(self, index: int) -> np.ndarray:
         """Read and decode an image.
 
@@ -89,6 +107,12 @@ class ListedImages(UnlabelledImages):
         return len(self.keys)
 
 
+def stamp_of(path: str) -> tuple[int, int]:
+    """Bytes and time of change of a file, in nanoseconds."""
+    stat = os.stat(path)
+    return stat.st_size, stat.st_mtime_ns
+
+
 class FileImages(ListedImages):
     """Image files.
 
@@ -107,8 +131,16 @@ class FileImages(ListedImages):
 
     def content(self, index: int) -> bytes:
         """The file."""
-        with open(self.name(index), "rb") as file:
+        with self.open(index) as file:
             return file.read()
+
+    def open(self, index: int) -> BinaryIO:
+        """The file, opened."""
+        return open(self.name(index), "rb")
+
+    def stamp(self, index: int) -> tuple[int, int]:
+        """Bytes and time of change of the file, in nanoseconds."""
+        return stamp_of(self.name(index))
 
 
 class SelectedImages(UnlabelledImages):
@@ -132,6 +164,14 @@ class SelectedImages(UnlabelledImages):
     def content(self, index: int) -> bytes:
         """As the others say."""
         return self.images.content(int(self.indices[index]))
+
+    def open(self, index: int) -> BinaryIO:
+        """As the others say."""
+        return self.images.open(int(self.indices[index]))
+
+    def stamp(self, index: int) -> tuple[int, int]:
+        """As the others say."""
+        return self.images.stamp(int(self.indices[index]))
 
 
 class ChainedImages(UnlabelledImages):
@@ -159,3 +199,13 @@ class ChainedImages(UnlabelledImages):
         """As its source says."""
         source, own = self._at(index)
         return source.content(own)
+
+    def open(self, index: int) -> BinaryIO:
+        """As its source says."""
+        source, own = self._at(index)
+        return source.open(own)
+
+    def stamp(self, index: int) -> tuple[int, int]:
+        """As its source says."""
+        source, own = self._at(index)
+        return source.stamp(own)

@@ -12,7 +12,7 @@ from typing import Any
 
 from fastreid_compat.errors import UserError
 
-from .images import ListedImages
+from .images import ListedImages, stamp_of
 from .path_list import PathList
 from .pickled_names import read_pickled_names
 
@@ -53,6 +53,11 @@ class LmdbImages(ListedImages):
         if value is None:
             raise OSError("the data base has no such key")
         return value
+
+    def stamp(self, index: int) -> tuple[int, int]:
+        """Bytes and time of change of the data base's file."""
+        inside = os.path.join(self.path, "data.mdb")
+        return stamp_of(inside if os.path.isdir(self.path) else self.path)
 
 
 @functools.lru_cache(maxsize=16)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
+import torch
 from fastreid.config import CfgNode
 from fastreid.utils import comm
 from fastreid_compat.dataset_files import data_root
 from fastreid_compat.errors import UserError
+from fastreid_compat.item_filters import chosen_items
 from fastreid_compat.prefetch import PrefetchLoader
 from fastreid_compat.reproducible import SeededBatchSampler
 from fastreid_compat.side_information import open_labelled
 
 from ..views import MultiCrop, use_one_thread
-from .images import ChainedImages, FileImages, UnlabelledImages
+from .images import ChainedImages, FileImages, SelectedImages, UnlabelledImages
 from .multi_crop_dataset import MultiCropDataset, collate_views
 from .path_list import PathList
 from .sampler import EpochSampler
@@ -42,6 +44,22 @@ def open_images(cfg: CfgNode, name: str) -> UnlabelledImages:
     return FileImages(paths)
 
 
+def training_images(cfg: CfgNode) -> UnlabelledImages:
+    """Open all images of DATASETS.NAMES, and keep those that DATASETS.FILTERS keep.
+
+    Raises:
+        UserError: no data set is named, one cannot be opened, or the filters leave too few images.
+    """
+    if not cfg.DATASETS.NAMES:
+        raise UserError("DATASETS.NAMES is empty; name the images to train on")
+    sources = [open_images(cfg, name) for name in cfg.DATASETS.NAMES]
+    for name, source in zip(cfg.DATASETS.NAMES, sources, strict=True):
+        logger.info("%s: %d images", name, len(source))
+    images = sources[0] if len(sources) == 1 else ChainedImages(sources)
+    kept = chosen_items(cfg, images)
+    return images if kept is None else SelectedImages(images, torch.from_numpy(kept))
+
+
 def build_pretraining_loader(cfg: CfgNode) -> PrefetchLoader:
     """Build the endless loader of batches of views, see :func:`collate_views`.
 
@@ -52,15 +70,9 @@ def build_pretraining_loader(cfg: CfgNode) -> PrefetchLoader:
             (of all processes together) and SEED.
 
     Raises:
-        UserError: no data set is named, or one cannot be opened.
+        UserError: see :func:`training_images`.
     """
-    if not cfg.DATASETS.NAMES:
-        raise UserError("DATASETS.NAMES is empty; name the images to train on")
-    sources = [open_images(cfg, name) for name in cfg.DATASETS.NAMES]
-    for name, source in zip(cfg.DATASETS.NAMES, sources, strict=True):
-        logger.info("%s: %d images", name, len(source))
-    images = sources[0] if len(sources) == 1 else ChainedImages(sources)
-    dataset = MultiCropDataset(images, MultiCrop(cfg))
+    dataset = MultiCropDataset(training_images(cfg), MultiCrop(cfg))
     seed = cfg.SEED if cfg.get("SEED", -1) >= 0 else int(comm.shared_random_seed())
     batch_sampler = SeededBatchSampler(
         EpochSampler(len(dataset), shuffle=True, seed=seed),

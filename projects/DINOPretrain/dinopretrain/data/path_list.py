@@ -78,6 +78,15 @@ class PathList:
     def __iter__(self) -> Iterator[str]:
         return (name.decode("utf-8", "surrogateescape") for name in self.iter_raw())
 
+    def take(self, indices: np.ndarray) -> PathList:
+        """The names of these indices, in their order.
+
+        Args:
+            indices: (K,) int64, each in 0..N-1.
+        """
+        data, offsets = self.data.numpy().data, self.offsets.numpy().data
+        return PathList.from_iterable(bytes(data[offsets[i] : offsets[i + 1]]) for i in indices)
+
     @property
     def nbytes(self) -> int:
         """Memory of both arrays."""

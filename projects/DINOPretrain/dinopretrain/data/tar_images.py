@@ -24,7 +24,7 @@ import torch
 from fastreid_compat.errors import UserError
 from tqdm import tqdm
 
-from .images import ListedImages
+from .images import ListedImages, stamp_of
 from .listing import is_image_name
 from .path_list import PathList
 
@@ -80,6 +80,10 @@ class TarImages(ListedImages):
         """The member's content."""
         start, size = self.spans[index].tolist()
         return os.pread(self._descriptor(self._tar(index)), size, start)
+
+    def stamp(self, index: int) -> tuple[int, int]:
+        """Where the member's content begins in the tar, and the tar's time of change."""
+        return int(self.spans[index, 0]), stamp_of(self.paths[self._tar(index)])[1]
 
     def _descriptor(self, number: int) -> int:
         """File descriptor of a tar; pread makes it safe to share with forked workers."""
