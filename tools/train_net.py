@@ -14,6 +14,7 @@ from typing import Any
 
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import torch
+from cfs import add_cfs_config
 from dinopretrain import DINOTrainer, add_dino_config
 from fasteval import add_fasteval_config, evaluate_model
 from fastreid.config import CfgNode
@@ -30,7 +31,7 @@ logger = logging.getLogger("fastreid.train_net")
 
 def merged_config(args: argparse.Namespace) -> CfgNode:
     """Config of a command line: defaults, the projects' keys, file, KEY VALUE pairs."""
-    add_keys = [add_fasteval_config, add_dino_config]
+    add_keys = [add_fasteval_config, add_dino_config, add_cfs_config]
     return load_config(args.config_file, args.opts, add_keys=add_keys)
 
 

@@ -1,0 +1,115 @@
+"""A filter of near-duplicates: of pictures that look the same the first one stays.
+
+All pairs of millions of hashes cannot be compared. Equal hashes are found by sorting. Of the rest,
+two of distance d agree, in one of three bands of 21 bits, up to d // 3 bits: an index of each band
+(faiss) is asked for these few patterns. It holds the images that are kept only, so that a thousand
+copies of one picture do not make it slow.
+"""
+
+from __future__ import annotations
+
+import faiss
+import numpy as np
+from fastreid_compat.errors import UserError
+
+from .base import DataFilter, Drop, Items
+from .measurements import PerceptualHash
+from .registry import FILTER_REGISTRY
+
+BANDS, BAND_BITS = 3, 21
+GREATEST_DISTANCE = 8  # more need thousands of patterns a look-up, and mean little in 64 bits
+CHUNK = 1024
+
+
+@FILTER_REGISTRY.register()
+class DuplicateFilter(DataFilter):
+    """Keeps of images with similar hashes the first in the order of the training set.
+
+    An image is dropped if one that is kept before it is within the distance.
+
+    Args:
+        max_distance: bits of 64 that may differ, 0..8. 0: only what has the same hash.
+    """
+
+    measurement = PerceptualHash()
+
+    def __init__(self, max_distance: int = 4) -> None:
+        if type(max_distance) is not int or not 0 <= max_distance <= GREATEST_DISTANCE:
+            raise UserError(
+                f"MAX_DISTANCE is {max_distance!r}; write a number of bits, 0 to "
+                f"{GREATEST_DISTANCE}, as in 4"
+            )
+        self.max_distance = max_distance
+
+    def prepare(self, items: Items) -> None:
+        """Find of each image the one that stays for it."""
+        assert items.values is not None
+        self.hashes = items.values[:, 0]
+        self.originals = first_of_similar(self.hashes, self.max_distance)
+
+    def judge(self, items: Items, row: int) -> Drop | None:
+        """Drop what resembles an image before it."""
+        original = int(self.originals[row])
+        if original == row:
+            return None
+        distance = (int(self.hashes[row]) ^ int(self.hashes[original])).bit_count()
+        return Drop(
+            f"duplicate (up to {self.max_distance} of 64 bits differ)",
+            f"of {items.name(original)}, distance {distance}",
+        )
+
+
+def first_of_similar(hashes: np.ndarray, max_distance: int) -> np.ndarray:
+    """Find the near-duplicates of hashes, first come, first kept.
+
+    Args:
+        hashes: (N,) uint64.
+        max_distance: Hamming distance of duplicates, 0..8.
+
+    Returns:
+        (N,) int64: index of the kept hash that each is a duplicate of, the nearest, of equally near
+        ones the first; its own index for one that is kept.
+    """
+    distinct, first, place = np.unique(hashes, return_index=True, return_inverse=True)
+    order = np.argsort(first)  # distinct hashes in the order in which they first come
+    kept_by = np.arange(len(order))
+    if max_distance:
+        kept_by = _first_of_distinct(distinct[order], max_distance)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return first[order][kept_by[rank[place.reshape(-1)]]].astype(np.int64)
+
+
+def _first_of_distinct(hashes: np.ndarray, max_distance: int) -> np.ndarray:
+    """As :func:`first_of_similar`, of hashes none of which is there twice."""
+    index = faiss.IndexBinaryMultiHash(64, BANDS, BAND_BITS)
+    index.nflip = max_distance // BANDS
+    result = np.arange(len(hashes))
+    kept = np.zeros(0, np.int64)  # what the index holds
+    for start in range(0, len(hashes), CHUNK):
+        block = np.ascontiguousarray(hashes[start : start + CHUNK])
+        codes = block.view(np.uint8).reshape(-1, 8)
+        limits, distances, found = index.range_search(codes, max_distance + 1)  # "below" that
+        between = _distances(codes)
+        between[between > max_distance] = 65
+        own: list[int] = []  # of this block, kept
+        for row in range(len(block)):
+            near = slice(int(limits[row]), int(limits[row + 1]))
+            candidates = list(
+                zip(distances[near].tolist(), kept[found[near]].tolist(), strict=True)
+            )
+            similar = np.flatnonzero(between[row, own] <= max_distance) if own else ()
+            candidates += [(int(between[row, own[i]]), start + own[i]) for i in similar]
+            if candidates:
+                result[start + row] = min(candidates)[1]
+            else:
+                own.append(row)
+        index.add(np.ascontiguousarray(codes[own]))
+        kept = np.concatenate([kept, start + np.array(own, np.int64)])
+    return result
+
+
+def _distances(codes: np.ndarray) -> np.ndarray:
+    """Hamming distances between all codes (n, 8) uint8; (n, n) int64."""
+    signs = np.unpackbits(codes, axis=1).astype(np.float32) * 2 - 1
+    return ((64 - signs @ signs.T) / 2).astype(np.int64)

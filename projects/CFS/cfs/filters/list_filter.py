@@ -1,0 +1,56 @@
+"""A filter by a list of names."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+from dinopretrain.data.images import UnlabelledImages
+from dinopretrain.data.listing import LIST_SUFFIXES, is_list_file, read_list
+from dinopretrain.data.path_list import PathList
+from fastreid_compat.dataset_files import data_root, find_path
+from fastreid_compat.errors import UserError
+
+from .base import DataFilter, Drop, Items
+from .names import positions_in
+from .registry import FILTER_REGISTRY
+
+
+@FILTER_REGISTRY.register()
+class ListFilter(DataFilter):
+    """Keeps the images that a list names, or drops them.
+
+    Args:
+        list: text, Parquet or pickled list (CFS_list.pkl), see :mod:`dinopretrain.data.listing`;
+            as given or in the data root.
+        exclude: drop the listed images and keep the others.
+    """
+
+    def __init__(self, list: str, exclude: bool = False) -> None:
+        self.path = find_list(list)
+        if not isinstance(exclude, bool):
+            raise UserError(f"EXCLUDE is {exclude!r}; write True or False")
+        self.exclude = exclude
+
+    def look_up(self, images: UnlabelledImages, keys: PathList) -> None:
+        """Find the images in the list."""
+        self.listed: np.ndarray = positions_in(read_list(self.path), self.path, images, keys) >= 0
+
+    def judge(self, items: Items, row: int) -> Drop | None:
+        """Drop what is not in the list, or what is."""
+        if self.listed[items.positions[row]] != self.exclude:
+            return None
+        name = os.path.basename(self.path)
+        return Drop(f"in the list {name}" if self.exclude else f"not in the list {name}")
+
+
+def find_list(path: str) -> str:
+    """Return the path of a list: as given, else in the data root.
+
+    Raises:
+        UserError: there is none, or its name is not that of a list.
+    """
+    found = find_path(str(path), data_root(), "a list of images")
+    if not is_list_file(found) or not os.path.isfile(found):
+        raise UserError(f"{found!r} is no list; its name must end in {', '.join(LIST_SUFFIXES)}")
+    return found
