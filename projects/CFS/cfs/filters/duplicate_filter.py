@@ -18,7 +18,7 @@ from .registry import FILTER_REGISTRY
 
 BANDS, BAND_BITS = 3, 21
 GREATEST_DISTANCE = 8  # more need thousands of patterns a look-up, and mean little in 64 bits
-CHUNK = 1024
+CHUNK = 512
 
 
 @FILTER_REGISTRY.register()
@@ -67,8 +67,9 @@ def first_of_similar(hashes: np.ndarray, max_distance: int) -> np.ndarray:
         max_distance: Hamming distance of duplicates, 0..8.
 
     Returns:
-        (N,) int64: index of the kept hash that each is a duplicate of, the nearest, of equally near
-        ones the first; its own index for one that is kept.
+        (N,) int64: index of the kept hash that each is a duplicate of: the nearest of those before
+        it, of equally near ones the first; what was said of an equal hash before; its own index
+        for one that is kept.
     """
     distinct, first, place = np.unique(hashes, return_index=True, return_inverse=True)
     order = np.argsort(first)  # distinct hashes in the order in which they first come
@@ -85,31 +86,33 @@ def _first_of_distinct(hashes: np.ndarray, max_distance: int) -> np.ndarray:
     index = faiss.IndexBinaryMultiHash(64, BANDS, BAND_BITS)
     index.nflip = max_distance // BANDS
     result = np.arange(len(hashes))
-    kept = np.zeros(0, np.int64)  # what the index holds
+    kept = np.zeros(len(hashes), np.int64)  # what the index holds, in its first places
     for start in range(0, len(hashes), CHUNK):
         block = np.ascontiguousarray(hashes[start : start + CHUNK])
         codes = block.view(np.uint8).reshape(-1, 8)
         limits, distances, found = index.range_search(codes, max_distance + 1)  # "below" that
-        between = _distances(codes)
-        between[between > max_distance] = 65
-        own: list[int] = []  # of this block, kept
-        for row in range(len(block)):
+        within = _near_before(codes, max_distance)
+        own = np.ones(len(block), bool)  # of this block, kept
+        for row in sorted({*np.flatnonzero(np.diff(limits)).tolist(), *within}):
             near = slice(int(limits[row]), int(limits[row + 1]))
-            candidates = list(
-                zip(distances[near].tolist(), kept[found[near]].tolist(), strict=True)
-            )
-            similar = np.flatnonzero(between[row, own] <= max_distance) if own else ()
-            candidates += [(int(between[row, own[i]]), start + own[i]) for i in similar]
+            earlier = kept[found[near]].tolist()
+            candidates = list(zip(distances[near].tolist(), earlier, strict=True))
+            candidates += [(d, start + other) for d, other in within.get(row, ()) if own[other]]
             if candidates:
                 result[start + row] = min(candidates)[1]
-            else:
-                own.append(row)
+                own[row] = False
         index.add(np.ascontiguousarray(codes[own]))
-        kept = np.concatenate([kept, start + np.array(own, np.int64)])
+        kept[index.ntotal - own.sum() : index.ntotal] = start + np.flatnonzero(own)
     return result
 
 
-def _distances(codes: np.ndarray) -> np.ndarray:
-    """Hamming distances between all codes (n, 8) uint8; (n, n) int64."""
+def _near_before(codes: np.ndarray, max_distance: int) -> dict[int, list[tuple[int, int]]]:
+    """For the codes (n, 8) uint8 that have any: distance and row of those near and before them."""
     signs = np.unpackbits(codes, axis=1).astype(np.float32) * 2 - 1
-    return ((64 - signs @ signs.T) / 2).astype(np.int64)
+    products = signs @ signs.T  # 64 less twice the distance
+    near: dict[int, list[tuple[int, int]]] = {}
+    for row, other in zip(*np.nonzero(products >= 64 - 2 * max_distance), strict=True):
+        if other < row:
+            distance = int(64 - products[row, other]) // 2
+            near.setdefault(int(row), []).append((distance, int(other)))
+    return near

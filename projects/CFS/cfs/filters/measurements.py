@@ -52,7 +52,7 @@ class HeaderSize(Measurement):
             try:
                 with Image.open(file) as picture:
                     width, height = picture.size
-                    turned = picture.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+                    turned = _orientation(picture) in (5, 6, 7, 8)
             except Exception as error:  # PIL's readers of headers raise anything
                 if isinstance(error, OSError) and error.errno is not None:
                     raise  # of the disk
@@ -60,6 +60,12 @@ class HeaderSize(Measurement):
                 reason = "not an image" if unknown else str(error) or type(error).__name__
                 raise ValueError(reason) from error
         return (width, height) if turned else (height, width)
+
+
+def _orientation(picture: Image.Image) -> int:
+    if picture.format == "PNG" and "exif" not in picture.info:
+        return 1  # getexif would decode the whole image to look behind it
+    return picture.getexif().get(_ORIENTATION, 1)
 
 
 class Sharpness(Measurement):

@@ -48,7 +48,7 @@ def positions_in(
 ) -> np.ndarray:
     """Find where in a list each image of a training set stands.
 
-    The first spelling by which any image is found counts.
+    Each data set has one spelling: the first by which the list names any of its images.
 
     Args:
         names: of the list.
@@ -62,16 +62,40 @@ def positions_in(
     Raises:
         UserError: it names none, or names files without folders and several images are called so.
     """
+    parts = images.sources if isinstance(images, ChainedImages) else [images]
+    of_parts = [keys] if len(parts) == 1 else list(map(key_list, parts))
+    found = np.concatenate(
+        [_positions(names, source, *part) for part in zip(parts, of_parts, strict=True)]
+    )
+    num_named = len(np.unique(found[found >= 0]))
+    if not num_named:
+        raise UserError(
+            f"none of the {len(names)} images of {source!r} (such as {names[0]!r}) is among the "
+            f"{len(keys)} training images (such as {keys[0]!r}); use the list that belongs to "
+            "these images, or write its names as paths in the data set's folder"
+        )
+    if num_named < len(names):
+        logger.warning(
+            "%d of the %d names in %s stand for no training image, or for one that another names",
+            len(names) - num_named,
+            len(names),
+            source,
+        )
+    return found
+
+
+def _positions(
+    names: PathList, source: str, images: UnlabelledImages, keys: PathList
+) -> np.ndarray:
+    """As :func:`positions_in`, of one data set; -1 everywhere where none is named."""
+    found = np.full(len(keys), -1, np.int64)
     for spelling, respelt in _spellings(images, keys):
         found = names.find(PathList.from_iterable(respelt()))
         if (found >= 0).any():
-            _check(found, spelling, names, source, keys)
-            return found
-    raise UserError(
-        f"none of the {len(names)} images of {source!r} (such as {names[0]!r}) is among the "
-        f"{len(keys)} training images (such as {keys[0]!r}); use the list that belongs to these "
-        "images, or write its names as paths in the data set's folder"
-    )
+            if spelling == "file name":
+                _check_unambiguous(found, names, source, keys)
+            break
+    return found
 
 
 def _spellings(
@@ -90,20 +114,13 @@ def _spellings(
     yield "file name", lambda: map(os.path.basename, keys.iter_raw())
 
 
-def _check(found: np.ndarray, spelling: str, names: PathList, source: str, keys: PathList) -> None:
-    places = found[found >= 0]
-    distinct, counts = np.unique(places, return_counts=True)
-    if spelling == "file name" and (counts > 1).any():
-        place = int(distinct[counts > 1][0])
-        first, second = np.flatnonzero(found == place)[:2].tolist()
-        raise UserError(
-            f"{source!r} names {names[place]!r} without a folder, but {keys[first]!r} and "
-            f"{keys[second]!r} are both called so; write paths in the data set's folder"
-        )
-    if len(distinct) < len(names):
-        logger.warning(
-            "%d of the %d names in %s stand for no training image, or for one that another names",
-            len(names) - len(distinct),
-            len(names),
-            source,
-        )
+def _check_unambiguous(found: np.ndarray, names: PathList, source: str, keys: PathList) -> None:
+    distinct, counts = np.unique(found[found >= 0], return_counts=True)
+    if (counts == 1).all():
+        return
+    place = int(distinct[counts > 1][0])
+    first, second = np.flatnonzero(found == place)[:2].tolist()
+    raise UserError(
+        f"{source!r} names {names[place]!r} without a folder, but {keys[first]!r} and "
+        f"{keys[second]!r} are both called so; write paths in the data set's folder"
+    )
