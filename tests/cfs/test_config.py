@@ -110,6 +110,7 @@ def test_what_cannot_work_is_one_message_before_anything_is_read(
     tiny_cfg.DATASETS.FILTERS = entries
     with pytest.raises(UserError, match=message):
         validate_config(tiny_cfg)
+    validate_config(tiny_cfg, eval_only=True)  # an evaluation has no use for them
 
 
 def test_a_mapping_instead_of_a_list() -> None:

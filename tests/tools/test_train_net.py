@@ -112,6 +112,11 @@ def write_other_architecture(folder: Path) -> Path:
         ({"DATASETS__NAMES": '("DukeMTMC",)'}, r"DukeMTMC.*FASTREID_DATASETS"),
         ({"DATASETS__NAMES": '("Market1502",)'}, r"Market1502.*Market1501"),
         ({"MODEL__HEADS__NAME": "JPMHeads"}, r"JPMHeads.*JPMHead"),
+        ({"DATASETS__FILTERS": "[{'NAME': 'BlurFiler', 'MIN': 9}]"}, r"FILTERS\[0\].*BlurFilter"),
+        (
+            {"DATASETS__FILTERS": "[{'NAME': 'BlurFilter', 'MIN': 1e9}]"},
+            r"FILTERS leaves none of the 24 .*sharpness below",
+        ),
     ],
     ids=str,
 )
