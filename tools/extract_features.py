@@ -34,6 +34,19 @@ def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments that say how images become features, shared with tools/search.py."""
     parser.add_argument("--config-file", default="", metavar="YAML", help="config of the model")
     parser.add_argument("--weights", metavar="PTH", help="checkpoint; default: MODEL.WEIGHTS")
+    add_run_arguments(parser, SHARD_SIZE)
+    parser.add_argument(
+        "--global-only", action="store_true", help="without the parts of JPM: 5 times shorter"
+    )
+    parser.add_argument(
+        "--camera", type=int, metavar="N", help="0-based camera of images that the list gives none"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace files of other settings")
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="changes of the config")
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, shard_size: int) -> None:
+    """Arguments of any long work that puts images through models, shared with tools/cfs.py."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     parser.add_argument("--batch-size", type=int, default=64, help="images at once (64)")
     parser.add_argument(
@@ -46,16 +59,11 @@ def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
         help="processes that read images; 0: none (default: one a core, at most 8)",
     )
     parser.add_argument(
-        "--shard-size", type=int, default=SHARD_SIZE, help="images a kill costs at most (512)"
+        "--shard-size",
+        type=int,
+        default=shard_size,
+        help="images a kill costs at most (%(default)s)",
     )
-    parser.add_argument(
-        "--global-only", action="store_true", help="without the parts of JPM: 5 times shorter"
-    )
-    parser.add_argument(
-        "--camera", type=int, metavar="N", help="0-based camera of images that the list gives none"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace files of other settings")
-    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="changes of the config")
 
 
 def build_extractor(args: argparse.Namespace) -> FeatureExtractor:

@@ -1,4 +1,4 @@
-"""A folder of pictures that differ, and what a filter says of each."""
+"""For filters: pictures that differ, and what a filter says of each. For scoring: two models."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dinopretrain.data.images import UnlabelledImages
 from fastreid_compat.dataset_files import open_dataset
 from filter_pictures import write_picture
 from person_pictures import picture
+from small_scoring import vit_cfg, write_pool, write_weights
 
 
 @pytest.fixture
@@ -34,3 +35,19 @@ def run(tmp_path: Path) -> Callable[..., tuple[list[str], list[dict]]]:
         return [Path(images.name(index)).name for index in kept.tolist()], done
 
     return apply
+
+
+@pytest.fixture(scope="session")
+def scored_pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with 11 images for scoring; read-only."""
+    return write_pool(tmp_path_factory.mktemp("scored_pool"))
+
+
+@pytest.fixture(scope="session")
+def vits(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Files of the source and the target model, a tiny ViT before and after "training"."""
+    folder = tmp_path_factory.mktemp("vits")
+    return (
+        write_weights(folder / "source.pth", vit_cfg(), 0),
+        write_weights(folder / "target.pth", vit_cfg(), 0, moved=0.02),
+    )

@@ -6,12 +6,15 @@ import glob
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from dinopretrain.data.listing import LIST_SUFFIXES, PARQUET, is_list_file, read_list
 from dinopretrain.data.path_list import PathList
 from fastreid_compat.errors import UserError
+
+from .scoring.score_files import META, check_complete
 
 SHARDS = "part-*.parquet"
 PATH, SCORE = "path", "score"
@@ -36,12 +39,15 @@ def score_files(path: str) -> list[str]:
     """The files that hold the scores: the shards of a folder, or the file itself.
 
     Raises:
-        UserError: the folder has no shards, or the file is none of the known forms.
+        UserError: the folder has no shards, or not all that tools/cfs.py score is to make, or the
+            file is none of the known forms.
     """
     if os.path.isdir(path):
         shards = sorted(glob.glob(os.path.join(glob.escape(path), SHARDS)))
         if not shards:
             raise UserError(f"there are no scores in {path!r}: no files such as part-00000.parquet")
+        if os.path.exists(os.path.join(path, META)):
+            check_complete(Path(path))
         return shards
     if not is_list_file(path):
         raise UserError(

@@ -27,10 +27,15 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        raise UserError(
-            f"cannot write {str(path)!r}: {error.strerror or error}; choose a folder where you may "
-            "write, on a disk with free space"
-        ) from error
+        raise cannot_write(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def cannot_write(path: Path, error: OSError) -> UserError:
+    """The message of a file that the system does not let be written."""
+    return UserError(
+        f"cannot write {str(path)!r}: {error.strerror or error}; choose a folder where you may "
+        "write, on a disk with free space"
+    )

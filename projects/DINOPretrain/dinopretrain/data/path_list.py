@@ -87,6 +87,10 @@ class PathList:
         data, offsets = self.data.numpy().data, self.offsets.numpy().data
         return PathList.from_iterable(bytes(data[offsets[i] : offsets[i + 1]]) for i in indices)
 
+    def equals(self, other: PathList) -> bool:
+        """Whether these are the same names in the same order."""
+        return torch.equal(self.offsets, other.offsets) and torch.equal(self.data, other.data)
+
     @property
     def nbytes(self) -> int:
         """Memory of both arrays."""

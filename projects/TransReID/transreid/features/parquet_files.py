@@ -17,13 +17,19 @@ META_KEY = b"transreid"
 IDS = ("pids", "camids", "viewids")
 
 
-def _pyarrow() -> Any:
+def import_pyarrow() -> Any:
+    """pyarrow with its Parquet reader.
+
+    Raises:
+        UserError: it is not installed.
+    """
     try:
         import pyarrow
+        import pyarrow.compute
         import pyarrow.parquet
     except ImportError as error:
         raise UserError(
-            "Parquet files need pyarrow: pip install pyarrow; or write .npz instead"
+            "Parquet files need pyarrow: pip install pyarrow; features may be .npz instead"
         ) from error
     return pyarrow
 
@@ -46,7 +52,7 @@ def write_parquet(
         ids: columns of (N,) int64.
         meta: JSON.
     """
-    pa = _pyarrow()
+    pa = import_pyarrow()
     fields = [("paths", pa.string()), ("features", pa.list_(pa.float32(), dim))]
     fields += [(name, pa.int64()) for name in ids]
     schema = pa.schema(fields, metadata={META_KEY: meta.encode()})
@@ -67,7 +73,7 @@ def read_parquet(path: Path) -> dict[str, Any]:
     Raises:
         UserError: no Parquet, or without the columns of a feature file.
     """
-    pa = _pyarrow()
+    pa = import_pyarrow()
     try:
         table = pa.parquet.read_table(path)
     except (pa.ArrowException, OSError) as error:
@@ -93,7 +99,7 @@ def read_parquet_meta(path: Path) -> tuple[str, int]:
     Raises:
         UserError: no Parquet.
     """
-    pa = _pyarrow()
+    pa = import_pyarrow()
     try:
         with pa.parquet.ParquetFile(path) as file:
             return _meta(file.schema_arrow), file.metadata.num_rows

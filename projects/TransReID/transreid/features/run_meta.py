@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import timm
@@ -43,7 +42,7 @@ def describe(extractor: FeatureExtractor, items: Sequence[ImageItem]) -> dict[st
     return {
         "config": relevant_config(extractor.cfg),
         "weights": path,
-        "weights_sha256": _file_digest(Path(path)) if path else _state_digest(extractor.model),
+        "weights_sha256": file_digest(path) if path else _state_digest(extractor.model),
         "images_sha256": _items_digest(items),
         "precision": extractor.precision,
         "feature_dim": extractor.feature_dim,
@@ -72,18 +71,19 @@ def _plain(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def _file_digest(path: Path) -> str:
+def file_digest(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
     with open(path, "rb") as file:
-        return _digest(iter(lambda: file.read(2**20), b""))
+        return digest(iter(lambda: file.read(2**20), b""))
 
 
 def _state_digest(model: nn.Module) -> str:
     state = model.state_dict()
-    return _digest(state[key].cpu().numpy().tobytes() for key in sorted(state))
+    return digest(state[key].cpu().numpy().tobytes() for key in sorted(state))
 
 
 def _items_digest(items: Sequence[ImageItem]) -> str:
-    return _digest(json.dumps([*item, *_file_state(item.path)]).encode() for item in items)
+    return digest(json.dumps([*item, *_file_state(item.path)]).encode() for item in items)
 
 
 def _file_state(path: str) -> tuple[int, int]:
@@ -99,8 +99,9 @@ def _file_state(path: str) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _digest(blocks: Any) -> str:
-    digest = hashlib.sha256()
+def digest(blocks: Iterable[bytes]) -> str:
+    """SHA-256 of what several blocks are together, in hexadecimal digits."""
+    sha = hashlib.sha256()
     for block in blocks:
-        digest.update(block)
-    return digest.hexdigest()
+        sha.update(block)
+    return sha.hexdigest()

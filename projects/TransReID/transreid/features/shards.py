@@ -16,23 +16,23 @@ from .npz_files import read_npz
 from .run_meta import differences
 
 
-class Shards:
-    """The folder of finished shards beside an output file.
+class ShardFiles:
+    """A listing in ranges of one size, and a folder with a file for each range that is done.
 
     Args:
-        out: the output file.
-        settings: what must be the same in a call that goes on.
+        folder: where the files are.
         count: N, number of images.
-        size: images a shard.
+        size: images a shard; the last may have fewer.
     """
 
-    def __init__(self, out: Path, settings: dict[str, Any], count: int, size: int) -> None:
-        self.folder = out.with_name(f"{out.name}.parts")
-        self.settings, self.count, self.size = settings, count, size
+    pattern = "{:06d}.npz"
+
+    def __init__(self, folder: Path, count: int, size: int) -> None:
+        self.folder, self.count, self.size = folder, count, size
 
     def file(self, number: int) -> Path:
         """Name of a shard."""
-        return self.folder / f"{number:06d}.npz"
+        return self.folder / self.pattern.format(number)
 
     def ranges(self) -> Iterator[tuple[int, range]]:
         """Yield (number, indices of its images) of all shards."""
@@ -46,6 +46,21 @@ class Shards:
     def count_done(self) -> int:
         """Images in finished shards."""
         return self.count - sum(len(rows) for _, rows in self.missing())
+
+
+class Shards(ShardFiles):
+    """The folder of finished shards beside an output file.
+
+    Args:
+        out: the output file.
+        settings: what must be the same in a call that goes on.
+        count: N, number of images.
+        size: images a shard.
+    """
+
+    def __init__(self, out: Path, settings: dict[str, Any], count: int, size: int) -> None:
+        super().__init__(out.with_name(f"{out.name}.parts"), count, size)
+        self.settings = settings
 
     def prepare(self, overwrite: bool) -> None:
         """Make the folder, or see that what is in it belongs to this run.

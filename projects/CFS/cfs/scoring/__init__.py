@@ -1,0 +1,1 @@
+"""Catastrophic forgetting scores: two models, one pass over the images, resumable shards."""
