@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fasteval import distances as distances_module
 from fasteval.distances import FeatureDistances, blocks
 from fastreid.utils.compute_dist import build_dist
 
@@ -33,6 +34,26 @@ def test_blocks_are_fastreids_matrix(metric, rows, features) -> None:
     assert len(next(blocks(distances, block_mb))[1]) == min(rows, 13)
     np.testing.assert_allclose(whole(distances, block_mb), expected, rtol=0, atol=1e-4)
     assert expected.max() <= distances.largest
+
+
+@pytest.mark.parametrize("rows", [1, 4, 100])
+def test_kept_products_give_the_same_blocks(rows, features) -> None:
+    query, gallery = (F.normalize(part) for part in features)
+    distances = FeatureDistances(query, gallery, "cosine")
+    expected = whole(distances, 128)
+    kept = distances.keep_products()
+    np.testing.assert_allclose(kept, query @ gallery.T, rtol=0, atol=1e-6)
+    for _, dist in blocks(distances, rows * 29 * 4 / 2**20):
+        dist *= 2  # the caller's own, and nothing that is kept
+    np.testing.assert_allclose(whole(distances, 1), expected, rtol=0, atol=1e-6)
+
+
+def test_products_that_take_too_much_memory_are_not_kept(features, monkeypatch) -> None:
+    assert FeatureDistances(*features, "euclidean").keep_products() is None
+    monkeypatch.setattr(distances_module, "KEPT_MB", 13 * 29 * 4 / 2**20)
+    assert FeatureDistances(*features, "cosine").keep_products() is not None
+    monkeypatch.setattr(distances_module, "KEPT_MB", 13 * 29 * 4 / 2**20 - 1e-6)
+    assert FeatureDistances(*features, "cosine").keep_products() is None
 
 
 def test_a_block_has_one_query_at_least(features) -> None:

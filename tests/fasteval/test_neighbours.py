@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from fasteval import neighbours, neighbours_pruned
+from fasteval import neighbours, neighbours_bounds, neighbours_pruned
 from fasteval.neighbours import nearest
 from fasteval.neighbours_bounds import RoundedScores, fast_dtype
 from fasteval.neighbours_pruned import faiss_search, pruned_search
@@ -127,6 +127,42 @@ def test_scores_are_within_their_errors(dtype, metric, dim) -> None:
     assert (lowest <= highest).all()  # one constant suits all
     # The bound is of use: far below the scores themselves
     assert scores.errors.max() < 0.05 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("num_first", [10, 16, 40, 64, 100])
+@pytest.mark.parametrize("offset, made", [(0.0, True), (1e3, False)])
+def test_known_products_are_not_made_again(dtype, num_first, offset, made, monkeypatch) -> None:
+    """Unless the mean is far from 0; 110 features are 7 tiles of 16, the last one not full."""
+    features = clusters(110, 6, 1.0, 4) + offset
+    features[3] = features[-1]  # a tie across the border
+    known = features[:num_first] @ features[num_first:].T
+    before, calls = neighbours_bounds.products, []
+    monkeypatch.setattr(
+        neighbours_bounds, "products", lambda *args: calls.append(1) or before(*args)
+    )
+    found = pruned_search(features, 7, "euclidean", dtype, known)
+    full_rows, full_columns = num_first // 16, 7 - -(-num_first // 16)
+    assert len(calls) == 28 - made * full_rows * full_columns
+    if made:
+        assert_is_the_head_of_a_sort(found, features, 7, "euclidean")
+    alone = pruned_search(features, 7, "euclidean", dtype)
+    np.testing.assert_array_equal(found[1], alone[1])
+    np.testing.assert_array_equal(found[0], alone[0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_scores_of_known_products_are_within_their_errors(dtype) -> None:
+    features = clusters(128, 64, 1.0, 2) * torch.linspace(0.1, 2, 128)[:, None] + 0.3
+    first, second = features.tensor_split(2)
+    scores = RoundedScores(features, "euclidean", dtype, 64, first @ second.T)
+    got = [block.double().numpy().copy() for _, block in scores.stripe(0)][1]
+    again = RoundedScores(features, "euclidean", dtype, 64)
+    centred = [block.double().numpy().copy() for _, block in again.stripe(0)][1]
+    rounding = (np.abs(got) + np.abs(centred)) * torch.finfo(dtype).eps * 0.51
+    allowed = (scores.errors + again.errors).double().numpy()[:64, None] + rounding
+    assert (np.abs(got - centred) <= allowed).all()
+    assert not np.array_equal(got, centred)  # they are other numbers indeed
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

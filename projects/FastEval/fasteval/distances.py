@@ -19,6 +19,7 @@ from .progress import shown
 
 METRICS = ("cosine", "euclidean")
 BYTES = 4  # of a float32
+KEPT_MB = 512  # of products that re-ranking needs twice; above, they are made twice
 
 
 class Distances(Protocol):
@@ -57,12 +58,28 @@ class FeatureDistances:
             self._gallery_squares = gallery.square().sum(1)
             lengths = query.square().sum(1).max().sqrt() + self._gallery_squares.max().sqrt()
             self.largest = float(lengths.square())
+        self._kept: Tensor | None = None
+
+    @torch.no_grad()
+    def keep_products(self) -> Tensor | None:
+        """Make all products (Q, G) now, for others and for :meth:`rows`.
+
+        Returns:
+            They, which nobody may write to; None where they are not worth their memory: on a GPU,
+            for "euclidean", and above KEPT_MB.
+        """
+        size = self.num_queries * self.num_gallery * BYTES
+        if self.metric == "cosine" and self.query.device.type == "cpu" and size <= KEPT_MB * 2**20:
+            self._kept = products(self.query, self.gallery)
+        return self._kept
 
     @torch.no_grad()
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Return the distances (stop - start, G), float32, of these queries."""
         query = self.query[start:stop]
-        if self.metric == "cosine":
+        if self._kept is not None:
+            dist = 1 - self._kept[start:stop]
+        elif self.metric == "cosine":
             dist = products(query, self.gallery)
             torch.sub(dist.new_ones(()), dist, out=dist)
         else:

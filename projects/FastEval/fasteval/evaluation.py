@@ -139,7 +139,8 @@ def build_distances(features: Tensor, num_query: int, options: Options) -> Dista
     if options.rerank is None:
         return plain
     how = options.rerank
-    jaccard = JaccardDistances(features, num_query, how.k1, how.k2, options.block_mb)
+    known = plain.keep_products()
+    jaccard = JaccardDistances(features, num_query, how.k1, how.k2, options.block_mb, known)
     return Blend(plain, jaccard, how.lambda_value)
 
 

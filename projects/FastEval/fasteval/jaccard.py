@@ -34,6 +34,7 @@ class JaccardDistances:
         k1: neighbours, the image itself among them, whose reciprocity counts; N if that is less.
         k2: neighbours whose weights are averaged (local query expansion); 1 = none.
         block_mb: megabytes of a block of distances, on a GPU.
+        known: (Q, G) float32, products of queries and gallery, if they are there already.
 
     Raises:
         UserError: k1 or k2 is less than 1.
@@ -42,13 +43,19 @@ class JaccardDistances:
     largest = 1.0
 
     def __init__(
-        self, features: Tensor, num_queries: int, k1: int = 20, k2: int = 6, block_mb: float = 128
+        self,
+        features: Tensor,
+        num_queries: int,
+        k1: int = 20,
+        k2: int = 6,
+        block_mb: float = 128,
+        known: Tensor | None = None,
     ) -> None:
         if k1 < 1 or k2 < 1:
             raise UserError(f"re-ranking with k1={k1}, k2={k2} neighbours: both must be 1 or more")
         self.num_queries, self.num_gallery = num_queries, len(features) - num_queries
         k1, k2 = min(k1, len(features)), min(k2, len(features))
-        squared, neighbours = nearest(features, k1, "euclidean", block_mb)
+        squared, neighbours = nearest(features, k1, "euclidean", block_mb, known)
         weights = neighbour_weights(
             features.cpu().numpy(), expanded_sets(neighbours, k1), squared, neighbours
         )

@@ -25,7 +25,11 @@ BYTES = 4  # of a float32
 
 
 def nearest(
-    features: Tensor, k: int, metric: Metric, block_mb: float = 128
+    features: Tensor,
+    k: int,
+    metric: Metric,
+    block_mb: float = 128,
+    known: Tensor | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the neighbours of each feature, itself among them, the nearest first.
 
@@ -34,6 +38,8 @@ def nearest(
         k: neighbours of each, at most N.
         metric: "euclidean" (squared distances, ascending) or "inner_product" (descending).
         block_mb: megabytes of a block of distances, on a GPU.
+        known: (Q, N - Q) float32, for any Q: products of the first Q features and the others, if
+            they are there already. The search on the CPU does not make them again.
 
     Returns:
         Distances or products (N, k) float32, and indices (N, k) int64. Of equal distances
@@ -49,7 +55,7 @@ def nearest(
     moderate = SMALL < float(features.abs().max()) < LARGE
     if len(features) < FEW or k > CLASSES // 2 or not moderate:
         return faiss_search(features.numpy(), features.numpy(), k, metric)
-    return pruned_search(features, k, metric, fast_dtype())
+    return pruned_search(features, k, metric, fast_dtype(), known)
 
 
 def _torch_search(

@@ -8,6 +8,8 @@ a bound. Features x are centred, c = x - mean, and rounded, r = c - e; then
 (Cauchy-Schwarz). The score of a pair is c_i c_j + b_i + b_j: with b = -|c|^2 / 2 half the negative
 squared distance, with b = mean c the inner product but for a constant. It is symmetric, so that one
 product serves both images. The b are columns of the matrices, each as a sum of three bfloat16.
+Products x_i x_j that are there already, in float32, give half the negative squared distance with
+b = -|x|^2 / 2, and need no other.
 
 Letters: N features, D dimensions.
 """
@@ -24,6 +26,7 @@ from .distances import products
 
 Metric = Literal["euclidean", "inner_product"]
 TERMS = 3  # bfloat16 that add up to a float32
+FAR = 2  # times the longest centred feature that the longest feature may be
 NEVER = -1e30  # score of what only fills the last tile
 
 
@@ -35,13 +38,22 @@ class RoundedScores:
         metric: "euclidean" or "inner_product"; the nearer, the larger the score.
         dtype: of the products: bfloat16, or float32 where bfloat16 is not fast.
         tile: images of a side of a tile.
+        known: (Q, N - Q) float32, for any Q: products x_i x_j of the first Q features and the
+            others, if they are there already. Tiles that lie in them are not multiplied.
 
     Attributes:
         errors: (N,) float32: how far a score of this image before it is rounded to ``dtype`` can be
             from the distance or product that float32 gives.
     """
 
-    def __init__(self, features: Tensor, metric: Metric, dtype: torch.dtype, tile: int) -> None:
+    def __init__(
+        self,
+        features: Tensor,
+        metric: Metric,
+        dtype: torch.dtype,
+        tile: int,
+        known: Tensor | None = None,
+    ) -> None:
         count, dim = features.shape
         self.tile, self.num_tiles = tile, -(-count // tile)
         self._right = torch.zeros(self.num_tiles * tile, dim + 2 * TERMS, dtype=dtype)
@@ -60,12 +72,20 @@ class RoundedScores:
             rounded[rows] = right[:, :dim].float().norm(dim=1)
             lost[rows] = (centred - right[:, :dim]).norm(dim=1)
             bias[rows] = centred @ mean if metric == "inner_product" else -(exact[rows] ** 2) / 2
-        rest = bias - (bias.min() + bias.max()) / 2  # scores near 0 lose least when rounded
+        lengths = features.norm(dim=1)
+        length = float(lengths.max())
+        # Products that are not centred have too few digits if the mean is far from 0.
+        near = metric == "euclidean" and length < FAR * float(exact.max())
+        self._known = known if near else None
+        middle = (bias.min() + bias.max()) / 2
+        self._known_bias = lengths.square() / -2 - middle  # c_i c_j + b_i + b_j from x_i x_j
+        rest = bias - middle  # scores near 0 lose least when rounded
         self._spread = float(rest.abs().max())
         for column in range(dim, dim + TERMS):
             self._right[:count, column] = rest
             rest = rest - self._right[:count, column].float()
-        largest = float(exact.max() if metric == "euclidean" else features.norm(dim=1).max())
+        centred_only = metric == "euclidean" and self._known is None
+        largest = float(exact.max()) if centred_only else length
         # Sums of D terms in float32, here and in the exact search: at most D roundings each
         unit = (dim + 2 * TERMS) * torch.finfo(torch.float32).eps
         sums = 4 * unit * (max(largest, float(exact.max())) ** 2 + self._spread)
@@ -79,7 +99,22 @@ class RoundedScores:
         left, bias, ones = self._rows(first).tensor_split((-2 * TERMS, -TERMS), dim=1)
         left = torch.cat([left, ones, bias], 1)
         for second in range(first, self.num_tiles):
-            yield second, products(left, self._rows(second), self._out)
+            if not self._copy_known(first, second):
+                products(left, self._rows(second), self._out)
+            yield second, self._out
+
+    def _copy_known(self, first: int, second: int) -> bool:
+        """Set ``_out`` from the known products; False if they do not have all of this tile."""
+        known, tile = self._known, self.tile
+        if known is None or (first + 1) * tile > len(known) or second * tile < len(known):
+            return False
+        block = known[first * tile : (first + 1) * tile, second * tile - len(known) :][:, :tile]
+        rows, columns = self._known_bias[first * tile :], self._known_bias[second * tile :]
+        block = block + columns[:tile]
+        block += rows[:tile, None]
+        self._out[:, : block.shape[1]] = block
+        self._out[:, block.shape[1] :] = NEVER
+        return True
 
     def _rows(self, number: int) -> Tensor:
         return self._right[number * self.tile : (number + 1) * self.tile]

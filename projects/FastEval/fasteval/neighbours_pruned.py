@@ -103,7 +103,7 @@ class TileCandidates:
 
 
 def pruned_search(
-    features: Tensor, k: int, metric: Metric, dtype: torch.dtype
+    features: Tensor, k: int, metric: Metric, dtype: torch.dtype, known: Tensor | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the neighbours of each feature, as :func:`fasteval.neighbours.nearest`.
 
@@ -112,8 +112,9 @@ def pruned_search(
         k: at most N and CLASSES.
         metric: "euclidean" or "inner_product".
         dtype: of the scores, bfloat16 or float32.
+        known: products that are there already; see there.
     """
-    scores = RoundedScores(features, metric, dtype, TILE)
+    scores = RoundedScores(features, metric, dtype, TILE, known)
     parts = enumerate(scores.errors.split(TILE))
     tiles = {number: TileCandidates(errors, TILE, k, dtype) for number, errors in parts}
     rows = np.ascontiguousarray(features)
