@@ -107,6 +107,7 @@ def test_the_recipe_of_the_facts() -> None:
     assert (dino.MOMENTUM, dino.CLIP_GRADIENT, dino.FREEZE_LAST_LAYER) == (0.996, 3.0, 1)
     assert (cfg.INPUT.SIZE_TRAIN, dino.LOCAL_SIZE, dino.LOCAL_VIEWS) == ([256, 128], [128, 64], 8)
     assert (dino.GLOBAL_SCALE, dino.LOCAL_SCALE) == ([0.4, 1.0], [0.05, 0.4])
+    assert (dino.CROP_RATIO, dino.KOLEO_WEIGHT) == ([3 / 4, 4 / 3], 0)  # torchvision's; none
 
 
 def test_imagenet_has_square_views(tmp_path, monkeypatch) -> None:

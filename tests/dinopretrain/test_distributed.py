@@ -14,10 +14,16 @@ SCRIPT = Path(__file__).parent / "two_dino.py"
 DIM = 32  # of the golden run, whose batches have 4 images
 
 
-def run(out: Path, processes: int, micro_batch: int = 0, checkpointing: bool = False) -> dict:
+def run(
+    out: Path,
+    processes: int,
+    micro_batch: int = 0,
+    checkpointing: bool = False,
+    koleo: float = 0.0,
+) -> dict:
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     numbers = [str(int(number)) for number in (processes, micro_batch, checkpointing)]
-    command = [sys.executable, str(SCRIPT), *numbers, str(out)]
+    command = [sys.executable, str(SCRIPT), *numbers, str(koleo), str(out)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return torch.load(out, weights_only=True)
@@ -37,7 +43,16 @@ def test_pieces_and_processes_give_the_undivided_step(
     whole, tmp_path: Path, processes, micro_batch, checkpointing
 ) -> None:
     """Losses, figures, centre and parameters; pieces of 3 leave one of 1 image."""
-    other = run(tmp_path / "other.pth", processes, micro_batch, checkpointing)
+    compare(run(tmp_path / "other.pth", processes, micro_batch, checkpointing), whole)
+
+
+def test_koleo_looks_for_neighbours_in_all_processes(whole, tmp_path: Path) -> None:
+    one, two = (run(tmp_path / f"{n}.pth", n, koleo=0.5) for n in (1, 2))
+    compare(two, one)
+    assert abs(one["losses"][0] - whole["losses"][0]) > 0.01  # it is in the loss
+
+
+def compare(other: dict, whole: dict) -> None:
     close = {"atol": 1e-5, "rtol": 1e-5}
     torch.testing.assert_close(
         torch.tensor(other["losses"]), torch.tensor(whole["losses"]), **close

@@ -98,6 +98,8 @@ def test_from_config() -> None:
     views = MultiCrop(cfg)(picture(40, 20, seed=9))
     assert views["global_views"].shape == (2, *cfg.INPUT.SIZE_TRAIN, 3)
     assert views["local_views"].shape == (2, 24, 12, 3)
+    cfg.DINO.CROP_RATIO = [0.4, 0.6]
+    assert [spec.ratio for spec in MultiCrop(cfg).draw.specs] == 4 * [(0.4, 0.6)]
     cfg.DINO.GLOBAL_SCALE = [0.5, 1.5]
     with pytest.raises(UserError, match=r"scale is \(0.5, 1.5\)"):
         MultiCrop(cfg)

@@ -1,8 +1,8 @@
 """Script that test_distributed.py starts: three steps of the golden run in one or two processes.
 
-``two_dino.py PROCESSES MICRO_BATCH CHECKPOINTING OUT`` writes losses, centre and parameters of the
-first process to OUT. MICRO_BATCH 0 is the whole share of a process, CHECKPOINTING 1 recomputes the
-blocks in the backward pass.
+``two_dino.py PROCESSES MICRO_BATCH CHECKPOINTING KOLEO OUT`` writes losses, centre and parameters
+of the first process to OUT. MICRO_BATCH 0 is the whole share of a process, CHECKPOINTING 1
+recomputes the blocks in the backward pass, KOLEO is DINO.KOLEO_WEIGHT.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ def share(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {k: v[comm.get_rank() :: comm.get_world_size()] for k, v in batch.items()}
 
 
-def main(micro_batch: int, checkpointing: bool, out: str) -> None:
+def main(micro_batch: int, checkpointing: bool, koleo: float, out: str) -> None:
     trace = Trace()
     model: Any = build(trace.meta).train()
+    model.koleo_weight = koleo
     for encoder in (model.student, model.teacher):
         encoder.load_state_dict(trace.state("init/"))
         encoder.backbone.gradient_checkpointing = checkpointing
@@ -76,4 +77,5 @@ def main(micro_batch: int, checkpointing: bool, out: str) -> None:
 
 if __name__ == "__main__":
     processes, micro_batch, checkpointing = map(int, sys.argv[1:4])
-    launch(main, processes, args=(micro_batch, bool(checkpointing), sys.argv[4]))
+    arguments = (micro_batch, bool(checkpointing), float(sys.argv[4]), sys.argv[5])
+    launch(main, processes, args=arguments)

@@ -57,7 +57,7 @@ def plain_step(model: DINO, optimizer: torch.optim.Optimizer, batch: Batch) -> T
     views = [model.normalised(view[:, None]) for view in views]
     with torch.no_grad():
         teacher = [model.teacher(view) for view in views[: globals_.shape[1]]]
-    student = [model.student(view) for view in views]
+    student = [model.student(view)[1] for view in views]
     total, pairs = 0.0, 0
     for i, target in enumerate(teacher):
         p = F.softmax((target - model.loss.center) / model.teacher_temp, dim=-1)

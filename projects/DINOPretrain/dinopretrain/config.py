@@ -34,11 +34,14 @@ def add_dino_config(cfg: CfgNode) -> None:
     cfg.DINO.MOMENTUM = 0.996
     # Weight decay by a cosine from SOLVER.WEIGHT_DECAY to this; none on biases and 1-d parameters
     cfg.DINO.WEIGHT_DECAY_END = 0.4
+    # Weight of KoLeo, which spreads the features over more dimensions; 0 as in the released recipe,
+    # 0.1 in DINOv2. The images of one forward pass are compared: see MICRO_BATCH.
+    cfg.DINO.KOLEO_WEIGHT = 0.0
     # Greatest norm of the gradient of each parameter on its own; 0 = no clipping
     cfg.DINO.CLIP_GRADIENT = 3.0
     # Images of one forward pass of one process; a step's gradients are summed over as many passes
     # as its share of SOLVER.IMS_PER_BATCH needs. 0 = the whole share. Changes nothing but memory
-    # and time, for a ViT; BatchNorm has its statistics from a pass.
+    # and time, for a ViT without KoLeo; BatchNorm has its statistics from a pass.
     cfg.DINO.MICRO_BATCH = 0
     # Epochs in which the last layer stays as it is
     cfg.DINO.FREEZE_LAST_LAYER = 1
@@ -53,6 +56,9 @@ def add_dino_config(cfg: CfgNode) -> None:
     # Part of the image's area that a view shows
     cfg.DINO.GLOBAL_SCALE = [0.4, 1.0]
     cfg.DINO.LOCAL_SCALE = [0.05, 0.4]
+    # Width / height of that part, before it is resized; torchvision's, as in the released recipe,
+    # stretches an upright image
+    cfg.DINO.CROP_RATIO = [3 / 4, 4 / 3]
     # Greatest share of images that cannot be read before the run ends
     cfg.DINO.MAX_BAD_IMAGES = 0.01
 

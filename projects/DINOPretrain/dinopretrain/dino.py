@@ -19,6 +19,7 @@ from fastreid_compat.errors import UserError
 from torch import Tensor, nn
 
 from .head import DINOHead
+from .koleo import koleo_loss
 from .loss import DINOLoss
 from .outputs import OutputSums
 
@@ -39,16 +40,17 @@ class Encoder(nn.Module):
         """Features (B, D): [cls] of a ViT, the spatial mean of a CNN."""
         return self.backbone(images).mean((2, 3))
 
-    def forward(self, *view_groups: Tensor) -> Tensor:
-        """Logits of all views, each group (of one size) through the backbone as one batch.
+    def forward(self, *view_groups: Tensor) -> tuple[Tensor, Tensor]:
+        """Features and logits of all views, each group (of one size) as one batch.
 
         Args:
             view_groups: images (n_i, 3, H_i, W_i).
 
         Returns:
-            (sum n_i, K), in the order of the groups.
+            (sum n_i, D) and (sum n_i, K), in the order of the groups.
         """
-        return self.head(torch.cat([self.features(views) for views in view_groups]))
+        features = torch.cat([self.features(views) for views in view_groups])
+        return features, self.head(features)
 
 
 @META_ARCH_REGISTRY.register()
@@ -68,6 +70,7 @@ class DINO(nn.Module):
         loss: with the centre.
         pixel_mean: of each channel, pixels 0..255.
         pixel_std: of each channel.
+        koleo_weight: of the KoLeo term on the student's features of the global views; 0 for none.
 
     Attributes:
         teacher_temp: tau_t of the present epoch, set by the trainer.
@@ -86,9 +89,10 @@ class DINO(nn.Module):
         loss: DINOLoss,
         pixel_mean: list[float],
         pixel_std: list[float],
+        koleo_weight: float = 0.0,
     ) -> None:
         super().__init__()
-        self.student, self.loss = student, loss
+        self.student, self.loss, self.koleo_weight = student, loss, koleo_weight
         self.teacher = Encoder(teacher_backbone, copy.deepcopy(student.head))
         self.teacher.load_state_dict(student.state_dict())
         self.teacher.requires_grad_(False)
@@ -121,6 +125,7 @@ class DINO(nn.Module):
             "loss": DINOLoss(options.OUT_DIM, options.STUDENT_TEMP, options.CENTER_MOMENTUM),
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
+            "koleo_weight": options.KOLEO_WEIGHT,
         }
 
     @property
@@ -129,7 +134,7 @@ class DINO(nn.Module):
         return self.pixel_mean.device
 
     def forward(self, batch: dict[str, Any]) -> Any:
-        """Loss of a batch of views in training; the teacher's features (B, D) of images else.
+        """Losses of a batch of views in training; the teacher's features (B, D) of images else.
 
         Args:
             batch: in training "global_views" (B, G, H, W, 3) and "local_views" (B, L, h, w, 3),
@@ -144,13 +149,17 @@ class DINO(nn.Module):
             groups.append(self.normalised(batch["local_views"]))
         num_images = len(batch["global_views"])
         with torch.no_grad():
-            features = self.teacher.features(global_views)
-            teacher = self.teacher.head(features)
-        student = self.student(*groups).unflatten(0, (-1, num_images))
+            seen, teacher = self.teacher(global_views)
+        features, logits = self.student(*groups)
         with torch.autocast(self.device.type, enabled=False):
-            self.outputs.add(teacher, features, self.loss.center, self.teacher_temp)
-            loss = self.loss(student, teacher.unflatten(0, (-1, num_images)), self.teacher_temp)
-        return {"loss_dino": loss}
+            self.outputs.add(teacher, seen, self.loss.center, self.teacher_temp)
+            teacher = teacher.unflatten(0, (-1, num_images))
+            student = logits.unflatten(0, (-1, num_images))
+            losses = {"loss_dino": self.loss(student, teacher, self.teacher_temp)}
+            if self.koleo_weight:
+                of_globals = features[: len(global_views)].unflatten(0, (-1, num_images))
+                losses["loss_koleo"] = self.koleo_weight * koleo_loss(of_globals)
+        return losses
 
     def finish_step(self) -> dict[str, float]:
         """Move the centre after the losses of a step, one for each of its pieces.

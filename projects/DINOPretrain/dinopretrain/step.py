@@ -215,7 +215,7 @@ class DINOStep(SimpleTrainer):
         get_event_storage().put_scalars(
             **metrics,
             total_loss=loss,
-            loss_over_ln_k=loss / math.log(self._module.loss.center.shape[1]),
+            loss_over_ln_k=metrics["loss_dino"] / math.log(self._module.loss.center.shape[1]),
             teacher_temp=self._module.teacher_temp,
             data_time=data_time,
             images_per_second=images * comm.get_world_size() / seconds,

@@ -227,6 +227,13 @@ def check_dino_config(cfg: CfgNode) -> None:
     for key in ("MOMENTUM", "CENTER_MOMENTUM"):
         if not 0 <= options[key] <= 1:
             raise UserError(f"DINO.{key} is {options[key]}; set a number from 0 to 1")
+    if options.KOLEO_WEIGHT < 0:
+        raise UserError(f"DINO.KOLEO_WEIGHT is {options.KOLEO_WEIGHT}; set 0 (none) or more")
+    low, high = options.CROP_RATIO
+    if not 0 < low <= high:
+        raise UserError(
+            f"DINO.CROP_RATIO is {options.CROP_RATIO}; set [low, high], 0 < low <= high"
+        )
     for key in ("GLOBAL_SCALE", "LOCAL_SCALE"):
         low, high = options[key]
         if not 0 < low <= high <= 1:

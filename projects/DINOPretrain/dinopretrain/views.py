@@ -28,6 +28,7 @@ def dino_views(
     num_local: int = 8,
     global_scale: tuple[float, float] = (0.4, 1.0),
     local_scale: tuple[float, float] = (0.05, 0.4),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> tuple[list[ViewSpec], list[ViewSpec]]:
     """Global and local views of the released recipe.
 
@@ -40,12 +41,13 @@ def dino_views(
         num_local: local views, 0 or more.
         global_scale: least and greatest part of the image's area.
         local_scale: likewise.
+        ratio: least and greatest width / height of that part, of all views.
     """
     if num_local < 0:
         raise UserError(f"DINO.LOCAL_VIEWS is {num_local}; set 0 or more")
-    first = ViewSpec(global_size, global_scale, blur_prob=1.0)
-    second = ViewSpec(global_size, global_scale, blur_prob=0.1, solarize_prob=0.2)
-    return [first, second], [ViewSpec(local_size, local_scale, blur_prob=0.5)] * num_local
+    first = ViewSpec(global_size, global_scale, ratio, blur_prob=1.0)
+    second = ViewSpec(global_size, global_scale, ratio, blur_prob=0.1, solarize_prob=0.2)
+    return [first, second], [ViewSpec(local_size, local_scale, ratio, blur_prob=0.5)] * num_local
 
 
 class MultiCrop:
@@ -83,6 +85,7 @@ class MultiCrop:
             options.LOCAL_VIEWS,
             tuple(options.GLOBAL_SCALE),
             tuple(options.LOCAL_SCALE),
+            tuple(options.CROP_RATIO),
         )
         return {"global_views": global_views, "local_views": local_views}
 

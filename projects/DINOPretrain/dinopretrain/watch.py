@@ -58,7 +58,7 @@ class CollapseWatch(HookBase):
         stop: raise UserError; False only logs, once an epoch.
     """
 
-    WATCHED = ("total_loss", "teacher_entropy", "mean_entropy")
+    WATCHED = ("loss_dino", "teacher_entropy", "mean_entropy")
 
     def __init__(self, out_dim: int, stop: bool) -> None:
         self.out_dim, self.stop = out_dim, stop
