@@ -26,7 +26,7 @@ BATCH_BYTES = 2**19  # of outcomes: half of a second-level cache
 SORTED_BYTES = 2**20  # of rows that are sorted at once, and of their pairs
 # Measured on one core of an AMD EPYC: sorting takes 2.5 nanoseconds an image, comparing twice and
 # counting 0.4 a pair and image, more in short rows.
-SORTING_PAYS_FROM = 5  # pairs of a row
+SORTING_PAYS_FROM = 6  # pairs of a row
 # Pairs of a row from which on its argsort is cheaper than comparing, where it cannot be sorted
 MANY_PAIRS = 128
 BUFFER = 512  # numbers; see Counter.counts
