@@ -19,7 +19,7 @@ from fastreid_compat.errors import UserError
 from scipy import sparse
 from torch import Tensor
 
-from .distances import Distances
+from .distances import SMALL_BLOCK_MB, Distances
 from .neighbours import nearest
 from .progress import shown
 from .reciprocal import expanded_sets, sets_of
@@ -44,6 +44,7 @@ class JaccardDistances:
     """
 
     largest = 1.0
+    enough_mb = SMALL_BLOCK_MB
 
     def __init__(
         self,
@@ -79,7 +80,7 @@ class JaccardDistances:
         return dist
 
     def each(self, start: int, stop: int) -> Iterator[np.ndarray]:
-        """Yield the distances (G,) float32 of each of these queries; the next ones overwrite them."""
+        """Yield the distances (G,) float32 of each query; the next ones overwrite them."""
         own, inverted = self._of_queries, self._inverted
         dist = np.empty(self.num_gallery, np.float32)
         union = np.empty(self.num_gallery)
@@ -108,6 +109,7 @@ class Blend:
         self.plain, self.jaccard, self.weight = plain, jaccard, weight
         self.num_queries, self.num_gallery = plain.num_queries, plain.num_gallery
         self.largest = plain.largest * weight + jaccard.largest * (1 - weight)
+        self.enough_mb = plain.enough_mb
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Return the distances (stop - start, G), float32, of these queries."""

@@ -26,7 +26,7 @@ MANY_TIES = 64
 def sorted_positions(
     block: np.ndarray, matches: np.ndarray, filled: np.ndarray, removed: np.ndarray
 ) -> np.ndarray | None:
-    """Positions, 0-based, of matches in a stable ascending sort of their row without what is removed.
+    """Positions, 0-based, of matches in a stable ascending sort of what is left of their row.
 
     Args:
         block: (r, G) float32 without NaN, contiguous; overwritten.
