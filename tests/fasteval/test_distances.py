@@ -48,6 +48,14 @@ def test_kept_products_give_the_same_blocks(rows, features) -> None:
     np.testing.assert_allclose(whole(distances, 1), expected, rtol=0, atol=1e-6)
 
 
+def test_blocks_of_kept_products_are_small(features, monkeypatch) -> None:
+    monkeypatch.setattr(distances_module, "SMALL_BLOCK_MB", 4 * 29 * 4 / 2**20)
+    distances = FeatureDistances(*features, "cosine")
+    assert [len(dist) for _, dist in blocks(distances, 128)] == [13]
+    distances.keep_products()
+    assert [len(dist) for _, dist in blocks(distances, 128)] == [4, 4, 4, 1]
+
+
 def test_products_that_take_too_much_memory_are_not_kept(features, monkeypatch) -> None:
     assert FeatureDistances(*features, "euclidean").keep_products() is None
     monkeypatch.setattr(distances_module, "KEPT_MB", 13 * 29 * 4 / 2**20)

@@ -53,6 +53,15 @@ def test_features_that_are_not_normalised() -> None:
     assert_is_fastreids(features * torch.rand(50, 1).add(0.5), 9, 10, 4)
 
 
+@pytest.mark.parametrize("at_once", [1, 4, 10])
+def test_queries_taken_at_once_make_no_difference(at_once, monkeypatch) -> None:
+    distances = JaccardDistances(clustered_features(np.arange(50) % 7, 16, 0.7), 11, 10, 4)
+    expected = [distances.rows(query, query + 1)[0] for query in range(11)]
+    monkeypatch.setattr(jaccard_module, "QUERIES_AT_ONCE", at_once)
+    np.testing.assert_array_equal(distances.rows(0, 11), expected)
+    np.testing.assert_array_equal(distances.rows(3, 9), expected[3:9])
+
+
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_blend_weighs_both(weight, metric) -> None:

@@ -6,7 +6,7 @@ import types
 
 import numpy as np
 import pytest
-from fasteval import positions
+from fasteval import positions, positions_sorted
 from fasteval.ranking import GalleryRanker, RankingResult, concatenate
 from fastreid.evaluation import rank
 from fastreid_compat.errors import UserError
@@ -48,13 +48,13 @@ def assert_is_fastreids(got: RankingResult, dist: np.ndarray, ids: Ids) -> None:
 
 @pytest.mark.parametrize("num_gallery", [1, 2, 5, 9, 30, 120])
 @pytest.mark.parametrize("decimals", [None, 2, 1, 0])
-@pytest.mark.parametrize("sort_from, many_ties", [(0, 400), (3, 0), (400, 400)])
+@pytest.mark.parametrize("sort_from, many_ties", [(1, 64), (3, 0), (400, 64)])
 def test_each_query_is_as_in_fastreid(
     num_gallery, decimals, sort_from, many_ties, monkeypatch
 ) -> None:
     """Ties, images without a camera, queries without a match; counted and sorted."""
-    monkeypatch.setattr(positions, "_sorting_pays_from", lambda length: sort_from)
-    monkeypatch.setattr(positions, "MANY_TIES", many_ties)
+    monkeypatch.setattr(positions, "SORTING_PAYS_FROM", sort_from)
+    monkeypatch.setattr(positions_sorted, "MANY_TIES", many_ties)
     ignored = 0
     for seed in range(4):
         rng = np.random.default_rng(seed)

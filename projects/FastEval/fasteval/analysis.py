@@ -115,7 +115,7 @@ class _Watched:
     def __init__(self, distances: Distances, cameras: CameraPairRanking) -> None:
         self._distances, self._cameras = distances, cameras
         self.num_queries, self.num_gallery = distances.num_queries, distances.num_gallery
-        self.largest = distances.largest
+        self.largest, self.enough_mb = distances.largest, distances.enough_mb
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         dist = self._distances.rows(start, stop)

@@ -8,6 +8,7 @@ Letters: Q queries, G gallery images, D dimensions, b queries of a block.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -20,6 +21,8 @@ from .progress import shown
 METRICS = ("cosine", "euclidean")
 BYTES = 4  # of a float32
 KEPT_MB = 512  # of products that re-ranking needs twice; above, they are made twice
+# Of a block of kept products: new memory and a second-level cache cost, matrix products do not.
+SMALL_BLOCK_MB = 8
 
 
 class Distances(Protocol):
@@ -29,11 +32,13 @@ class Distances(Protocol):
         num_queries: Q.
         num_gallery: G.
         largest: a bound that no distance exceeds, but for rounding.
+        enough_mb: megabytes of a block above which larger ones are no faster.
     """
 
     num_queries: int
     num_gallery: int
     largest: float
+    enough_mb: float
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Return the distances (stop - start, G), float32, of these queries; the caller's own."""
@@ -59,6 +64,7 @@ class FeatureDistances:
             lengths = query.square().sum(1).max().sqrt() + self._gallery_squares.max().sqrt()
             self.largest = float(lengths.square())
         self._kept: Tensor | None = None
+        self.enough_mb = math.inf
 
     @torch.no_grad()
     def keep_products(self) -> Tensor | None:
@@ -71,6 +77,7 @@ class FeatureDistances:
         size = self.num_queries * self.num_gallery * BYTES
         if self.metric == "cosine" and self.query.device.type == "cpu" and size <= KEPT_MB * 2**20:
             self._kept = products(self.query, self.gallery)
+            self.enough_mb = SMALL_BLOCK_MB
         return self._kept
 
     @torch.no_grad()
@@ -107,6 +114,7 @@ def blocks(distances: Distances, block_mb: float) -> Iterator[tuple[int, np.ndar
         distances: what is cut into blocks.
         block_mb: megabytes that a block may take; it has one query at least.
     """
+    block_mb = min(block_mb, distances.enough_mb)
     size = max(1, int(block_mb * 2**20 / (BYTES * distances.num_gallery)))
     for start in shown(range(0, distances.num_queries, size), "ranking"):
         yield start, distances.rows(start, min(start + size, distances.num_queries))

@@ -152,7 +152,7 @@ def distance_blocks(
     Args:
         query: (Q, D) features.
         gallery: (G, D) features.
-        options: as for :func:`build_distances`; block_mb says how large a block is.
+        options: as for :func:`build_distances`; block_mb says how large a block may be.
     """
     distances = build_distances(torch.cat([query, gallery]), len(query), options)
     return blocks(distances, options.block_mb)

@@ -11,18 +11,21 @@ Letters: N images = Q queries, then G of the gallery; D dimensions.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
+
 import numpy as np
 from fastreid_compat.errors import UserError
 from scipy import sparse
 from torch import Tensor
 
-from .distances import Distances
+from .distances import SMALL_BLOCK_MB, Distances
 from .neighbours import nearest
-from .positions import ragged_ranges
 from .progress import shown
 from .reciprocal import expanded_sets, sets_of
 
 PAIRS_AT_ONCE = 1024
+QUERIES_AT_ONCE = 16
 
 
 class JaccardDistances:
@@ -41,6 +44,7 @@ class JaccardDistances:
     """
 
     largest = 1.0
+    enough_mb = SMALL_BLOCK_MB
 
     def __init__(
         self,
@@ -65,35 +69,37 @@ class JaccardDistances:
             average.data /= min(k2, k1)
             weights = average @ weights
         self._of_queries = weights[:num_queries]
-        # Column c: the gallery images that have c in their set, and their weights of it
-        self._inverted = weights[num_queries:].tocsc()
+        # Row c: the gallery images that have c in their set, and their weights of it
+        self._inverted = weights[num_queries:].T.tocsr()
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Return the distances (stop - start, G), float32, of these queries."""
-        dist = np.ones((stop - start, self.num_gallery), np.float32)
-        for row, query in zip(dist, range(start, stop), strict=True):
-            near, distances = self.near(query)
-            row[near] = distances
+        dist = np.empty((stop - start, self.num_gallery), np.float32)
+        for row, distances in zip(dist, self.each(start, stop), strict=True):
+            row[:] = distances
         return dist
 
-    def near(self, query: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the distances that are not 1: gallery images (n,), and theirs (n,) float32.
-
-        Images may be there several times, and with the distance 1, too.
-        """
+    def each(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        """Yield the distances (G,) float32 of each query; the next ones overwrite them."""
         own, inverted = self._of_queries, self._inverted
-        mine = slice(own.indptr[query], own.indptr[query + 1])
-        columns = own.indices[mine]
-        starts = inverted.indptr[columns]
-        lengths = inverted.indptr[columns + 1] - starts
-        entries = ragged_ranges(starts, lengths)
-        images = inverted.indices[entries]
-        smaller = np.minimum(np.repeat(own.data[mine], lengths), inverted.data[entries])
-        # Sum over all images of the smaller one of two weights
-        common = np.bincount(images, smaller, minlength=self.num_gallery)[images]
-        # The union of two sets is 2 - common, because the weights of each sum to 1.
-        distances = np.subtract(1, common / (2 - common), dtype=np.float32, casting="same_kind")
-        return images, np.maximum(distances, 0)
+        dist = np.empty(self.num_gallery, np.float32)
+        union = np.empty(self.num_gallery)
+        for first in range(start, stop, QUERIES_AT_ONCE):
+            ends = own.indptr[first : min(first + QUERIES_AT_ONCE, stop) + 1]
+            mine = slice(ends[0], ends[-1])
+            shared = inverted[own.indices[mine]]
+            weights = np.repeat(own.data[mine], np.diff(shared.indptr))
+            np.minimum(weights, shared.data, out=weights)
+            for begin, end in pairwise(shared.indptr[ends - ends[0]]):
+                # Sum over all images of the smaller one of two weights
+                common = np.bincount(
+                    shared.indices[begin:end], weights[begin:end], minlength=self.num_gallery
+                )
+                # The union of two sets is 2 - common, because the weights of each sum to 1.
+                np.subtract(2, common, out=union)
+                np.divide(common, union, out=union)
+                np.subtract(1, union, out=dist, casting="same_kind")
+                yield np.maximum(dist, 0, out=dist)
 
 
 class Blend:
@@ -103,17 +109,16 @@ class Blend:
         self.plain, self.jaccard, self.weight = plain, jaccard, weight
         self.num_queries, self.num_gallery = plain.num_queries, plain.num_gallery
         self.largest = plain.largest * weight + jaccard.largest * (1 - weight)
+        self.enough_mb = plain.enough_mb
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Return the distances (stop - start, G), float32, of these queries."""
         dist = self.plain.rows(start, stop)
-        rest = np.float32(1 - self.weight)
-        for row, query in zip(dist, range(start, stop), strict=True):
-            near, distances = self.jaccard.near(query)
-            row *= np.float32(self.weight)
-            blended = row[near] + rest * distances
-            row += rest  # of Jaccard's distance 1, which most images have
-            row[near] = blended
+        weight, rest = np.float32(self.weight), np.float32(1 - self.weight)
+        for row, distances in zip(dist, self.jaccard.each(start, stop), strict=True):
+            row *= weight
+            distances *= rest
+            row += distances
         return dist
 
 

@@ -63,14 +63,16 @@ class RoundedScores:
         mean = features.mean(0)
         exact, rounded, lost = (torch.empty(count) for _ in range(3))  # |c|, |r|, |e|
         bias = torch.empty(count)
+        buffers = torch.empty(2, tile, dim)
         for start in range(0, count, tile):
             rows = slice(start, min(start + tile, count))
-            centred = features[rows] - mean
-            right = self._right[rows]
-            right[:, :dim] = centred
-            exact[rows] = centred.norm(dim=1)
-            rounded[rows] = right[:, :dim].float().norm(dim=1)
-            lost[rows] = (centred - right[:, :dim]).norm(dim=1)
+            # One buffer for all tiles: memory that is new to the process takes longer than these.
+            centred, error = buffers[:, : rows.stop - start]
+            torch.sub(features[rows], mean, out=centred)
+            self._right[rows, :dim] = centred
+            error.copy_(self._right[rows, :dim])
+            exact[rows], rounded[rows] = centred.norm(dim=1), error.norm(dim=1)
+            lost[rows] = torch.sub(centred, error, out=error).norm(dim=1)
             bias[rows] = centred @ mean if metric == "inner_product" else -(exact[rows] ** 2) / 2
         lengths = features.norm(dim=1)
         length = float(lengths.max())
@@ -99,22 +101,23 @@ class RoundedScores:
         left, bias, ones = self._rows(first).tensor_split((-2 * TERMS, -TERMS), dim=1)
         left = torch.cat([left, ones, bias], 1)
         for second in range(first, self.num_tiles):
-            if not self._copy_known(first, second):
-                products(left, self._rows(second), self._out)
+            copied = self._copy_known(first, second)
+            if copied < self.tile:
+                products(left[copied:], self._rows(second), self._out[copied:])
             yield second, self._out
 
-    def _copy_known(self, first: int, second: int) -> bool:
-        """Set ``_out`` from the known products; False if they do not have all of this tile."""
+    def _copy_known(self, first: int, second: int) -> int:
+        """Set the first rows of ``_out`` from the known products; return how many they have."""
         known, tile = self._known, self.tile
-        if known is None or (first + 1) * tile > len(known) or second * tile < len(known):
-            return False
-        block = known[first * tile : (first + 1) * tile, second * tile - len(known) :][:, :tile]
+        if known is None or first * tile >= len(known) or second * tile < len(known):
+            return 0
+        block = known[first * tile :, second * tile - len(known) :][:tile, :tile]
         rows, columns = self._known_bias[first * tile :], self._known_bias[second * tile :]
         block = block + columns[:tile]
-        block += rows[:tile, None]
-        self._out[:, : block.shape[1]] = block
-        self._out[:, block.shape[1] :] = NEVER
-        return True
+        block += rows[: len(block), None]
+        self._out[: len(block), : block.shape[1]] = block
+        self._out[: len(block), block.shape[1] :] = NEVER
+        return len(block)
 
     def _rows(self, number: int) -> Tensor:
         return self._right[number * self.tile : (number + 1) * self.tile]

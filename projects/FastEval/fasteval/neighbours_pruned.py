@@ -44,7 +44,7 @@ class TileCandidates:
         self.largest = torch.full((tile, min(CLASSES, tile)), NEVER, dtype=dtype)
         self.limits = torch.full((tile,), NEVER / 2, dtype=dtype)
         self.crowded = torch.zeros(tile, dtype=torch.bool)
-        self._found: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._found: list[tuple[Tensor, ...]] = []
         self._size = 0
 
     def add(self, scores: Tensor, largest: Tensor, start: int) -> None:
@@ -82,24 +82,30 @@ class TileCandidates:
 
     def _prune(self) -> None:
         images, others, scores = map(torch.cat, zip(*self._found, strict=True))
-        keep = scores >= self.limits[images.int()]
-        counts = torch.bincount(images[keep], minlength=len(self.limits))
-        self.crowded |= counts > MOST
-        self.limits[self.crowded] = torch.inf
-        keep &= ~self.crowded[images.int()]
-        self._found = [(images[keep], others[keep], scores[keep])]
-        self._size = len(self._found[0][0])
+        found = _where(scores >= self.limits[images.int()], images, others, scores)
+        crowded = torch.bincount(found[0], minlength=len(self.limits)) > MOST
+        if crowded.any():
+            self.crowded |= crowded
+            self.limits[crowded] = torch.inf
+            found = _where(~crowded[found[0].int()], *found)
+        self._found, self._size = [found], len(found[0])
 
     def table(self) -> np.ndarray:
         """The candidates (T, M) int64 of each image, ascending, then -1; none if too many."""
         self._raise_limits()
         self._prune()
         images, others = (part.numpy().astype(np.int64) for part in self._found[0][:2])
-        order = np.argsort(images << 32 | others)
         counts = np.bincount(images, minlength=len(self.limits))
+        ordered = np.sort(images << 32 | others) & (2**32 - 1)
         table = np.full((len(counts), max(counts.max(), self.k)), -1)
-        table[np.arange(table.shape[1]) < counts[:, None]] = others[order]
+        table[np.arange(table.shape[1]) < counts[:, None]] = ordered
         return table
+
+
+def _where(mask: Tensor, *parts: Tensor) -> tuple[Tensor, ...]:
+    """Entries of each of ``parts`` (n,) where ``mask`` (n,); faster than by ``mask`` itself."""
+    entries = torch.from_numpy(np.flatnonzero(mask.numpy()))
+    return tuple(part[entries] for part in parts)
 
 
 def pruned_search(

@@ -1,12 +1,11 @@
 """Positions that a stable sort would give to a few images of a row, without that sort.
 
 A query has a few tens of matches in a gallery of tens of thousands. The position of a match is the
-number of images that are nearer, and of those before it in the gallery that are equally near.
-Comparing a whole row with all of its matches at once, and adding the outcomes up eight at a time,
-takes vector instructions a tenth of the time of an argsort of the row. In small galleries, and with
-many matches, sorting the values (not their order, which takes three times as long) and looking the
-matches up wins. Either is done for many rows in one call: in a gallery of a thousand a call would
-cost more than the work.
+number of images that are nearer, and of those before it in the gallery that are equally near. A
+handful of matches is compared with the whole row at once, and the outcomes are added up eight at a
+time; more are sorted into pieces of the row (positions_sorted.py). Either takes vector instructions
+a tenth of the time of an argsort of the row, and is done for many rows in one call: in a gallery of
+a thousand a call would cost more than the work.
 
 Letters: b queries of a block, G gallery images, P pairs of both; r rows of a batch, M pairs of one
 row.
@@ -18,60 +17,58 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-import torch
+
+from .positions_sorted import sorted_positions, stable_positions
 
 WORD = 8  # booleans that are added at once, as the bytes of an uint64
 MOST_WORDS = 255  # that a byte can count
-BATCH_BYTES = 2**19  # of outcomes or sorted values: half of a second-level cache
-# A row of up to SMALL_GALLERY images is sorted in pieces of up to PIECE: numpy sorts 512 numbers by
-# vector instructions alone. It pays up to MANY_PAIRS pairs, which are looked up in each piece.
-PIECE, SMALL_GALLERY, MANY_PAIRS = 512, 2048, 40
+BATCH_BYTES = 2**19  # of outcomes: half of a second-level cache
+SORTED_BYTES = 2**20  # of rows that are sorted at once, and of their pairs
+# Measured on one core of an AMD EPYC: sorting takes 2.5 nanoseconds an image, comparing twice and
+# counting 0.4 a pair and image, more in short rows.
+SORTING_PAYS_FROM = 6  # pairs of a row
+# Pairs of a row from which on its argsort is cheaper than comparing, where it cannot be sorted
+MANY_PAIRS = 128
 BUFFER = 512  # numbers; see Counter.counts
-# Tied pairs of a row from which on a stable argsort of the row is cheaper than a pass a pair
-MANY_TIES = 400
 
 
 def kept_positions(
     dist: np.ndarray, rows: np.ndarray, columns: np.ndarray, junk: np.ndarray
 ) -> np.ndarray:
-    """Position, 0-based, of each pair in a stable ascending argsort of its row without the junk.
+    """Positions, 0-based, of pairs in a stable ascending argsort of their row without the junk.
 
     Args:
         dist: (b, G) distances without NaN.
         rows: (P,) rows of the pairs, ascending.
-        columns: (P,) columns of the pairs.
+        columns: (P,) columns of the pairs, ascending in a row.
         junk: (P,) bool, pairs that are left out of their row.
 
     Returns:
-        (kept pairs,) int64.
+        (kept pairs,) int64, row after row, in any order within a row.
     """
     kept, left_out = np.flatnonzero(~junk), np.flatnonzero(junk)
     counts, starts = _runs(rows[kept], len(dist))
     junk_counts, junk_starts = _runs(rows[left_out], len(dist))
     columns, junk_columns = columns[kept], columns[left_out]
     positions = np.empty(len(kept), np.int64)
-    limit = _sorting_pays_from(dist.shape[1])
     counter = Counter(dist.shape[1])
-    for batch, sorting in _batches(counts, limit, dist[:1].nbytes):
-        block = dist[batch]
+    for batch, sorting in _batches(counts, dist[:1].nbytes):
+        block = np.take(dist, batch, axis=0)
+        first = np.arange(len(batch)) * dist.shape[1]  # of each row in the flattened block
         # Every row has as many pairs as the first, its own last one again and again.
-        most = counts[batch[0]]
-        depths = np.minimum(np.arange(most), counts[batch, None] - 1)
-        pairs = starts[batch, None] + depths
-        lines = np.arange(len(batch))[:, None]
-        values = block[lines, columns[pairs]]
+        depths = np.arange(counts[batch[0]])
+        filled = depths < counts[batch, None]
+        pairs = starts[batch, None] + np.minimum(depths, counts[batch, None] - 1)
+        matches = first[:, None] + columns[pairs]
         lengths = junk_counts[batch]
-        removed = junk_columns[ragged_ranges(junk_starts[batch], lengths)]
-        lines_removed = np.repeat(lines[:, 0], lengths)
-        block[lines_removed, removed] = np.nan  # compares as false, and is sorted to the end
-        if sorting:
-            found, tied = _sorted_counts(block, lengths.any(), values)
-        else:
-            found, tied = counter.counts(block, values)
-        if tied.any():
-            where = np.nonzero(tied)
-            found[where] += _ties_before(block, where[0], columns[pairs[where]])
-        positions[pairs] = found
+        removed = np.repeat(first, lengths)
+        removed += junk_columns[ragged_ranges(junk_starts[batch], lengths)]
+        found = None
+        if sorting and dist.dtype == np.float32:
+            found = sorted_positions(block, matches, filled, removed)
+        if found is None:
+            found = _compared_positions(block, matches, filled, removed, counter)
+        positions[pairs[filled]] = found[filled]
     return positions
 
 
@@ -88,49 +85,47 @@ def _runs(rows: np.ndarray, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
     return counts, np.cumsum(counts) - counts
 
 
-def _batches(counts: np.ndarray, limit: int, row_bytes: int) -> Iterator[tuple[np.ndarray, bool]]:
+def _batches(counts: np.ndarray, row_bytes: int) -> Iterator[tuple[np.ndarray, bool]]:
     """Yield rows (r,) with alike numbers of pairs, most first, and whether they are to be sorted.
 
     Args:
         counts: (b,) pairs of each row; rows without are left out.
-        limit: pairs from which on a row is sorted.
         row_bytes: bytes of a row.
     """
     order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
-    num_sorted = int(np.count_nonzero(counts >= max(limit, 1)))
+    num_sorted = int(np.count_nonzero(counts >= SORTING_PAYS_FROM))
     start = 0
     while start < len(order):
-        most = int(counts[order[start]])
         sorting = start < num_sorted
-        size = max(1, BATCH_BYTES // (row_bytes + WORD * most))
+        row_and_pairs = row_bytes + WORD * int(counts[order[start]])
+        size = max(1, (SORTED_BYTES if sorting else BATCH_BYTES) // row_and_pairs)
         stop = min(start + size, num_sorted if sorting else len(order))
         yield order[start:stop], sorting
         start = stop
 
 
-def _sorted_counts(
-    block: np.ndarray, has_nan: bool, values: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """As :meth:`Counter.counts`, by sorting; ``has_nan`` says whether ``block`` may hold NaN."""
-    length, many = block.shape[1], values.shape[1] > MANY_PAIRS
-    num_pieces = 1 if many or length > SMALL_GALLERY else -(-length // PIECE)
-    size = -(-length // num_pieces)
-    pieces = np.full((len(block), num_pieces * size), np.nan, block.dtype)
-    pieces[:, :length] = block
-    pieces = pieces.reshape(len(block), num_pieces, size)
-    pieces.sort(axis=2)
-    if has_nan or num_pieces * size > length:
-        # torch's search does not know NaN; what is beyond every value must not look equal to it.
-        lacking = np.isnan(pieces)
-        pieces[lacking] = np.inf
-    wanted = np.repeat(values[:, None], num_pieces, 1)
-    smaller = torch.searchsorted(torch.from_numpy(pieces), torch.from_numpy(wanted)).numpy()
-    # Of the numbers that follow, one equals the value; ties if another does.
-    same = np.take_along_axis(pieces, np.minimum(smaller, size - 1), 2) == wanted
-    again = np.take_along_axis(pieces, np.minimum(smaller + 1, size - 1), 2) == wanted
-    again &= smaller + 1 < size
-    tied = (np.count_nonzero(same, axis=1) > 1) | again.any(axis=1)
-    return smaller.sum(axis=1), tied
+def _compared_positions(
+    block: np.ndarray,
+    matches: np.ndarray,
+    filled: np.ndarray,
+    removed: np.ndarray,
+    counter: Counter,
+) -> np.ndarray:
+    """As :func:`sorted_positions`, of distances of any dtype, and in any order within a row."""
+    flat = block.reshape(-1)
+    values = flat[matches]
+    flat[removed] = np.nan  # compares as false, and is sorted to the end
+    if matches.shape[1] > MANY_PAIRS:
+        found = np.zeros(matches.shape, np.int64)
+        for line, row in enumerate(block):
+            columns = matches[line, filled[line]] - line * block.shape[1]
+            found[line, : len(columns)] = stable_positions(row, columns)
+        return found
+    found, tied = counter.counts(block, values)
+    for line, pair in zip(*np.nonzero(tied & filled), strict=True):
+        before = block[line, : matches[line, pair] - line * block.shape[1]]
+        found[line, pair] += np.count_nonzero(before == values[line, pair])
+    return found
 
 
 class Counter:
@@ -190,31 +185,3 @@ class Counter:
         # Each byte of a sum counts for itself: there are too few words for it to overflow.
         sums = words.sum(axis=3)
         return sums.view(np.uint8).reshape(*shape, -1).sum(axis=2, dtype=np.int64)
-
-
-def _sorting_pays_from(length: int) -> int:
-    """Number of pairs of a row from which on sorting it is cheaper than comparing.
-
-    Measured on one core of an AMD EPYC, G images and M pairs: sorting takes 1.8 nanoseconds an
-    image in pieces and 3 (log2(G) - 8.2) as a whole, comparing twice and counting 0.19 a pair and
-    image, more in short rows.
-    """
-    if length <= SMALL_GALLERY:
-        return length // 80
-    return round(16 * (math.log2(length) - 8.2))
-
-
-def _ties_before(block: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """How many images before each pair's one (P,) in the gallery are as near, (P,) int64."""
-    before = np.empty(len(rows), np.int64)
-    bounds = np.searchsorted(rows, np.arange(len(block) + 1))
-    for number in np.unique(rows):
-        row, own = block[number], slice(bounds[number], bounds[number + 1])
-        if own.stop - own.start < MANY_TIES:
-            before[own] = [np.count_nonzero(row[:c] == row[c]) for c in columns[own]]
-            continue
-        order = np.argsort(row, kind="stable")
-        ranks = np.empty(len(row), np.int64)
-        ranks[order] = np.arange(len(row))
-        before[own] = ranks[columns[own]] - np.searchsorted(row[order], row[columns[own]])
-    return before
