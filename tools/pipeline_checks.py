@@ -222,7 +222,8 @@ def _check_space(todo: Sequence[Stage], folder: Path) -> None:
         UserError: it does not.
     """
     needed = {stage.name: checkpoint_bytes(stage.cfg) for stage in todo if stage.trains}
-    free = shutil.disk_usage(folder).free
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
     if sum(needed.values()) + MARGIN > free:
         sizes = ", ".join(f"{name} {size / 2**30:.1f}" for name, size in needed.items())
         raise UserError(

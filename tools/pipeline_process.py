@@ -19,6 +19,7 @@ STOPPING = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 TICK = 10.0  # seconds between two calls of tick
+LOOK = 0.5  # seconds between two looks whether a signal has come
 PATIENCE = 60.0  # seconds that a child has to end after a signal
 _PR_SET_PDEATHSIG = 1
 _prctl = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" else None
@@ -113,12 +114,16 @@ def _pump(source: IO[bytes] | None, file: IO[bytes]) -> None:
 
 def _wait(process: subprocess.Popen[bytes], signals: _Signals, tick: Callable[[], None]) -> None:
     deadline = None
+    ticked = time.monotonic()
     while True:
         try:
-            process.wait(timeout=1.0 if signals.received else TICK)
+            process.wait(timeout=LOOK)
             return
         except subprocess.TimeoutExpired:
+            pass
+        if time.monotonic() - ticked > TICK:
             tick()
+            ticked = time.monotonic()
         if signals.received:
             deadline = deadline or time.monotonic() + PATIENCE
             if time.monotonic() > deadline:

@@ -9,6 +9,7 @@ In Python::
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import json
 import platform
 import shlex
@@ -19,7 +20,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import fastreid
 import pipeline_checks
 import pipeline_process
 import timm
@@ -276,7 +276,7 @@ def versions() -> dict[str, str]:
     return {
         "torch": torch.__version__,
         "timm": timm.__version__,
-        "fastreid": fastreid.__version__,
+        "fastreid": importlib.metadata.version("fastreid"),
         "python": platform.python_version(),
         "commit": commit,
     }

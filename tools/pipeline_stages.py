@@ -223,6 +223,7 @@ def evaluation_stage(
     rerank: bool = False,
     options: Sequence[Any] = (),
     num_gpus: int = 1,
+    cfg: CfgNode | None = None,
 ) -> Stage:
     """Evaluation of trained models by tools/train_net.py, collected in ``folder/name``.
 
@@ -234,6 +235,7 @@ def evaluation_stage(
         rerank: evaluate with re-ranking as well.
         options: KEY VALUE pairs.
         num_gpus: processes.
+        cfg: of a model; None: as its training has left it.
     """
     launch = ["--num-gpus", str(num_gpus)] if num_gpus > 1 else []
     variants = ["", RERANKING] if rerank else [""]
@@ -257,6 +259,7 @@ def evaluation_stage(
         settings={**settings, "options": [*map(str, options)]},
         inputs=inputs,
         outputs={"results": f"{name}/{RESULTS}"},
+        cfg=cfg or read_config(str(folder / next(iter(models)) / "config.yaml"), (), name),
         parts=parts,
         num_gpus=num_gpus,
     )
@@ -291,6 +294,7 @@ def plan(cfg: CfgNode, folder: Path) -> list[Stage]:
         cfg.EVALUATE.RERANK,
         cfg.EVALUATE.OPTS,
         cfg.NUM_GPUS,
+        finetune.cfg,
     )
     score, select = score_stage(cfg, folder, source, target), select_stage(cfg, folder)
     stages = [source, target, score, select, pretrain, finetune, evaluate]

@@ -122,8 +122,9 @@ def check_same_settings(record: Record, settings: Mapping[str, Any], folder: Pat
         what = f"{key} was {old!r}, now it is {new!r}"
         if key.startswith(INPUTS):
             what = f"the file of {key.removeprefix(INPUTS)} has changed since"
+        made = sorted({path.partition("/")[0] + "/" for path in record.outputs.values()})
         raise UserError(
             f"stage {record.stage} in {str(folder)!r} is {record.status} with other settings: "
             f"{what}. Set it back, choose another OUTPUT_DIR, or delete "
-            f"{FOLDER}/{record.stage}.json and what the stage has made to run it again"
+            f"{', '.join([f'{FOLDER}/{record.stage}.json', *made])} there to run it again"
         )
