@@ -7,9 +7,13 @@ python tools/train_net.py --config-file projects/TransReID/configs/ToyReID/vit_t
 from __future__ import annotations
 
 import argparse
+import json
 import logging
+import numbers
 import os
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
@@ -22,11 +26,14 @@ from fastreid.engine import DefaultTrainer, default_argument_parser, default_set
 from fastreid.utils import comm
 from fastreid.utils.checkpoint import Checkpointer
 from fastreid.utils.logger import setup_logger
+from fastreid_compat.atomic_files import replacing
 from fastreid_compat.command_line import PACKAGES, show_user_errors
 from fastreid_compat.validation import check_output_dir, preflight
 from transreid import load_config, resolve_side_information
 
 logger = logging.getLogger("fastreid.train_net")
+
+EVALUATION = "evaluation.json"
 
 
 def merged_config(args: argparse.Namespace) -> CfgNode:
@@ -76,10 +83,23 @@ def model_with(cfg: CfgNode, weights: str) -> torch.nn.Module:
 
 
 def evaluate(cfg: CfgNode) -> Any:
-    """Evaluate MODEL.WEIGHTS, or a model as initialised if there are none, on DATASETS.TESTS."""
+    """Evaluate MODEL.WEIGHTS, or a model as initialised if there are none, on DATASETS.TESTS.
+
+    The figures of each data set are written to OUTPUT_DIR/evaluation.json as well.
+    """
     if not cfg.MODEL.WEIGHTS:
         logger.warning("MODEL.WEIGHTS is empty: this evaluates a model with random weights")
-    return evaluate_model(cfg, model_with(cfg, cfg.MODEL.WEIGHTS))
+    results = evaluate_model(cfg, model_with(cfg, cfg.MODEL.WEIGHTS))
+    if comm.is_main_process() and results:
+        sets = {cfg.DATASETS.TESTS[0]: results} if len(cfg.DATASETS.TESTS) == 1 else results
+        with replacing(Path(cfg.OUTPUT_DIR) / EVALUATION) as temporary:
+            temporary.write_text(json.dumps({k: _figures(v) for k, v in sets.items()}, indent=2))
+    return results
+
+
+def _figures(results: Mapping[str, Any]) -> dict[str, float]:
+    """What of an evaluation's results is a number."""
+    return {k: float(v) for k, v in results.items() if isinstance(v, numbers.Real)}
 
 
 @show_user_errors

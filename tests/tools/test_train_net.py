@@ -62,6 +62,8 @@ def test_train_then_evaluate_gives_the_same_figures(small, tmp_path) -> None:
     assert log.count("Running with full config") == 1
     evaluated = run("--config-file", CONFIG, "--eval-only", *small(MODEL__WEIGHTS=weights))
     assert evaluated["mAP"] == pytest.approx(trained["mAP"], abs=1e-4)
+    written = json.loads((tmp_path / "logs/evaluation.json").read_text())
+    assert list(written) == ["Market1501"] and written["Market1501"]["mAP"] == evaluated["mAP"]
     for key, value in {
         "TEST.RERANK.ENABLED": True,
         "TEST.AQE.ENABLED": True,

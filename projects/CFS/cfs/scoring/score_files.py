@@ -10,13 +10,14 @@ import contextlib
 import json
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from fastreid_compat.atomic_files import cannot_write, replacing
 from fastreid_compat.errors import UserError
+from fastreid_compat.file_locks import only_holder
 from transreid.features.parquet_files import import_pyarrow
 from transreid.features.run_meta import differences
 from transreid.features.shards import ShardFiles
@@ -107,34 +108,16 @@ def _write_once(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def only_process(folder: Path, rank: int) -> Iterator[None]:
+def only_process(folder: Path, rank: int) -> contextlib.AbstractContextManager[None]:
     """Keep a second process of the same rank out of a folder, where the system has file locks.
 
-    Raises:
-        UserError: there is one.
+    Entering it raises UserError if there is one.
     """
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    path = folder / f".rank-{rank}.lock"
-    # A lock of POSIX: it ends with this process, whatever its loader's workers still hold open.
-    with open(path, "w") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"another process (rank {rank}) is scoring into {str(folder)!r}; wait for it. For "
-                "several at a time start them with torchrun, or give each its RANK and WORLD_SIZE"
-            ) from error
-        except OSError:
-            pass  # a file system without locks
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+    refusal = (
+        f"another process (rank {rank}) is scoring into {str(folder)!r}; wait for it. For several "
+        "at a time start them with torchrun, or give each its RANK and WORLD_SIZE"
+    )
+    return only_holder(folder / f".rank-{rank}.lock", refusal)
 
 
 def read_meta(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,114 @@
+"""Children of a pipeline: their output passes, signals reach them, they do not outlive it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pipeline_process
+import pytest
+
+TOOLS = Path(__file__).parents[2] / "tools"
+WRITES_PID = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid()))\n"
+SLEEPS = WRITES_PID + "time.sleep(600)"
+# Ends itself in its own way when it is told to stop.
+STOPS = (
+    "import signal, sys\nsignal.signal(int(sys.argv[2]), lambda *_: (print('bye'), sys.exit(3)))\n"
+    + SLEEPS
+)
+
+
+def command(script: str, *words: object) -> list[str]:
+    return [sys.executable, "-c", script, *map(str, words)]
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def content(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_output_and_exit_status(tmp_path, capfd) -> None:
+    log = tmp_path / "stages" / "a.log"
+    script = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(4)"
+    for _ in range(2):
+        assert pipeline_process.run_command(command(script), log, lambda: None) == 4
+    assert sorted(log.read_text().split()) == ["err", "err", "out", "out"]
+    assert sorted(capfd.readouterr().out.split()) == ["err", "err", "out", "out"]
+
+
+def test_a_child_that_is_killed(tmp_path) -> None:
+    script = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    status = pipeline_process.run_command(command(script), tmp_path / "a.log", lambda: None)
+    assert status == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_reaches_the_child_and_is_told(tmp_path, signum) -> None:
+    pid, log = tmp_path / "pid", tmp_path / "a.log"
+
+    def stop() -> None:
+        wait_for(lambda: content(pid))
+        os.kill(os.getpid(), signum)
+
+    before = signal.getsignal(signum)
+    thread = threading.Thread(target=stop)
+    thread.start()
+    with pytest.raises(pipeline_process.Interrupted) as caught:
+        pipeline_process.run_command(command(STOPS, pid, int(signum)), log, lambda: None)
+    thread.join()
+    assert caught.value.signum == signum
+    assert log.read_text() == "bye\n"
+    assert not alive(int(pid.read_text()))
+    assert signal.getsignal(signum) == before
+
+
+def test_a_child_that_does_not_listen_is_killed(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(pipeline_process, "PATIENCE", 0.2)
+    pid = tmp_path / "pid"
+    script = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SLEEPS
+
+    def stop() -> None:
+        wait_for(lambda: content(pid))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    with pytest.raises(pipeline_process.Interrupted):
+        pipeline_process.run_command(command(script, pid), tmp_path / "a.log", lambda: None)
+    thread.join()
+    assert not alive(int(pid.read_text()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")
+def test_a_child_does_not_outlive_a_killed_parent(tmp_path) -> None:
+    pid = tmp_path / "pid"
+    parent = (
+        "import sys; from pathlib import Path; import pipeline_process as p\n"
+        "p.run_command(sys.argv[2:], Path(sys.argv[1]), lambda: None)"
+    )
+    line = [sys.executable, "-c", parent, str(tmp_path / "a.log"), *command(SLEEPS, pid)]
+    environment = {**os.environ, "PYTHONPATH": str(TOOLS)}
+    process = subprocess.Popen(line, env=environment)
+    wait_for(lambda: content(pid))
+    assert alive(int(pid.read_text()))
+    process.kill()
+    process.wait()
+    wait_for(lambda: not alive(int(pid.read_text())))
