@@ -1,0 +1,137 @@
+"""The file of a pipeline: which FastReID config each stage has, and how they belong together.
+
+It is read as FastReID's configs are: _BASE_, keys that must exist, KEY VALUE pairs behind it. There
+a key that begins with a stage's name or ALL, and goes on with one of FastReID's, is one of the
+stage's (or all stages') config: ``SOURCE.SOLVER.MAX_EPOCH 5 ALL.MODEL.DEVICE cpu``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fastreid.config import CfgNode
+from fastreid_compat.errors import UserError
+
+from ..scoring.run import BATCH_SIZE, SHARD_SIZE, Run
+from ..selection import check_keep
+
+# In the order of Algorithm 1 of arXiv 2111.12084 and what follows it.
+STAGES = ("source", "target", "score", "select", "pretrain", "finetune", "evaluate")
+TRAINED = ("source", "target", "pretrain", "finetune")
+ALL = "ALL"
+
+
+def default_config() -> CfgNode:
+    """All keys of a pipeline, with their defaults."""
+    cfg = CfgNode()
+    # Folder of everything the pipeline makes
+    cfg.OUTPUT_DIR = ""
+    # Of every training; a stage's OPTS may say another
+    cfg.SEED = 1
+    # Processes of every stage: GPUs, or gloo processes on a CPU
+    cfg.NUM_GPUS = 1
+    # N': share (0..1) or number of the source's images that are selected; one of the two
+    cfg.KEEP = None
+    cfg.KEEP_NUM = None
+    # FastReID's KEY, VALUE, KEY, VALUE, ... for all stages that train
+    cfg.OPTS = []
+    # What trains: a FastReID config file, and KEY, VALUE, ... for it
+    #   SOURCE: DINO on the source data: theta_s
+    #   TARGET: training on the target that starts from theta_s: theta_t. A TransReID config, or a
+    #           DINO config for a target without labels
+    #   PRETRAIN: DINO on the selected images of the source data
+    #   FINETUNE: training on the target that starts from PRETRAIN's teacher
+    for stage in TRAINED:
+        cfg[stage.upper()] = CfgNode({"CONFIG": "", "OPTS": []})
+    # As the options of tools/cfs.py score
+    cfg.SCORE = CfgNode(
+        {"BATCH_SIZE": BATCH_SIZE, "SHARD_SIZE": SHARD_SIZE, "PRECISION": "fp32"},
+    )
+    cfg.EVALUATE = CfgNode()
+    # Test sets; () = those of TARGET's and FINETUNE's configs
+    cfg.EVALUATE.TESTS = ()
+    # Evaluate with re-ranking as well
+    cfg.EVALUATE.RERANK = False
+    # FastReID's KEY, VALUE, ... for the evaluations
+    cfg.EVALUATE.OPTS = []
+    return cfg
+
+
+def load_config(path: str | Path, options: Sequence[Any] = ()) -> CfgNode:
+    """Read a pipeline's file, then KEY VALUE pairs, and check what can be checked without data.
+
+    Args:
+        path: YAML file.
+        options: ``["KEEP", "0.5", "SOURCE.SOLVER.MAX_EPOCH", 3, ...]``.
+
+    Raises:
+        UserError: no such file or key, a value that cannot be; what to write.
+    """
+    cfg = default_config()
+    cfg.merge_from_file(str(path))
+    own, of_stages = _split(options)
+    cfg.merge_from_list(own)
+    for name, key, value in of_stages:
+        node = cfg if name == ALL else cfg[name]
+        node.OPTS = [*node.OPTS, key, value]
+    _check(cfg)
+    cfg.freeze()
+    return cfg
+
+
+def _split(options: Sequence[Any]) -> tuple[list[Any], list[tuple[str, str, Any]]]:
+    """Options of the pipeline itself; (stage, FastReID's key, value) of its stages."""
+    if len(options) % 2:
+        raise UserError(
+            f"options are pairs of KEY and VALUE, but there are {len(options)} words: "
+            f"{' '.join(map(str, options))}"
+        )
+    defaults = default_config()
+    own: list[Any] = []
+    of_stages = []
+    for key, value in zip(options[::2], options[1::2], strict=True):
+        name, _, rest = str(key).partition(".")
+        node = defaults.get(name)
+        takes_more = name == ALL or (isinstance(node, CfgNode) and "OPTS" in node)
+        if takes_more and rest and (name == ALL or rest not in node):
+            of_stages.append((name, rest, value))
+        else:
+            own += [key, value]
+    return own, of_stages
+
+
+def _check(cfg: CfgNode) -> None:
+    """Raise UserError for the first key that cannot have its value."""
+    if not cfg.OUTPUT_DIR:
+        raise UserError("OUTPUT_DIR is empty; name the folder of all that the pipeline makes")
+    if (cfg.KEEP is None) == (cfg.KEEP_NUM is None):
+        raise UserError(
+            f"KEEP is {cfg.KEEP} and KEEP_NUM {cfg.KEEP_NUM}; set one of them and the other to "
+            "None: KEEP 0.5 selects the best half, KEEP_NUM 2508146 that many images"
+        )
+    check_keep(cfg.KEEP, cfg.KEEP_NUM)
+    if cfg.NUM_GPUS < 1:
+        raise UserError(f"NUM_GPUS is {cfg.NUM_GPUS}; write 1 or more, 1 also for a CPU")
+    for stage in TRAINED:
+        if not cfg[stage.upper()].CONFIG:
+            raise UserError(f"{stage.upper()}.CONFIG is empty; name a FastReID config file")
+    named = {"": cfg.OPTS, "EVALUATE.": cfg.EVALUATE.OPTS}
+    for prefix, given in {
+        **named,
+        **{f"{s.upper()}.": cfg[s.upper()].OPTS for s in TRAINED},
+    }.items():
+        if len(given) % 2:
+            raise UserError(
+                f"{prefix}OPTS has {len(given)} entries; write KEY, VALUE, KEY, VALUE, ..., as in "
+                "[SOLVER.MAX_EPOCH, 20]"
+            )
+    score = cfg.SCORE
+    Run(batch_size=score.BATCH_SIZE, shard_size=score.SHARD_SIZE, precision=score.PRECISION)
+
+
+def stage_options(cfg: CfgNode, stage: str) -> list[str]:
+    """KEY VALUE pairs for a training stage as words of a command line: SEED, OPTS, its own OPTS."""
+    pairs = ["SEED", cfg.SEED, *cfg.OPTS, *cfg[stage.upper()].OPTS]
+    return [str(word) for word in pairs]
