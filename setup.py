@@ -60,6 +60,7 @@ setup(
         "yacs>=0.1.8",
         "PyYAML",
         "tabulate",
+        "Jinja2>=3.1",  # tools/report_pages.py
         "termcolor",
         "tensorboard",
         "tqdm",

@@ -85,24 +85,26 @@ def score(args: argparse.Namespace) -> int:
     if missing:
         print(f"{args.out}: {missing} shards are those of other processes, not there yet")
     else:
-        print(f"{args.out}: complete. {_headline(_summary(str(args.out)))}")
+        print(f"{args.out}: complete. {headline(summary_of(str(args.out)))}")
     return 0
 
 
-def _summary(path: str) -> Summary:
+def summary_of(path: str) -> Summary:
+    """Figures of a folder of scores, or of one of the files that hold some."""
     parquet = [file for file in score_files(path) if file.lower().endswith(PARQUET)]
     return summarise(read_scores(path), read_reasons(parquet))
 
 
-def _headline(summary: Summary) -> str:
+def headline(summary: Summary) -> str:
+    """The figures in one line."""
     bad = sum(summary.bad.values())
     return f"{summary.count:,} images, {bad:,} of them bad, mean score {summary.mean:.4f}"
 
 
 def inspect(args: argparse.Namespace) -> int:
     """Print figures of scores; returns the exit status."""
-    summary = _summary(args.scores)
-    print(_headline(summary))
+    summary = summary_of(args.scores)
+    print(headline(summary))
     for reason, count in summary.bad.items():
         print(f"  {count:,} bad: {reason}")
     rows = [(f"{share:.0%}", score) for share, score in summary.quantiles.items()]

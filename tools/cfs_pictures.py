@@ -44,6 +44,7 @@ def draw_all(
     target: UnlabelledImages | None,
     folder: Path,
     number: int,
+    columns: int = COLUMNS,
 ) -> list[Path]:
     """Draw histogram.png and images.png.
 
@@ -53,6 +54,7 @@ def draw_all(
         target: images of the target, None leaves them out.
         folder: where to.
         number: images of a sheet.
+        columns: in how many columns, at most.
 
     Returns:
         The files.
@@ -75,7 +77,7 @@ def draw_all(
         sheets.append(_of_target(target, number))
     files = [folder / "histogram.png", folder / "images.png"]
     draw_histogram(scores.values[order], files[0])
-    draw_sheets(sheets, files[1])
+    draw_sheets(sheets, files[1], columns)
     return files
 
 
@@ -126,14 +128,15 @@ def draw_histogram(values: np.ndarray, out: Path) -> None:
     save_figure(figure, out)
 
 
-def draw_sheets(sheets: list[Sheet], out: Path) -> None:
+def draw_sheets(sheets: list[Sheet], out: Path, columns: int = COLUMNS) -> None:
     """Draw contact sheets beside each other.
 
     Args:
         sheets: at least one.
         out: picture.
+        columns: of a sheet, at most.
     """
-    columns = min(COLUMNS, max(len(sheet.pictures) for sheet in sheets))
+    columns = min(columns, max(len(sheet.pictures) for sheet in sheets))
     rows = max(-(-len(sheet.pictures) // columns) for sheet in sheets)
     height, width = CELL[0] + 3 * GAP, CELL[1] + GAP
     size = (len(sheets) * (columns * width / 70 + 0.2), rows * height / 70 + 0.6)

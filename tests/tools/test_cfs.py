@@ -133,7 +133,7 @@ def test_score_inspect_plot_select(files, tmp_path, capsys) -> None:
 
 def test_sheets_show_the_best_the_middle_and_the_worst(files, tmp_path, monkeypatch) -> None:
     drawn: list[cfs_pictures.Sheet] = []
-    monkeypatch.setattr(cfs_pictures, "draw_sheets", lambda sheets, out: drawn.extend(sheets))
+    monkeypatch.setattr(cfs_pictures, "draw_sheets", lambda sheets, *_: drawn.extend(sheets))
     scores = tmp_path / "scores"
     cfs_commands.main(score_words(files, scores))
     words = ["plot", "--scores", str(scores), "--out", str(tmp_path), "--number", "3"]
