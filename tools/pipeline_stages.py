@@ -144,10 +144,9 @@ def training_stage(
     )
 
 
-def started_from(stage: Stage, folder: Path) -> list[str]:
-    """Options that start a training from the backbone that another one makes."""
-    weights = str(folder / stage.outputs["weights"])
-    return ["MODEL.BACKBONE.PRETRAIN", "True", "MODEL.BACKBONE.PRETRAIN_PATH", weights]
+def started_from(weights: Path) -> list[str]:
+    """Options that start a training from the backbone that another one has made."""
+    return ["MODEL.BACKBONE.PRETRAIN", "True", "MODEL.BACKBONE.PRETRAIN_PATH", str(weights)]
 
 
 def only_listed(cfg: CfgNode, file: str) -> list[str]:
@@ -279,11 +278,15 @@ def plan(cfg: CfgNode, folder: Path) -> list[Stage]:
     source = training("source", TITLES["source"])
     target_cfg = read_config(cfg.TARGET.CONFIG, stage_options(cfg, "target"), "target")
     kind = "DINO" if is_dino(target_cfg) else "TransReID"
-    target = training("target", f"{kind} on the target", *started_from(source, folder))
+    target = training(
+        "target", f"{kind} on the target", *started_from(folder / source.outputs["weights"])
+    )
     pool = read_config(cfg.PRETRAIN.CONFIG, stage_options(cfg, "pretrain"), "pretrain")
     listed = only_listed(pool, str(folder / SELECTION))
     pretrain = training("pretrain", TITLES["pretrain"], *listed)
-    finetune = training("finetune", TITLES["finetune"], *started_from(pretrain, folder))
+    finetune = training(
+        "finetune", TITLES["finetune"], *started_from(folder / pretrain.outputs["weights"])
+    )
     assert target.cfg is not None and finetune.cfg is not None
     both = [*target.cfg.DATASETS.TESTS, *finetune.cfg.DATASETS.TESTS]
     evaluate = evaluation_stage(
