@@ -74,6 +74,7 @@ def write_selections(folder: Path, count: int, seed: int) -> dict[str, Path]:
     files = {}
     for name, rows in chosen.items():
         files[name] = folder / "selection" / f"{name}.txt"
+        files[name].parent.mkdir(exist_ok=True)
         if not files[name].exists():
             write_list(files[name], scores.names.take(rows), scores.values[rows])
     return files

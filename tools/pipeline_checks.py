@@ -7,7 +7,6 @@ that goes before earlier stages have made what later ones read.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,10 +29,9 @@ from fastreid_compat.validation import (
     validate_config,
 )
 from pipeline_sizes import training_size
+from pipeline_space import check_space
 from pipeline_stages import Stage, is_dino
 from transreid import resolve_side_information
-
-MARGIN = 2**30  # bytes that are left free
 
 
 def check_stages(
@@ -71,7 +69,7 @@ def check_stages(
     for name in by_name["evaluate"].settings["tests"] if by_name["evaluate"] in todo else ():
         with _named(by_name["evaluate"]):
             check_dataset("EVALUATE.TESTS", name)
-    _check_space(todo, folder)
+    check_space(todo, folder)
 
 
 def check_training(stage: Stage) -> None:
@@ -213,41 +211,6 @@ def _rehearse(giving: Stage, taking: Stage) -> None:
             torch.save(build_backbone(cfg).state_dict(), file)
         receiver.MODEL.BACKBONE.PRETRAIN_PATH = path
         build_backbone(receiver)
-
-
-def _check_space(todo: Sequence[Stage], folder: Path) -> None:
-    """Check that the disk holds the checkpoints, roughly.
-
-    Raises:
-        UserError: it does not.
-    """
-    needed = {stage.name: checkpoint_bytes(stage.cfg) for stage in todo if stage.trains}
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(there).free
-    if sum(needed.values()) + MARGIN > free:
-        sizes = ", ".join(f"{name} {size / 2**30:.1f}" for name, size in needed.items())
-        raise UserError(
-            f"{str(folder)!r}: {free / 2**30:.1f} GiB are free, the checkpoints need about "
-            f"{sum(needed.values()) / 2**30:.1f} ({sizes}). Raise SOLVER.CHECKPOINT_PERIOD, as in "
-            "ALL.SOLVER.CHECKPOINT_PERIOD 10, or choose an OUTPUT_DIR on another disk"
-        )
-
-
-def checkpoint_bytes(cfg: CfgNode | None) -> int:
-    """Bytes of all checkpoints of a training, roughly; classifiers are not counted."""
-    assert cfg is not None
-    cfg = cfg.clone()
-    cfg.MODEL.BACKBONE.PRETRAIN = False
-    with torch.device("meta"):
-        weights = sum(p.numel() for p in build_backbone(cfg).parameters())
-    if is_dino(cfg):
-        dino = cfg.DINO
-        weights += cfg.MODEL.BACKBONE.FEAT_DIM * dino.HIDDEN_DIM + dino.HIDDEN_DIM**2
-        weights += (dino.HIDDEN_DIM + dino.OUT_DIM) * dino.BOTTLENECK_DIM
-    # The weights, the optimizer's averages, of DINO also the teacher
-    copies = (3 if cfg.SOLVER.OPT.startswith("Adam") else 2) + is_dino(cfg)
-    files = cfg.SOLVER.MAX_EPOCH // cfg.SOLVER.CHECKPOINT_PERIOD + 2
-    return 4 * weights * copies * files
 
 
 def check_outputs(stage: Stage, folder: Path) -> None:

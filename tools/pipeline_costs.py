@@ -24,9 +24,11 @@ from fastreid.config import CfgNode
 from fastreid.modeling.backbones import build_backbone
 from fastreid_compat.mixed_precision import amp_dtype
 from fastreid_compat.settings import resolve_device
-from pipeline_run import chosen_stages, duration
+from pipeline_plan import plan
+from pipeline_recording import duration
+from pipeline_run import chosen_stages
 from pipeline_sizes import planned_sizes
-from pipeline_stages import Stage, find_config, is_dino, plan
+from pipeline_stages import Stage, find_config, is_dino
 from tabulate import tabulate
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode

@@ -15,7 +15,8 @@ from fastreid.config import CfgNode
 from fastreid_compat.dataset_files import data_root, open_dataset
 from fastreid_compat.item_filters import has_filters
 from fastreid_compat.side_information import open_labelled
-from pipeline_stages import SCORES, SELECTION, Stage, is_dino
+from pipeline_plan import SCORES, SELECTION
+from pipeline_stages import Stage, is_dino
 
 SUMMARY = "filters_summary.json"
 
@@ -33,12 +34,12 @@ def training_size(cfg: CfgNode) -> dict[str, int]:
     """Images, and for labelled data identities, of DATASETS.NAMES before filters."""
     if is_dino(cfg):
         return {"images": sum(_count(cfg, name) for name in cfg.DATASETS.NAMES)}
-    images, identities = 0, 0
+    images, identities = 0, set()  # names that begin with the data set's
     for name in cfg.DATASETS.NAMES:
         data = open_labelled(cfg, name, combineall=cfg.DATASETS.COMBINEALL)
         images += len(data.train)
-        identities += len({item[1] for item in data.train})
-    return {"images": images, "identities": identities}
+        identities.update(item[1] for item in data.train)
+    return {"images": images, "identities": len(identities)}
 
 
 def _count(cfg: CfgNode, name: str) -> int:

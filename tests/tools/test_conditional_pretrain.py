@@ -12,9 +12,9 @@ from pathlib import Path
 
 import cfs_commands
 import conditional_pretrain
-import pipeline_checks
 import pipeline_process
 import pipeline_run
+import pipeline_space
 import pytest
 import torch
 from cfs.pipeline.config import STAGES
@@ -281,7 +281,7 @@ def test_what_pre_trains_is_dino(tmp_path, file, children, capsys) -> None:
 
 def test_a_disk_that_is_too_small(file, children, capsys, monkeypatch) -> None:
     usage = shutil.disk_usage("/")._replace(free=2**20)
-    monkeypatch.setattr(pipeline_checks.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(pipeline_space.shutil, "disk_usage", lambda path: usage)
     message = refused(capsys, file)
     assert "0.0 GiB are free, the checkpoints need about" in message
     assert "SOLVER.CHECKPOINT_PERIOD" in message
