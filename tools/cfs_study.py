@@ -34,7 +34,8 @@ from fastreid.config import CfgNode
 from fastreid_compat.command_line import show_user_errors
 from fastreid_compat.errors import UserError
 from pipeline_process import Interrupted
-from pipeline_stages import SCORES, find_config, only_listed, read_config, started_from
+from pipeline_plan import SCORES
+from pipeline_stages import find_config, only_listed, read_config, started_from
 
 CONFIG = "projects/CFS/configs/Toy.yml"
 RANDOM, WORST = "random", "worst"
