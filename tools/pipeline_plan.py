@@ -107,11 +107,13 @@ def plan(cfg: CfgNode, folder: Path) -> list[Stage]:
     source = training("source", TITLES["source"])
     target_cfg = read_config(cfg.TARGET.CONFIG, stage_options(cfg, "target"), "target")
     kind = "DINO" if is_dino(target_cfg) else "TransReID"
-    target = training("target", f"{kind} on the target", *started_from(source, folder))
+    theta_s = started_from(folder / source.outputs["weights"])
+    target = training("target", f"{kind} on the target", *theta_s)
     pool = read_config(cfg.PRETRAIN.CONFIG, stage_options(cfg, "pretrain"), "pretrain")
     listed = only_listed(pool, str(folder / SELECTION))
     pretrain = training("pretrain", TITLES["pretrain"], *listed)
-    finetune = training("finetune", TITLES["finetune"], *started_from(pretrain, folder))
+    conditional = started_from(folder / pretrain.outputs["weights"])
+    finetune = training("finetune", TITLES["finetune"], *conditional)
     assert target.cfg is not None and finetune.cfg is not None
     both = [*target.cfg.DATASETS.TESTS, *finetune.cfg.DATASETS.TESTS]
     evaluate = evaluation_stage(

@@ -129,10 +129,9 @@ def training_stage(
     )
 
 
-def started_from(stage: Stage, folder: Path) -> list[str]:
-    """Options that start a training from the backbone that another one makes."""
-    weights = str(folder / stage.outputs["weights"])
-    return ["MODEL.BACKBONE.PRETRAIN", "True", "MODEL.BACKBONE.PRETRAIN_PATH", weights]
+def started_from(weights: Path) -> list[str]:
+    """Options that start a training from the backbone that another one has made."""
+    return ["MODEL.BACKBONE.PRETRAIN", "True", "MODEL.BACKBONE.PRETRAIN_PATH", str(weights)]
 
 
 def only_listed(cfg: CfgNode, file: str) -> list[str]:

@@ -1,0 +1,149 @@
+"""The study of CFS: all arms for real in a form of minutes; its lists; areas under the ROC."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cfs_study
+import cfs_truth
+import numpy as np
+import pytest
+from cfs.scores import Scores, read_scores
+from cfs.scoring.sources import open_listing
+from dinopretrain import load_config
+from dinopretrain.data.listing import read_list
+from dinopretrain.data.path_list import PathList
+from dinopretrain.data.pool.plan import KINDS, PERSON, PoolSpec
+from dinopretrain.data.pool.render import render_pool
+from small_pipeline import write_pipeline
+from synthetic import write_market
+
+TOOL = Path(__file__).parents[2] / "tools" / "cfs_study.py"
+NUM_IMAGES, USED = 48, 40
+POOL = ["DATASETS.NAMES", "('ToyUnlabeled',)"]
+ROWS = [
+    "from scratch",
+    "DINO on all",
+    "DINO on the best 50% by CFS",
+    "DINO on a random 50%",
+    "DINO on the worst 50% by CFS",
+]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("study_data")
+    render_pool(root, PoolSpec(num_images=NUM_IMAGES), workers=1)
+    write_market(root, size=(32, 16))
+    return root
+
+
+@pytest.fixture(scope="module")
+def study(root, tmp_path_factory) -> Path:
+    """A study of one seed, in which the second call has nothing left to do."""
+    folder = tmp_path_factory.mktemp("study")
+    stages = {
+        stage: {"CONFIG": str(folder / "dino.yml"), "OPTS": POOL}
+        for stage in ("SOURCE", "PRETRAIN")
+    }
+    file = write_pipeline(folder, **stages)
+    line = [sys.executable, str(TOOL), "--config-file", str(file), "--seeds", "1"]
+    line += ["--images", str(USED), "--out", str(folder / "study"), "--options"]
+    line += ["ALL.SOLVER.MAX_EPOCH", "1", "ALL.SOLVER.WARMUP_EPOCHS", "0"]
+    environment = {
+        **os.environ,
+        "FASTREID_DATASETS": str(root),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    for _ in range(2):
+        done = subprocess.run(line, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "stage 1 of 7, source: done before" in done.stdout
+    assert done.stdout.count("Starting training") == 0
+    return folder / "study"
+
+
+def test_all_arms_have_figures(study) -> None:
+    (seed,) = json.loads((study / "study.json").read_text())
+    assert list(seed["figures"]) == ROWS
+    assert all(0 < row["mAP"] <= 100 for row in seed["figures"].values())
+    text = (study / "study.md").read_text()
+    assert all(f"| {row} | 1 |" in text for row in ROWS)
+    assert f"| {cfs_truth.BOTH} |" in text
+
+
+def test_halves_are_of_one_size_and_of_the_right_images(study) -> None:
+    folder = study / "seed1"
+    scores = read_scores(str(folder / "scores"))
+    by_name = dict(zip(scores.names, scores.values.tolist(), strict=True))
+    assert len(by_name) == USED
+    names = ("CFS_list.pkl", "random.txt", "worst.txt")
+    best, random, worst = (list(read_list(str(folder / "selection" / name))) for name in names)
+    assert len(best) == len(random) == len(worst) == USED // 2
+    assert set(best) | set(worst) == set(by_name)
+    assert min(by_name[name] for name in best) >= max(by_name[name] for name in worst)
+    assert set(random) not in (set(best), set(worst))
+    kept = {
+        arm: json.loads((folder / arm / "filters_summary.json").read_text())["kept"]
+        for arm in ("pretrain", "pretrain_random", "pretrain_worst")
+    }
+    assert set(kept.values()) == {USED // 2}
+
+
+def test_arms_start_from_their_own_weights(study) -> None:
+    for arm, source in {
+        "finetune_all": "source",
+        "finetune": "pretrain",
+        "finetune_random": "pretrain_random",
+        "finetune_worst": "pretrain_worst",
+    }.items():
+        record = json.loads((study / "seed1" / "stages" / f"{arm}.json").read_text())
+        (command,) = record["commands"]
+        path = command[command.index("MODEL.BACKBONE.PRETRAIN_PATH") + 1]
+        assert Path(path).parent.name == source
+    record = json.loads((study / "seed1" / "stages" / "scratch.json").read_text())
+    assert "MODEL.BACKBONE.PRETRAIN_PATH" not in record["commands"][0]
+
+
+def test_each_seed_draws_its_own_random_images(study, tmp_path) -> None:
+    shutil.copytree(study / "seed1" / "scores", tmp_path / "scores")
+    first = cfs_study.write_selections(tmp_path, USED // 2, seed=1)["random"].read_text()
+    assert first == (study / "seed1" / "selection" / "random.txt").read_text()
+    (tmp_path / "selection" / "random.txt").unlink()
+    second = cfs_study.write_selections(tmp_path, USED // 2, seed=2)["random"].read_text()
+    assert set(first.splitlines()) != set(second.splitlines())
+
+
+def test_areas_of_a_perfect_score_and_of_one_that_knows_nothing() -> None:
+    kinds = [kind for kind in KINDS for _ in range(3)]
+    perfect = np.array([float(kind == PERSON) for kind in kinds])
+    assert set(cfs_truth.areas(perfect, kinds).values()) == {1.0}
+    assert set(cfs_truth.areas(-perfect, kinds).values()) == {0.0}
+    assert set(cfs_truth.areas(np.zeros(len(kinds)), kinds).values()) == {0.5}
+
+
+def test_simple_filters_know_low_resolution(root, tmp_path, monkeypatch) -> None:
+    """Resolution and sharpness tell blurred, small pictures; scores are matched by name."""
+    monkeypatch.setenv("FASTREID_DATASETS", str(root))
+    images = open_listing(load_config(), ["ToyUnlabeled"])
+    known = cfs_truth.truth()
+    names = sorted(known, reverse=True)  # another order than the data set's
+    oracle = np.array([float(known[name] == PERSON) for name in names])
+    found = cfs_truth.separation(Scores(PathList.from_iterable(names), oracle), images, tmp_path)
+    assert found[cfs_truth.CFS]["all"] == 1.0
+    assert found["resolution (height x width)"]["low_resolution"] > 0.6
+    assert found["sharpness"]["low_resolution"] > 0.9
+    assert found[cfs_truth.BOTH]["all"] > found[cfs_truth.SIMPLE]["all"]
+
+
+def test_the_table_has_means_and_spreads() -> None:
+    seeds = [{"CFS": dict.fromkeys(["all", *cfs_truth.OTHERS], value)} for value in (0.5, 0.7)]
+    table = cfs_truth.separation_table(seeds)
+    assert "| CFS | 0.60 ± 0.14 |" in table and "2 seed(s)" in table
+    assert "| CFS | 0.50 |" in cfs_truth.separation_table(seeds[:1])
