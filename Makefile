@@ -4,7 +4,7 @@ PYTHON ?= python3
 TORCH ?= torch torchvision
 BIN := .venv/bin
 
-.PHONY: setup demo ablation unknown-cameras demo-dino study-dino test lint format clean
+.PHONY: setup demo ablation unknown-cameras demo-dino study-dino demo-cfs study test lint format clean
 
 setup: .venv/installed
 
@@ -32,6 +32,13 @@ demo-dino: setup
 
 study-dino: setup
 	$(BIN)/python tools/dino_study.py --seeds 1 2 3
+
+# One seed, a pool of 600 of the 4,200 images.
+demo-cfs: setup
+	$(BIN)/python tools/cfs_study.py --seeds 1 --images 600 --out logs/cfs_demo
+
+study: setup
+	$(BIN)/python tools/cfs_study.py --seeds 1 2 3
 
 test: setup
 	$(BIN)/python -m pytest

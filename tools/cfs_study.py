@@ -3,10 +3,10 @@
 
 python tools/cfs_study.py --seeds 1 2 3
 
-For each seed runs the pipeline of tools/conditional_pretrain.py, pre-trains on a random half and
-on the worst half as well, fine-tunes from each and from scratch with the same config, and compares
-the scores with ToyUnlabeled's hidden truth. Each step is recorded: kill it at any time, the same
-command goes on.
+For each seed runs the pipeline of tools/conditional_pretrain.py, pre-trains on all images, on a
+random half and on the worst half as well, fine-tunes from each and from scratch with the same
+config, and compares the scores with ToyUnlabeled's hidden truth. Each step is recorded: kill it at
+any time, the same command goes on.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from dinopretrain.data.path_list import PathList
 from fastreid.config import CfgNode
 from fastreid_compat.command_line import show_user_errors
 from fastreid_compat.errors import UserError
-from pipeline_process import Interrupted
 from pipeline_plan import SCORES
+from pipeline_process import Interrupted
 from pipeline_stages import find_config, only_listed, read_config, started_from
 
 CONFIG = "projects/CFS/configs/Toy.yml"
-RANDOM, WORST = "random", "worst"
+ALL, RANDOM, WORST = "all", "random", "worst"
 RESULTS = "study.json"
 POOL = "ToyUnlabeled"
 
@@ -51,7 +51,7 @@ def titles(keep: str) -> dict[str, str]:
     """
     return {
         "scratch": "from scratch",
-        "finetune_all": "DINO on all",
+        f"finetune_{ALL}": "DINO on all",
         "finetune": f"DINO on the best {keep} by CFS",
         f"finetune_{RANDOM}": f"DINO on a random {keep}",
         f"finetune_{WORST}": f"DINO on the worst {keep} by CFS",
@@ -96,12 +96,12 @@ def run_seed(config: str, folder: Path, options: Sequence[str]) -> dict[str, Any
     assert selected is not None
     kept = selected.sizes["kept"]
     pool = read_config(cfg.PRETRAIN.CONFIG, stage_options(cfg, "pretrain"), "pretrain")
+    arms: dict[str, list[str]] = {ALL: []}
     for name, file in write_selections(folder, kept, cfg.SEED).items():
-        weights = train("pretrain", f"pretrain_{name}", only_listed(pool, str(file)))
+        arms[name] = only_listed(pool, str(file))
+    for name, chosen in arms.items():
+        weights = train("pretrain", f"pretrain_{name}", chosen)
         train("finetune", f"finetune_{name}", started_from(weights))
-    source = read_record(folder, "source")
-    assert source is not None
-    train("finetune", "finetune_all", started_from(folder / source.outputs["weights"]))
     train("finetune", "scratch", [])
     tests = read_config(cfg.FINETUNE.CONFIG, stage_options(cfg, "finetune"), "finetune")
     rows = titles(f"{kept / selected.sizes['images']:.0%}")
