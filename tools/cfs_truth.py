@@ -1,12 +1,19 @@
+#!/usr/bin/env python3
 """How well scores part the images of ToyUnlabeled that are of the target's domain from the rest.
 
-For measurements only: nothing that trains or selects reads ToyUnlabeled's hidden truth.
+python tools/cfs_truth.py --scores logs/conditional/Toy/scores
+
+Prints areas under the ROC curve, of the scores and of what the simple filters look at. For
+measurements only: nothing that trains or selects reads ToyUnlabeled's hidden truth.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
 import os
+import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,10 +22,13 @@ import numpy as np
 from cfs.filters.measurements import HeaderSize, Sharpness
 from cfs.filters.measuring import measured
 from cfs.filters.names import key_list
-from cfs.scores import Scores
+from cfs.scores import Scores, read_scores
+from cfs.scoring.sources import open_listing
+from dinopretrain import load_config
 from dinopretrain.data.images import UnlabelledImages
 from dinopretrain.data.pool.plan import KINDS, PERSON
 from dinopretrain.data.pool.render import FOLDER, TRUTH
+from fastreid_compat.command_line import show_user_errors
 from fastreid_compat.dataset_files import data_root
 from fastreid_compat.errors import UserError
 from scipy.stats import rankdata
@@ -76,12 +86,20 @@ def all_scores(
         cache: as in :func:`simple_scores`.
 
     Returns:
-        Names of N images; name of a score -> (N,) of these images.
+        Names of N images, those that have a score; name of a score -> (N,) of these images.
+
+    Raises:
+        UserError: no image has a score.
     """
-    names = list(key_list(images))
     by_name = dict(zip(scores.names, scores.values.tolist(), strict=True))
-    found = {CFS: np.array([by_name[name] for name in names])}
-    simple = simple_scores(images, cache)
+    keys = list(key_list(images))
+    values = np.array([by_name.get(name, np.nan) for name in keys])
+    rows = np.flatnonzero(np.isfinite(values))
+    if not len(rows):
+        raise UserError("no image of ToyUnlabeled has a score; name scores of that data set")
+    names = [keys[row] for row in rows.tolist()]
+    found = {CFS: values[rows]}
+    simple = {name: values[rows] for name, values in simple_scores(images, cache).items()}
     ranks = np.mean([rankdata(values) for values in simple.values()], axis=0)
     found |= simple | {SIMPLE: ranks}
     found[BOTH] = rankdata(found[CFS]) + rankdata(ranks)
@@ -134,3 +152,20 @@ def separation_table(of_seeds: Sequence[Mapping[str, Mapping[str, float]]]) -> s
             )
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+@show_user_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scores", required=True, metavar="DIR", help="of ToyUnlabeled")
+    args = parser.parse_args(argv)
+    images = open_listing(load_config(), [FOLDER])
+    with tempfile.TemporaryDirectory() as cache:
+        found = separation(read_scores(args.scores), images, Path(cache))
+    print(separation_table([found]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

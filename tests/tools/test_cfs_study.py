@@ -142,6 +142,15 @@ def test_simple_filters_know_low_resolution(root, tmp_path, monkeypatch) -> None
     assert found[cfs_truth.BOTH]["all"] > found[cfs_truth.SIMPLE]["all"]
 
 
+def test_the_tool_prints_the_table_of_any_scores(study, root, monkeypatch, capsys) -> None:
+    """The scores are of a part of the pool."""
+    monkeypatch.setenv("FASTREID_DATASETS", str(root))
+    assert cfs_truth.main(["--scores", str(study / "seed1" / "scores")]) == 0
+    output = capsys.readouterr().out
+    (seed,) = json.loads((study / "study.json").read_text())
+    assert cfs_truth.separation_table([seed["separation"]]) in output
+
+
 def test_the_table_has_means_and_spreads() -> None:
     seeds = [{"CFS": dict.fromkeys(["all", *cfs_truth.OTHERS], value)} for value in (0.5, 0.7)]
     table = cfs_truth.separation_table(seeds)
