@@ -33,9 +33,10 @@ demo-dino: setup
 study-dino: setup
 	$(BIN)/python tools/dino_study.py --seeds 1 2 3
 
-# One seed, a pool of 600 of the 4,200 images.
+# One seed, 600 of the 4,200 images, and no ICS stem, which triples the time of a step.
 demo-cfs: setup
-	$(BIN)/python tools/cfs_study.py --seeds 1 --images 600 --out logs/cfs_demo
+	$(BIN)/python tools/cfs_study.py --seeds 1 --images 600 --out logs/cfs_demo --options \
+	    SOURCE.MODEL.BACKBONE.STEM patch TARGET.MODEL.BACKBONE.STEM patch SOURCE.SOLVER.MAX_EPOCH 18
 
 study: setup
 	$(BIN)/python tools/cfs_study.py --seeds 1 2 3

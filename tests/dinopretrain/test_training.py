@@ -161,6 +161,7 @@ def test_collapse_is_noticed(dino_cfg, caplog, kind, settings, stop) -> None:
     """In the epoch in which it happens: at once, or after a few steps of training."""
     dino_cfg.merge_from_list([part for pair in settings.items() for part in pair])
     dino_cfg.DINO.STOP_ON_COLLAPSE = stop
+    dino_cfg.DINO.COLLAPSE_GRACE = 0
     trainer = start(dino_cfg)
     if stop:
         with pytest.raises(UserError, match=rf"collapsed \({kind}\) in epoch [01]: .*DINO\."):
@@ -168,6 +169,14 @@ def test_collapse_is_noticed(dino_cfg, caplog, kind, settings, stop) -> None:
     else:
         trainer.train()
         assert f"collapsed ({kind})" in caplog.text
+
+
+def test_the_first_iterations_are_not_called_a_collapse(dino_cfg) -> None:
+    """Outputs begin almost uniform; epochs of few iterations have no more than that to show."""
+    dino_cfg.merge_from_list([part for pair in UNIFORM.items() for part in pair])
+    assert dino_cfg.DINO.STOP_ON_COLLAPSE and dino_cfg.DINO.COLLAPSE_GRACE == 100
+    start(dino_cfg).train()
+
 
 
 @pytest.mark.parametrize(

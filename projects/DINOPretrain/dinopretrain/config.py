@@ -50,6 +50,8 @@ def add_dino_config(cfg: CfgNode) -> None:
     cfg.DINO.MIN_LR = 1e-6
     # End the run when it has collapsed; False only says so
     cfg.DINO.STOP_ON_COLLAPSE = True
+    # Iterations at the start in which collapse is not looked for: outputs begin almost uniform
+    cfg.DINO.COLLAPSE_GRACE = 100
     # Views: two globals and this many locals; (H, W) in pixels, global views have INPUT.SIZE_TRAIN
     cfg.DINO.LOCAL_VIEWS = 8
     cfg.DINO.LOCAL_SIZE = [128, 64]

@@ -180,7 +180,9 @@ class DINOTrainer(DefaultTrainer):
         cfg = self.cfg
         own: list[HookBase] = [
             Schedules(cfg),
-            CollapseWatch(cfg.DINO.OUT_DIM, cfg.DINO.STOP_ON_COLLAPSE),
+            CollapseWatch(
+                cfg.DINO.OUT_DIM, cfg.DINO.STOP_ON_COLLAPSE, cfg.DINO.COLLAPSE_GRACE
+            ),
             BadImagesHook(cfg.OUTPUT_DIR, cfg.DINO.MAX_BAD_IMAGES),
         ]
         if comm.is_main_process():

@@ -56,12 +56,13 @@ class CollapseWatch(HookBase):
     Args:
         out_dim: K.
         stop: raise UserError; False only logs, once an epoch.
+        grace: iterations at the start of the training that are not looked at.
     """
 
     WATCHED = ("loss_dino", "teacher_entropy", "mean_entropy")
 
-    def __init__(self, out_dim: int, stop: bool) -> None:
-        self.out_dim, self.stop = out_dim, stop
+    def __init__(self, out_dim: int, stop: bool, grace: int) -> None:
+        self.out_dim, self.stop, self.grace = out_dim, stop, grace
         self._sums: dict[str, float] = defaultdict(float)
         self._steps = 0
 
@@ -72,6 +73,8 @@ class CollapseWatch(HookBase):
 
     def after_step(self) -> None:
         """Take up the step's figures, in the second half of an epoch."""
+        if self.trainer.iter < self.grace:
+            return
         per_epoch = self.trainer.iters_per_epoch
         latest = self.trainer.storage.latest()
         if (self.trainer.iter % per_epoch) < per_epoch // 2 or self.trainer._trainer.skipped:
