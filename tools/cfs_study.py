@@ -12,6 +12,7 @@ any time, the same command goes on.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ import pipeline_run
 import reports
 from cfs import select
 from cfs.filters.names import key_list
-from cfs.pipeline.config import load_config, stage_options
+from cfs.pipeline.config import load_config, stage_gpus, stage_options
 from cfs.pipeline.records import read_record
 from cfs.scores import read_scores
 from cfs.scoring.lists import write_list
@@ -113,6 +114,7 @@ def run_seed(config: str, folder: Path, options: Sequence[str]) -> dict[str, Any
         "separation": cfs_truth.separation(scores, images, folder / "filter_cache"),
     }
     reports.write_json(folder / RESULTS, results)
+    pipeline_run.write_report(folder)  # once more, with all arms
     return results
 
 
@@ -127,24 +129,41 @@ class _Trainings:
         options = [*stage_options(self.cfg, stage), *more]
         config = self.cfg[stage.upper()].CONFIG
         title = name.replace("_", ", ")
-        record = pipeline_run.run_training(
-            self.folder, name, title, config, options, self.cfg.NUM_GPUS
-        )
+        gpus = stage_gpus(self.cfg, stage)
+        record = pipeline_run.run_training(self.folder, name, title, config, options, gpus)
         return self.folder / record.outputs["weights"]
 
 
-def small_pool(config: str, out: Path, count: int) -> list[str]:
-    """Options that make the first images of ToyUnlabeled, a mixture of all kinds, the source.
+def pool_names(config: str, options: Sequence[str]) -> list[str]:
+    """Names of the pool's images, in order, which the pipeline's own config must pre-train on.
+
+    Raises:
+        UserError: it pre-trains on something else, of which no truth is known.
+    """
+    cfg = load_config(find_config(config), [*options, "OUTPUT_DIR", "."])
+    pool = read_config(cfg.PRETRAIN.CONFIG, stage_options(cfg, "pretrain"), "pretrain")
+    if [name.partition(":")[0] for name in pool.DATASETS.NAMES] != [POOL]:
+        raise UserError(
+            f"stage pretrain has DATASETS.NAMES {[*pool.DATASETS.NAMES]}; the study needs {POOL}, "
+            "whose images are known to be of the target's domain or not"
+        )
+    return sorted(key_list(open_listing(pool, [*pool.DATASETS.NAMES])))
+
+
+def small_pool(folder: Path, names: Sequence[str], count: int) -> list[str]:
+    """Options that make the first images of the pool, a mixture of all kinds, the source.
+
+    Args:
+        folder: of a seed.
+        names: all images of the pool.
+        count: how many are used.
 
     Raises:
         UserError: there are not so many.
     """
-    cfg = load_config(find_config(config), ["OUTPUT_DIR", str(out)])
-    pool = read_config(cfg.PRETRAIN.CONFIG, stage_options(cfg, "pretrain"), "pretrain")
-    names = sorted(key_list(open_listing(pool, [POOL])))
     if not 0 < count <= len(names):
         raise UserError(f"--images is {count}; {POOL} has {len(names):,}, so write 1 to that")
-    file = (out / f"first{count}.txt").resolve()
+    file = folder / f"first{count}.txt"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_list(file, PathList.from_iterable(names[:count]), np.zeros(count))
     value = repr((f"{POOL}:?list={file}",))
@@ -171,19 +190,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--images", type=int, help=f"take so many of {POOL}'s; default: all")
     parser.add_argument("--options", nargs="+", default=[], help="KEY VALUE pairs of the pipeline")
     args = parser.parse_args(argv)
-    given = list(args.options)
-    if args.images:
-        given += small_pool(args.config_file, args.out, args.images)
+    names = pool_names(args.config_file, args.options)
     seeds = []
     try:
         for seed in args.seeds:
             folder = args.out / f"seed{seed}"
-            options = [*given, "SEED", str(seed), "OUTPUT_DIR", str(folder)]
+            options = [*args.options, "SEED", str(seed), "OUTPUT_DIR", str(folder)]
+            if args.images is not None:
+                options += small_pool(folder, names, args.images)
             seeds.append(run_seed(args.config_file, folder, options))
             print(f"\n{report(args.out, seeds)}\n", flush=True)
-    except Interrupted as interruption:
+    except (Interrupted, KeyboardInterrupt) as interruption:
         print("\ninterrupted: the same command goes on from here", file=sys.stderr)
-        return 128 + interruption.signum
+        return 128 + getattr(interruption, "signum", signal.SIGINT)
     print(
         f"ToyUnlabeled and ToyReID are synthetic. Each seed's report: {args.out}/seed*/report.html"
     )

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cfs.pipeline.config import STAGES, stage_options
+from cfs.pipeline.config import STAGES, stage_gpus, stage_options
 from cfs.scoring.score_files import META
 from fastreid.config import CfgNode
 from pipeline_stages import (
@@ -55,8 +55,8 @@ def score_stage(cfg: CfgNode, folder: Path, source: Stage, target: Stage) -> Sta
     line += ["--batch-size", str(options.BATCH_SIZE), "--shard-size", str(options.SHARD_SIZE)]
     line += ["--precision", options.PRECISION]
     line += ["--num-workers", str(source.cfg.DATALOADER.NUM_WORKERS)]
-    if source.cfg.MODEL.DEVICE == "cpu":
-        line += ["--device", "cpu"]
+    if source.cfg.MODEL.DEVICE == "cpu" or ":" in source.cfg.MODEL.DEVICE:
+        line += ["--device", source.cfg.MODEL.DEVICE]
     settings: dict[str, Any] = {"DATASETS.NAMES": names}
     settings |= {f"SCORE.{key}": value for key, value in options.items()}
     for stage in (source, target):
@@ -102,7 +102,7 @@ def plan(cfg: CfgNode, folder: Path) -> list[Stage]:
 
     def training(name: str, title: str, *wiring: str) -> Stage:
         config, options = cfg[name.upper()].CONFIG, [*stage_options(cfg, name), *wiring]
-        return training_stage(folder, name, title, config, options, cfg.NUM_GPUS)
+        return training_stage(folder, name, title, config, options, stage_gpus(cfg, name))
 
     source = training("source", TITLES["source"])
     target_cfg = read_config(cfg.TARGET.CONFIG, stage_options(cfg, "target"), "target")
@@ -120,7 +120,7 @@ def plan(cfg: CfgNode, folder: Path) -> list[Stage]:
         folder,
         "evaluate",
         {"target": f"{target.title} (theta_t)", "finetune": finetune.title},
-        [*cfg.EVALUATE.TESTS] or [*dict.fromkeys(both)],
+        [*dict.fromkeys(cfg.EVALUATE.TESTS or both)],
         cfg.EVALUATE.RERANK,
         cfg.EVALUATE.OPTS,
         cfg.NUM_GPUS,

@@ -21,7 +21,11 @@ def check_space(todo: Sequence[Stage], folder: Path) -> None:
     Raises:
         UserError: it does not.
     """
-    needed = {stage.name: checkpoint_bytes(stage.cfg) for stage in todo if stage.trains}
+    needed = {
+        stage.name: max(0, checkpoint_bytes(stage.cfg) - written(folder / stage.name))
+        for stage in todo
+        if stage.trains
+    }
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(there).free
     if sum(needed.values()) + MARGIN > free:
@@ -33,9 +37,17 @@ def check_space(todo: Sequence[Stage], folder: Path) -> None:
         )
 
 
+def written(training: Path) -> int:
+    """Bytes of the checkpoints that a training has written, which a resumed one does not again."""
+    return sum(file.stat().st_size for file in training.glob("*.pth"))
+
+
 def checkpoint_bytes(cfg: CfgNode | None) -> int:
     """Bytes of all checkpoints of a training, roughly; classifiers are not counted."""
     assert cfg is not None
+    period = cfg.SOLVER.CHECKPOINT_PERIOD
+    if period < 1:
+        raise UserError(f"SOLVER.CHECKPOINT_PERIOD is {period}; set a number of epochs, 1 or more")
     cfg = cfg.clone()
     cfg.MODEL.BACKBONE.PRETRAIN = False
     with torch.device("meta"):
@@ -46,5 +58,5 @@ def checkpoint_bytes(cfg: CfgNode | None) -> int:
         weights += (dino.HIDDEN_DIM + dino.OUT_DIM) * dino.BOTTLENECK_DIM
     # The weights, the optimizer's averages, of DINO also the teacher
     copies = (3 if cfg.SOLVER.OPT.startswith("Adam") else 2) + is_dino(cfg)
-    files = cfg.SOLVER.MAX_EPOCH // cfg.SOLVER.CHECKPOINT_PERIOD + 2
+    files = cfg.SOLVER.MAX_EPOCH // period + 2
     return 4 * weights * copies * files

@@ -91,7 +91,8 @@ def evaluate(cfg: CfgNode) -> Any:
         logger.warning("MODEL.WEIGHTS is empty: this evaluates a model with random weights")
     results = evaluate_model(cfg, model_with(cfg, cfg.MODEL.WEIGHTS))
     if comm.is_main_process() and results:
-        sets = {cfg.DATASETS.TESTS[0]: results} if len(cfg.DATASETS.TESTS) == 1 else results
+        names = {*cfg.DATASETS.TESTS}  # FastReID gives the figures of a single set as they are
+        sets = {cfg.DATASETS.TESTS[0]: results} if len(names) == 1 else results
         with replacing(Path(cfg.OUTPUT_DIR) / EVALUATION) as temporary:
             temporary.write_text(json.dumps({k: _figures(v) for k, v in sets.items()}, indent=2))
     return results

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from cfs.filters.list_filter import ListFilter
-from cfs.pipeline.config import load_config, stage_options
+from cfs.pipeline.config import load_config, stage_gpus, stage_options
 from cfs.pipeline.records import Record, read_record, record_file, write_record
 from cfs.pipeline.settings import check_same_settings, digests, training_inputs, training_settings
 from fastreid_compat.errors import UserError
@@ -33,10 +33,17 @@ def test_keys_of_the_pipeline_and_of_its_stages(file) -> None:
 def test_base_and_options_of_files(tmp_path, file) -> None:
     child = tmp_path / "child.yml"
     child.write_text("_BASE_: pipeline.yml\nKEEP: 0.25\nSOURCE: {OPTS: [SOLVER.MAX_EPOCH, 4]}\n")
-    cfg = load_config(child, ["SOURCE.SOLVER.MAX_EPOCH", "6"])
-    assert cfg.KEEP == 0.25 and cfg.TARGET.CONFIG.endswith("transreid.yml")
-    # The last one counts.
-    assert stage_options(cfg, "source")[2:] == ["SOLVER.MAX_EPOCH", "4", "SOLVER.MAX_EPOCH", "6"]
+    assert load_config(child).TARGET.CONFIG.endswith("transreid.yml")
+    for key in ("SOURCE", "ALL"):  # the last one counts: what is said behind the command
+        cfg = load_config(child, [f"{key}.SOLVER.MAX_EPOCH", "6"])
+        assert cfg.KEEP == 0.25
+        pairs = ["SOLVER.MAX_EPOCH", "4", "SOLVER.MAX_EPOCH", "6"]
+        assert stage_options(cfg, "source")[2:] == pairs
+
+
+def test_stages_may_have_their_own_number_of_processes(file) -> None:
+    cfg = load_config(file, ["NUM_GPUS", "4", "FINETUNE.NUM_GPUS", "1"])
+    assert [stage_gpus(cfg, stage) for stage in ("source", "finetune")] == [4, 1]
 
 
 @pytest.mark.parametrize(
@@ -50,6 +57,7 @@ def test_base_and_options_of_files(tmp_path, file) -> None:
         ("OUTPUT_DIR ''", "OUTPUT_DIR is empty"),
         ("TARGET.CONFIG ''", "TARGET.CONFIG is empty"),
         ("NUM_GPUS 0", "NUM_GPUS is 0; write 1"),
+        ("TARGET.NUM_GPUS -1", "TARGET.NUM_GPUS is -1; write 1 or more, 0 for"),
         ("SOURCE.OPTS ['SOLVER.MAX_EPOCH']", "SOURCE.OPTS has 1 entries; write KEY, VALUE"),
         ("SCORE.PRECISION fp8", "precision is 'fp8'; choose one of"),
         ("SEED", "options are pairs of KEY and VALUE, but there are 1 words: SEED"),
@@ -64,6 +72,7 @@ def test_what_cannot_be_is_refused(file, words, message) -> None:
 def test_the_configs_that_come_along(path) -> None:
     cfg = load_config(path)
     assert cfg.OUTPUT_DIR.endswith(path.stem) and cfg.KEEP == 0.5
+    assert stage_gpus(cfg, "finetune") == 1
 
 
 def test_records_are_read_as_they_were_written(tmp_path) -> None:
@@ -83,7 +92,15 @@ def test_settings_leave_out_what_makes_no_difference(tmp_path) -> None:
     other = cfg.clone()
     other.OUTPUT_DIR, other.MODEL.DEVICE, other.DATALOADER.NUM_WORKERS = "x", "cuda", 7
     other.SOLVER.CHECKPOINT_PERIOD, other.TEST.EVAL_PERIOD, other.DINO.MICRO_BATCH = 9, 9, 2
+    other.DINO.COLLAPSE_GRACE = 9
     assert training_settings(other, 1, tmp_path) == settings
+    for key, value in (("MODEL.BACKBONE.STEM", "ics"), ("DINO.KOLEO_WEIGHT", 0.1)):
+        # BatchNorm and KoLeo see a piece at a time.
+        pair = [cfg.clone(), other.clone()]
+        for node in pair:
+            node.merge_from_list([key, value])
+        one, two = (training_settings(node, 1, tmp_path) for node in pair)
+        assert {k for k in one if one[k] != two[k]} == {"DINO.MICRO_BATCH"}
     cfg.MODEL.BACKBONE.NAME = other.MODEL.BACKBONE.NAME = "build_resnet_backbone"
     assert training_settings(other, 1, tmp_path) != training_settings(cfg, 1, tmp_path)
 
@@ -117,6 +134,9 @@ def test_of_files_the_content_counts_and_not_the_place(tmp_path) -> None:
         assert len(digests(inputs)) == 2
         settings = training_settings(cfg, 1, folder)
         assert settings["DATASETS.FILTERS"] == [{"NAME": "ListFilter", "LIST": "list.txt"}]
+        cfg.DATASETS.NAMES = (f"LUPerson:?list={folder}/list.txt",)
+        names = training_settings(cfg, 1, folder)["DATASETS.NAMES"]
+        assert names == ["LUPerson:?list=list.txt"]
         states.append(Record(f"s{number}", "", settings={**settings, **digests(inputs)}))
     check_same_settings(states[0], states[1].settings, tmp_path)
     with pytest.raises(UserError, match=r"the file of DATASETS.FILTERS\[0\].LIST has changed"):

@@ -178,7 +178,6 @@ def test_the_first_iterations_are_not_called_a_collapse(dino_cfg) -> None:
     start(dino_cfg).train()
 
 
-
 @pytest.mark.parametrize(
     "key, value, message",
     [
@@ -190,6 +189,9 @@ def test_the_first_iterations_are_not_called_a_collapse(dino_cfg) -> None:
         ("DINO.MOMENTUM", 1.5, "from 0 to 1"),
         ("DINO.MICRO_BATCH", -1, "MICRO_BATCH is -1"),
         ("DINO.LOCAL_SCALE", [0.5, 0.1], "0 < low <= high <= 1"),
+        ("DINO.CROP_RATIO", [0.5], "0 < low <= high"),
+        ("DINO.KOLEO_WEIGHT", float("nan"), "KOLEO_WEIGHT is nan; set 0 or more"),
+        ("DINO.COLLAPSE_GRACE", -1, "COLLAPSE_GRACE is -1"),
     ],
 )
 def test_settings_that_cannot_work_are_named(dino_cfg, key, value, message) -> None:

@@ -120,6 +120,26 @@ def test_each_seed_draws_its_own_random_images(study, tmp_path) -> None:
     assert set(first.splitlines()) != set(second.splitlines())
 
 
+def test_another_pool_or_too_many_images_are_refused(root, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("FASTREID_DATASETS", str(root))
+    (root / "pool").mkdir(exist_ok=True)
+    file = write_pipeline(tmp_path)  # of an ImageFolder
+    line = ["--config-file", str(file), "--out", str(tmp_path / "study")]
+    with pytest.raises(SystemExit):
+        cfs_study.main(line)
+    assert "['ImageFolder:pool']; the study needs ToyUnlabeled" in capsys.readouterr().err
+    pool = ["--options", f"PRETRAIN.{POOL[0]}", POOL[1]]
+    for count in (0, NUM_IMAGES + 1):
+        with pytest.raises(SystemExit):
+            cfs_study.main([*line, "--images", str(count), *pool])
+        assert f"--images is {count}; ToyUnlabeled has {NUM_IMAGES}" in capsys.readouterr().err
+
+
+def test_the_report_has_all_arms(study) -> None:
+    text = (study / "seed1" / "report.md").read_text()
+    assert all(row in text for row in ROWS)
+
+
 def test_areas_of_a_perfect_score_and_of_one_that_knows_nothing() -> None:
     kinds = [kind for kind in KINDS for _ in range(3)]
     perfect = np.array([float(kind == PERSON) for kind in kinds])

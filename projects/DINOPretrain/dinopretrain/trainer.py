@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -180,9 +181,7 @@ class DINOTrainer(DefaultTrainer):
         cfg = self.cfg
         own: list[HookBase] = [
             Schedules(cfg),
-            CollapseWatch(
-                cfg.DINO.OUT_DIM, cfg.DINO.STOP_ON_COLLAPSE, cfg.DINO.COLLAPSE_GRACE
-            ),
+            CollapseWatch(cfg.DINO.OUT_DIM, cfg.DINO.STOP_ON_COLLAPSE, cfg.DINO.COLLAPSE_GRACE),
             BadImagesHook(cfg.OUTPUT_DIR, cfg.DINO.MAX_BAD_IMAGES),
         ]
         if comm.is_main_process():
@@ -229,14 +228,11 @@ def check_dino_config(cfg: CfgNode) -> None:
     for key in ("MOMENTUM", "CENTER_MOMENTUM"):
         if not 0 <= options[key] <= 1:
             raise UserError(f"DINO.{key} is {options[key]}; set a number from 0 to 1")
-    if options.KOLEO_WEIGHT < 0:
-        raise UserError(f"DINO.KOLEO_WEIGHT is {options.KOLEO_WEIGHT}; set 0 (none) or more")
-    low, high = options.CROP_RATIO
-    if not 0 < low <= high:
-        raise UserError(
-            f"DINO.CROP_RATIO is {options.CROP_RATIO}; set [low, high], 0 < low <= high"
-        )
-    for key in ("GLOBAL_SCALE", "LOCAL_SCALE"):
-        low, high = options[key]
-        if not 0 < low <= high <= 1:
-            raise UserError(f"DINO.{key} is {options[key]}; set [low, high], 0 < low <= high <= 1")
+    for key in ("KOLEO_WEIGHT", "COLLAPSE_GRACE"):
+        if not options[key] >= 0:
+            raise UserError(f"DINO.{key} is {options[key]}; set 0 or more")
+    for key, highest in (("GLOBAL_SCALE", 1), ("LOCAL_SCALE", 1), ("CROP_RATIO", math.inf)):
+        pair = options[key]
+        if len(pair) != 2 or not 0 < pair[0] <= pair[1] <= highest:
+            most = " <= 1" if highest == 1 else ""
+            raise UserError(f"DINO.{key} is {pair}; set [low, high], 0 < low <= high{most}")

@@ -101,5 +101,8 @@ class CollapseWatch(HookBase):
             f"{means[2]:.3f}; ln K is {math.log(self.out_dim):.3f}"
         )
         if self.stop:
-            raise UserError(message + ". DINO.STOP_ON_COLLAPSE False would go on")
+            raise UserError(
+                f"{message}. DINO.STOP_ON_COLLAPSE False would go on; DINO.COLLAPSE_GRACE "
+                f"({self.grace}) is the number of iterations that are not looked at"
+            )
         logger.error(message)

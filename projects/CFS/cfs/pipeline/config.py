@@ -43,8 +43,10 @@ def default_config() -> CfgNode:
     #           DINO config for a target without labels
     #   PRETRAIN: DINO on the selected images of the source data
     #   FINETUNE: training on the target that starts from PRETRAIN's teacher
+    # and NUM_GPUS, where it has its own number of processes (0: NUM_GPUS of the pipeline): the
+    # triplet loss and BNNeck of a small batch see the images of one process
     for stage in TRAINED:
-        cfg[stage.upper()] = CfgNode({"CONFIG": "", "OPTS": []})
+        cfg[stage.upper()] = CfgNode({"CONFIG": "", "OPTS": [], "NUM_GPUS": 0})
     # As the options of tools/cfs.py score
     cfg.SCORE = CfgNode(
         {"BATCH_SIZE": BATCH_SIZE, "SHARD_SIZE": SHARD_SIZE, "PRECISION": "fp32"},
@@ -74,8 +76,8 @@ def load_config(path: str | Path, options: Sequence[Any] = ()) -> CfgNode:
     own, of_stages = _split(options)
     cfg.merge_from_list(own)
     for name, key, value in of_stages:
-        node = cfg if name == ALL else cfg[name]
-        node.OPTS = [*node.OPTS, key, value]
+        for stage in map(str.upper, TRAINED) if name == ALL else [name]:
+            cfg[stage].OPTS = [*cfg[stage].OPTS, key, value]
     _check(cfg)
     cfg.freeze()
     return cfg
@@ -114,9 +116,13 @@ def _check(cfg: CfgNode) -> None:
     check_keep(cfg.KEEP, cfg.KEEP_NUM)
     if cfg.NUM_GPUS < 1:
         raise UserError(f"NUM_GPUS is {cfg.NUM_GPUS}; write 1 or more, 1 also for a CPU")
-    for stage in TRAINED:
-        if not cfg[stage.upper()].CONFIG:
-            raise UserError(f"{stage.upper()}.CONFIG is empty; name a FastReID config file")
+    for stage in map(str.upper, TRAINED):
+        if not cfg[stage].CONFIG:
+            raise UserError(f"{stage}.CONFIG is empty; name a FastReID config file")
+        if cfg[stage].NUM_GPUS < 0:
+            raise UserError(
+                f"{stage}.NUM_GPUS is {cfg[stage].NUM_GPUS}; write 1 or more, 0 for the pipeline's"
+            )
     named = {"": cfg.OPTS, "EVALUATE.": cfg.EVALUATE.OPTS}
     for prefix, given in {
         **named,
@@ -129,6 +135,11 @@ def _check(cfg: CfgNode) -> None:
             )
     score = cfg.SCORE
     Run(batch_size=score.BATCH_SIZE, shard_size=score.SHARD_SIZE, precision=score.PRECISION)
+
+
+def stage_gpus(cfg: CfgNode, stage: str) -> int:
+    """Processes of a training stage."""
+    return cfg[stage.upper()].NUM_GPUS or cfg.NUM_GPUS
 
 
 def stage_options(cfg: CfgNode, stage: str) -> list[str]:

@@ -25,6 +25,7 @@ _NO_DIFFERENCE = (
     "CUDNN_BENCHMARK",
     "DATALOADER.NUM_WORKERS",
     "DATASETS.FILTER_CACHE",
+    "DINO.COLLAPSE_GRACE",
     "DINO.MAX_BAD_IMAGES",
     "DINO.STOP_ON_COLLAPSE",
     "MODEL.COMPILE",
@@ -32,8 +33,10 @@ _NO_DIFFERENCE = (
     "SOLVER.CHECKPOINT_PERIOD",
     "TEST.",
 )
-# Those that do not for a ViT, up to rounding; BatchNorm sees other batches.
-_NO_DIFFERENCE_TO_VITS = ("DINO.MICRO_BATCH", "MODEL.BACKBONE.GRADIENT_CHECKPOINTING")
+# Makes none to a ViT, up to rounding
+_CHECKPOINTING = "MODEL.BACKBONE.GRADIENT_CHECKPOINTING"
+# Nor does this where nothing compares the images of a piece, as BatchNorm and KoLeo do
+_PIECES = "DINO.MICRO_BATCH"
 _DIFFERENCE_ALL_THE_SAME = ("TEST.PRECISE_BN.",)
 # Kept for who reads the record: of files the content counts, not the place; of tests nothing.
 NOT_COMPARED = ("DATASETS.TESTS", "MODEL.BACKBONE.PRETRAIN_PATH", "MODEL.WEIGHTS")
@@ -58,8 +61,11 @@ def training_settings(cfg: CfgNode, num_gpus: int, folder: Path) -> dict[str, An
         folder: OUTPUT_DIR of the pipeline; paths in it become relative to it.
     """
     ignored: tuple[str, ...] = _NO_DIFFERENCE
-    if cfg.MODEL.BACKBONE.NAME == "build_transreid_backbone":
-        ignored += _NO_DIFFERENCE_TO_VITS
+    backbone = cfg.MODEL.BACKBONE
+    if backbone.NAME == "build_transreid_backbone":
+        ignored += (_CHECKPOINTING,)
+        if backbone.STEM != "ics" and not cfg.DINO.KOLEO_WEIGHT:
+            ignored += (_PIECES,)
     whole = dict(flat(yaml.safe_load(cfg.dump())))
     kept = {
         key: _relative(value, folder)
@@ -71,7 +77,7 @@ def training_settings(cfg: CfgNode, num_gpus: int, folder: Path) -> dict[str, An
 
 def _relative(value: Any, folder: Path) -> Any:
     if isinstance(value, str):
-        return value.removeprefix(os.path.join(folder, ""))
+        return value.replace(os.path.join(folder, ""), "")
     if isinstance(value, list):
         return [_relative(x, folder) for x in value]
     if isinstance(value, Mapping):

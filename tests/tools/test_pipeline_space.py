@@ -1,0 +1,37 @@
+"""How much of the disk a pipeline asks for."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pipeline_space
+import pytest
+from fastreid_compat.errors import UserError
+from pipeline_stages import training_stage
+from small_pipeline import write_pipeline
+
+
+@pytest.fixture
+def stage(tmp_path):
+    write_pipeline(tmp_path)
+    return training_stage(tmp_path / "out", "source", "DINO", str(tmp_path / "dino.yml"), [])
+
+
+def test_a_resumed_training_needs_what_it_has_not_written(stage, tmp_path, monkeypatch) -> None:
+    out = tmp_path / "out"
+    needed = pipeline_space.checkpoint_bytes(stage.cfg)
+    usage = shutil.disk_usage("/")._replace(free=pipeline_space.MARGIN + needed - 1000)
+    monkeypatch.setattr(pipeline_space.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(UserError, match="are free, the checkpoints need about"):
+        pipeline_space.check_space([stage], out)
+    checkpoint: Path = out / "source" / "model_0000.pth"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(bytes(1000))
+    pipeline_space.check_space([stage], out)
+
+
+def test_a_period_of_no_epochs(stage) -> None:
+    stage.cfg.SOLVER.CHECKPOINT_PERIOD = 0
+    with pytest.raises(UserError, match="CHECKPOINT_PERIOD is 0; set a number of epochs"):
+        pipeline_space.checkpoint_bytes(stage.cfg)
