@@ -15,17 +15,25 @@ machines.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fastreid_compat.packages import load_package
+PARENT = os.getppid()  # before the imports: they take seconds, in which it may die
+
+from fastreid_compat.packages import load_package  # noqa: E402
+from fastreid_compat.processes import end_with_parent  # noqa: E402
 
 load_package("cfs", Path(__file__).parents[1] / "projects" / "CFS")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    if "LOCAL_RANK" in os.environ:
+        # torchrun gives each worker a session of its own: killed, it would leave them behind with
+        # their locks.
+        end_with_parent(PARENT)
     import cfs_commands
 
     return cfs_commands.main(argv, description=__doc__)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -15,14 +14,14 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from fastreid_compat.processes import end_with_parent
+
 STOPPING = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 TICK = 10.0  # seconds between two calls of tick
 LOOK = 0.5  # seconds between two looks whether a signal has come
 PATIENCE = 60.0  # seconds that a child has to end after a signal
-_PR_SET_PDEATHSIG = 1
-_prctl = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" else None
 
 
 class Interrupted(KeyboardInterrupt):
@@ -41,7 +40,8 @@ def run_command(command: Sequence[str], log: Path, tick: Callable[[], None]) -> 
     """Run a command; what it prints is printed, and added to a log file.
 
     SIGINT, SIGTERM and SIGHUP are passed on to it and to what it has started, once; a second one
-    kills them. If this process is killed the child is, too (Linux).
+    kills them; those that this process ignores (nohup) are ignored by both. If this process is
+    killed the child is, too (Linux). A log that cannot be written does not end it.
 
     Args:
         command: argument list.
@@ -79,12 +79,6 @@ def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
     environment = {"PYTHONUNBUFFERED": "1", "TQDM_MININTERVAL": "2", **os.environ}
     parent = os.getpid()
 
-    def die_with_parent() -> None:
-        if _prctl is not None:
-            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:  # it died before that
-                os._exit(1)
-
     # A session of its own: Ctrl-C in a terminal reaches it once, through us.
     return subprocess.Popen(
         command,
@@ -93,16 +87,23 @@ def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=die_with_parent,
+        preexec_fn=lambda: end_with_parent(parent),
     )
 
 
 def _pump(source: IO[bytes] | None, file: IO[bytes]) -> None:
     """Copy what a child prints to our output and to a file, as it comes."""
     out = getattr(sys.stdout, "buffer", None)
+    told = False
     while source is not None and (data := os.read(source.fileno(), 2**16)):
-        with contextlib.suppress(ValueError):  # closed after PATIENCE: a grandchild still prints
+        try:
             file.write(data)
+        except ValueError:  # closed after PATIENCE: a grandchild still prints
+            pass
+        except OSError as error:  # disk full: who stops reading makes the child wait for ever
+            if not told:
+                _warn(f"cannot write {str(file.name)!r}: {error.strerror}; the command goes on")
+            told = True
         with contextlib.suppress(OSError, ValueError):  # nobody reads any more
             if out is None:
                 sys.stdout.write(data.decode("utf-8", "replace"))
@@ -110,6 +111,11 @@ def _pump(source: IO[bytes] | None, file: IO[bytes]) -> None:
             else:
                 out.write(data)
                 out.flush()
+
+
+def _warn(message: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # nobody reads
+        print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
 def _wait(process: subprocess.Popen[bytes], signals: _Signals, tick: Callable[[], None]) -> None:
@@ -160,7 +166,11 @@ def _signals() -> Iterator[_Signals]:
     if threading.current_thread() is not threading.main_thread():
         yield handler
         return
-    before = {number: signal.signal(number, handler) for number in STOPPING}
+    # What is ignored stays so: SIGHUP under nohup, SIGINT of what a script starts with &. None is a
+    # handler that Python has not set and cannot put back.
+    left = (signal.SIG_IGN, None)
+    taken = [number for number in STOPPING if signal.getsignal(number) not in left]
+    before = {number: signal.signal(number, handler) for number in taken}
     try:
         yield handler
     finally:

@@ -97,6 +97,44 @@ def test_a_child_that_does_not_listen_is_killed(tmp_path, monkeypatch) -> None:
     assert not alive(int(pid.read_text()))
 
 
+@pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGINT])
+def test_what_is_ignored_stays_ignored(tmp_path, signum) -> None:
+    """SIGHUP under nohup, SIGINT of what a script starts in the background."""
+    pid, go = tmp_path / "pid", tmp_path / "go"
+    script = WRITES_PID + "while not os.path.exists(sys.argv[2]): time.sleep(0.02)"
+
+    def signal_and_go() -> None:
+        wait_for(lambda: content(pid))
+        os.kill(os.getpid(), signum)
+        go.touch()
+
+    before = signal.signal(signum, signal.SIG_IGN)
+    thread = threading.Thread(target=signal_and_go)
+    thread.start()
+    try:
+        line = command(script, pid, go)
+        assert pipeline_process.run_command(line, tmp_path / "a.log", lambda: None) == 0
+        assert signal.getsignal(signum) == signal.SIG_IGN
+    except pipeline_process.Interrupted:  # as a KeyboardInterrupt it would end pytest
+        pytest.fail("it was not ignored")
+    finally:
+        thread.join()
+        signal.signal(signum, before)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that cannot be written")
+def test_a_log_that_cannot_be_written_stops_nothing(capfd) -> None:
+    # More than a pipe holds: who does not read makes it wait, here until the alarm.
+    script = "import signal\nsignal.alarm(60)\nfor _ in range(5000): print('x' * 99, flush=True)"
+    log = Path("/dev/full")
+    assert pipeline_process.run_command(command(script), log, lambda: None) == 0
+    out, err = capfd.readouterr()
+    assert len(out) == 5000 * 100
+    assert (
+        err == "warning: cannot write '/dev/full': No space left on device; the command goes on\n"
+    )
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")
 def test_a_child_does_not_outlive_a_killed_parent(tmp_path) -> None:
     pid = tmp_path / "pid"
@@ -105,10 +143,36 @@ def test_a_child_does_not_outlive_a_killed_parent(tmp_path) -> None:
         "p.run_command(sys.argv[2:], Path(sys.argv[1]), lambda: None)"
     )
     line = [sys.executable, "-c", parent, str(tmp_path / "a.log"), *command(SLEEPS, pid)]
-    environment = {**os.environ, "PYTHONPATH": str(TOOLS)}
+    killed_with_parent(line, pid)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")
+def test_scoring_does_not_outlive_a_killed_torchrun(tmp_path) -> None:
+    """Each worker of torchrun has a session of its own; it would keep its lock."""
+    pid, worker = tmp_path / "pid", tmp_path / "worker.py"
+    tool = str(TOOLS / "cfs.py")
+    worker.write_text(
+        "import os, runpy, sys, time\nimport cfs_commands\n"
+        "def scores(argv, description):\n"
+        "    open(sys.argv[1], 'w').write(str(os.getpid()))\n    time.sleep(600)\n"
+        f"cfs_commands.main = scores\nrunpy.run_path({tool!r}, run_name='__main__')\n"
+    )
+    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "1"]
+    killed_with_parent([*line, str(worker), str(pid)], pid)
+
+
+def killed_with_parent(line: list[str], pid: Path) -> None:
+    """Start a command, wait for its child's id in a file, kill it; its child is to end, too."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TOOLS), *sys.path])}
     process = subprocess.Popen(line, env=environment)
-    wait_for(lambda: content(pid))
-    assert alive(int(pid.read_text()))
-    process.kill()
-    process.wait()
-    wait_for(lambda: not alive(int(pid.read_text())))
+    try:
+        wait_for(lambda: content(pid))
+        assert alive(int(pid.read_text()))
+    finally:
+        process.kill()
+        process.wait()
+    try:
+        wait_for(lambda: not alive(int(pid.read_text())))
+    except AssertionError:
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+        raise

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from .errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # no system of POSIX
+    fcntl = None  # type: ignore[assignment]
 
 
 @contextlib.contextmanager
@@ -20,20 +27,40 @@ def only_holder(path: Path, refusal: str) -> Iterator[None]:
     Raises:
         UserError: another process holds it.
     """
-    try:
-        import fcntl
-    except ImportError:
+    if fcntl is None:
         yield
         return
-    # A lock of POSIX: it ends with this process, whatever its children still hold open.
-    with open(path, "w") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(refusal) from error
-        except OSError:
-            pass  # a file system without locks
+    with _locked(path, refusal):
         try:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+def _locked(path: Path, refusal: str) -> IO[str]:
+    """Open the file and lock it: the one that bears the name then.
+
+    A holder that ends removes it. Who has opened it just before would lock a file without a name,
+    beside which a third process makes and locks a new one.
+    """
+    while True:
+        file = open(path, "w")  # noqa: SIM115  (the caller closes it)
+        try:
+            # A lock of POSIX: it ends with this process, whatever its children still hold open.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:  # EAGAIN or EACCES, as systems like
+            file.close()
+            raise UserError(refusal) from error
+        except OSError:
+            return file  # a file system without locks
+        if _bears(path, file):
+            return file
+        file.close()
+
+
+def _bears(path: Path, file: IO[str]) -> bool:
+    """Whether the name still is that of the open file."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
