@@ -13,29 +13,29 @@ in ALL.MODEL.DEVICE cpu SOURCE.SOLVER.MAX_EPOCH 3.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 
 import pipeline_run
 from cfs.pipeline.config import STAGES
 from fastreid_compat.command_line import show_user_errors
-from pipeline_process import Interrupted
 
 
 @show_user_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     args = parse(argv)
-    if args.dry_run:
-        import pipeline_costs
-
-        print(pipeline_costs.dry_run(args.config_file, args.opts, args.only, args.start))
-        return 0
     try:
-        pipeline_run.run_pipeline(args.config_file, args.opts, args.only, args.start)
-    except Interrupted as interruption:
+        if args.dry_run:
+            import pipeline_costs
+
+            print(pipeline_costs.dry_run(args.config_file, args.opts, args.only, args.start))
+        else:
+            pipeline_run.run_pipeline(args.config_file, args.opts, args.only, args.start)
+    except KeyboardInterrupt as interruption:  # of a child: Interrupted
         print("\ninterrupted: the same command goes on from here", file=sys.stderr)
-        return 128 + interruption.signum
+        return 128 + getattr(interruption, "signum", signal.SIGINT)
     return 0
 
 

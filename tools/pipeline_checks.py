@@ -28,6 +28,7 @@ from fastreid_compat.validation import (
     dataset_images,
     validate_config,
 )
+from pipeline_earlier import check_earlier
 from pipeline_sizes import training_size
 from pipeline_space import check_space
 from pipeline_stages import Stage, is_dino
@@ -52,11 +53,13 @@ def check_stages(
     todo = []
     for stage in chosen:
         record = records[stage.name]
-        if record is not None:
+        if record is None:
+            check_unused(stage, folder)
+        else:
             check_same_settings(record, stage.settings, folder)
         if record is None or not record.done:
             todo.append(stage)
-    _check_earlier(stages, chosen, todo, folder)
+    check_earlier(stages, chosen, todo, records, folder)
     by_name = {stage.name: stage for stage in stages}
     _check_pairs(by_name)
     for stage in todo:
@@ -118,33 +121,6 @@ def _named(stage: Stage):
         yield
     except UserError as error:
         raise UserError(f"stage {stage.name}: {error}") from error
-
-
-def _check_earlier(
-    stages: Sequence[Stage], chosen: Sequence[Stage], todo: Sequence[Stage], folder: Path
-) -> None:
-    """Check that what the stages to run read of stages that are not run is there.
-
-    Raises:
-        UserError: it is not.
-    """
-    made_by = {str(folder / path): s for s in stages for path in s.outputs.values()}
-    for stage in todo:
-        for path in stage.inputs.values():
-            maker = made_by.get(path)
-            if maker is None or maker in chosen:
-                continue
-            record = read_record(folder, maker.name)
-            if record is not None and not record.done:
-                why = f"which stage {maker.name} has begun and not finished"
-            elif not Path(path).exists():
-                why = f"which stage {maker.name} makes and which is not there"
-            else:
-                continue
-            raise UserError(
-                f"stage {stage.name} needs {path!r}, {why}; run {maker.name} first, or leave "
-                "--only and --from out"
-            )
 
 
 def _check_pairs(stages: dict[str, Stage]) -> None:

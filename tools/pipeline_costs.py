@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from pipeline_stages import Stage, find_config, is_dino
 from tabulate import tabulate
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+from transreid.features.inference import PRECISIONS
 
 GLOBAL_VIEWS = 2
 FORWARD_AND_BACKWARD = 3
@@ -96,11 +96,20 @@ def _row(
     if record is not None:
         state, spent = record.status, duration(record.seconds)
     if (record is None or not record.done) and count and stage.cfg is not None:
-        estimate = f"~{duration(count / meter.measure(stage.cfg, stage.trains) / stage.num_gpus)}"
+        speed = meter.measure(stage.cfg, stage.trains, precision(stage))
+        estimate = f"~{duration(count / speed / stage.num_gpus)}"
         spent = f"{spent} of {estimate}" if spent else estimate
     cells = [sizes.get(key) for key in ("images", "identities", "kept", "epochs", "iterations")]
     words = ["" if cell is None else f"{cell:,}" for cell in cells]
     return [stage.name, stage.title, state, *words, f"{count / 1e15:.3g}" if count else "", spent]
+
+
+def precision(stage: Stage) -> torch.dtype | None:
+    """Type of a stage's matrix products; None: float32, which evaluation has with AMP, too."""
+    if not stage.trains or stage.cfg is None:
+        return PRECISIONS[stage.settings.get("SCORE.PRECISION", "fp32")]
+    amp, kind = stage.cfg.SOLVER.AMP, resolve_device(stage.cfg).partition(":")[0]
+    return amp_dtype(amp.DTYPE, kind) if amp.ENABLED else None
 
 
 def stage_operations(
@@ -173,50 +182,40 @@ def _backbone(cfg: CfgNode) -> nn.Module:
     return backbone
 
 
-@dataclass
-class Measurement:
-    """Speed of a backbone: operations a second."""
-
-    training: float
-    testing: float
-
-
 class Speed:
     """Measures how fast this machine works through backbones, each once."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Measurement] = {}
+        self._known: dict[str, float] = {}
         self._device = ""
 
-    def measure(self, cfg: CfgNode, training: bool) -> float:
-        """Operations a second, in training or in forward passes alone."""
-        backbone, solver = cfg.MODEL.BACKBONE, cfg.SOLVER
+    def measure(self, cfg: CfgNode, training: bool, dtype: torch.dtype | None) -> float:
+        """Operations a second, in training or in forward passes alone; dtype: of autocast."""
         self._device = resolve_device(cfg)
-        key = repr((backbone, [*cfg.INPUT.SIZE_TRAIN], solver.AMP, self._device))
+        size = [*cfg.INPUT.SIZE_TRAIN]
+        key = repr((cfg.MODEL.BACKBONE, size, training, dtype, self._device))
         if key not in self._known:
             with torch.random.fork_rng():
-                self._known[key] = _measured(cfg, self._device)
-        found = self._known[key]
-        return found.training if training else found.testing
+                self._known[key] = _measured(cfg, self._device, training, dtype)
+        return self._known[key]
 
     def explanation(self) -> str:
         """What the table's columns are."""
         if not self._known:
             return EXPLANATION + "."
-        speeds = [x.training / 1e12 for x in self._known.values()]
+        speeds = [speed / 1e12 for speed in self._known.values()]
         low, high = f"{min(speeds):.2g}", f"{max(speeds):.2g}"
         speed = f"{low} to {high} TFLOP/s" if low != high else f"{high} TFLOP/s"
         return EXPLANATION + SPEED.format(speed=speed, device=self._device)
 
 
-def _measured(cfg: CfgNode, device: str) -> Measurement:
+def _measured(cfg: CfgNode, device: str, training: bool, dtype: torch.dtype | None) -> float:
     height, width = cfg.INPUT.SIZE_TRAIN
     batch = min(cfg.SOLVER.IMS_PER_BATCH, 64 if device.startswith("cuda") else 4)
-    backbone = _backbone(cfg).to(device).train()
+    backbone = _backbone(cfg).to(device).train(training)
     images = torch.randn(batch, 3, height, width, device=device)
     operations = batch * forward_operations(cfg, height, width)
     kind = device.partition(":")[0]
-    dtype = amp_dtype(cfg.SOLVER.AMP.DTYPE, kind) if cfg.SOLVER.AMP.ENABLED else None
 
     def forward() -> torch.Tensor:
         with torch.autocast(kind, dtype, enabled=dtype is not None):
@@ -226,11 +225,10 @@ def _measured(cfg: CfgNode, device: str) -> Measurement:
         backbone.zero_grad()
         forward().backward()
 
-    training = FORWARD_AND_BACKWARD * operations / _seconds(step, device)
-    backbone.eval()
+    if training:
+        return FORWARD_AND_BACKWARD * operations / _seconds(step, device)
     with torch.no_grad():
-        testing = operations / _seconds(forward, device)
-    return Measurement(training, testing)
+        return operations / _seconds(forward, device)
 
 
 def _seconds(function: Callable[[], Any], device: str) -> float:

@@ -8,6 +8,7 @@ import platform
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,10 +69,23 @@ def _run_commands(stage: Stage, folder: Path, record: Record, what: str) -> None
         record.seconds = round(before + time.monotonic() - start, 1)
         write_record(folder, record)
 
+    told = ""
+
+    def tick() -> None:
+        """Take down, but let a disk that fails for a moment not end what has run for days."""
+        nonlocal told
+        try:
+            take_down()
+            told = ""
+        except UserError as error:
+            if str(error) != told:
+                print(f"warning: {what} goes on, but {error}", file=sys.stderr, flush=True)
+            told = str(error)
+
     take_down()
     try:
         for command in stage.commands:
-            status = pipeline_process.run_command(command, log, take_down)
+            status = pipeline_process.run_command(command, log, tick)
             if status:
                 raise UserError(_failure(what, status, log, command))
     finally:

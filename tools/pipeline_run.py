@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pipeline_checks
+import pipeline_report
 from cfs.pipeline.config import STAGES, load_config
 from cfs.pipeline.records import Record, read_record
 from fastreid_compat.errors import UserError
@@ -151,11 +152,5 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def write_report(folder: Path) -> None:
     """Write report.html and report.md of a pipeline's folder."""
-    try:
-        import pipeline_report
-    except ModuleNotFoundError as error:
-        if error.name != "pipeline_report":
-            raise
-        return
     page, _ = pipeline_report.write_report(folder)
     print(f"\nreport: {page}")

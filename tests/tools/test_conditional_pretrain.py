@@ -12,12 +12,16 @@ from pathlib import Path
 
 import cfs_commands
 import conditional_pretrain
+import pipeline_checks
+import pipeline_costs
 import pipeline_process
+import pipeline_recording
 import pipeline_run
 import pipeline_space
 import pytest
 import torch
 from cfs.pipeline.config import STAGES
+from cfs.pipeline.records import Record
 from fastreid_compat.errors import UserError
 from pipeline_stages import tool
 from small_dino import NUM_IMAGES
@@ -203,13 +207,93 @@ def test_changed_settings_are_refused(file, children, capsys) -> None:
 def test_what_is_made_again_makes_what_follows_old(file, tmp_path, children, capsys) -> None:
     run(file)
     out = tmp_path / "out"
-    shutil.rmtree(out / "selection")
-    (out / "stages" / "select.json").unlink()
-    assert "KEEP" not in refused(capsys, file, "KEEP", 0.25)  # it may be chosen again
+    delete(out, "select", "selection")
+    done = len(children.commands)
+    message = refused(capsys, file, "KEEP", 0.25)
+    assert "stage select is not done, but pretrain, finetune, evaluate in" in message
+    assert "stages/evaluate.json, pretrain/, finetune/, evaluate/ there" in message
+    assert len(children.commands) == done
+    assert run(file, "--only", "select", "KEEP", 0.25) == 0  # alone it may be run again
     kept = json.loads((out / "stages" / "select.json").read_text())["sizes"]["kept"]
     assert kept == NUM_IMAGES // 4
     message = refused(capsys, file, "KEEP", 0.25)
     assert "stage pretrain" in message and "DATASETS.FILTERS[0].LIST has changed" in message
+    delete(out, "select", "selection")
+    assert run(file, "--only", "select") == 0  # as it was
+    assert run(file) == 0
+    assert children.stages()[done:] == ["select"] * 4
+
+
+def delete(out: Path, stage: str, made: str) -> None:
+    shutil.rmtree(out / made)
+    (out / "stages" / f"{stage}.json").unlink()
+
+
+def test_days_are_not_spent_on_what_others_cannot_use(file, tmp_path, children, capsys) -> None:
+    """All later stages rest on the source, which is to be made anew."""
+    run(file, "--only", "source", "target", "score")
+    done = len(children.commands)
+    delete(tmp_path / "out", "source", "source")
+    message = refused(capsys, file)
+    assert "stage source is not done, but target, score in" in message
+    assert "Delete stages/target.json, stages/score.json, target/, scores/ there" in message
+    delete(tmp_path / "out", "target", "target")
+    assert "stage source is not done, but score in" in refused(capsys, file)
+    assert len(children.commands) == done
+    delete(tmp_path / "out", "score", "scores")
+    assert run(file) == 0
+
+
+def test_changed_files_are_refused_before_anything_runs(file, tmp_path, children, capsys) -> None:
+    run(file)
+    done = len(children.commands)
+    delete(tmp_path / "out", "source", "source")
+    (tmp_path / "out" / "pretrain" / "teacher_backbone.pth").write_text("another")
+    message = refused(capsys, file, "--only", "source", "finetune")
+    assert "stage finetune" in message
+    assert "the file of MODEL.BACKBONE.PRETRAIN_PATH has changed" in message
+    assert len(children.commands) == done
+
+
+def test_what_is_of_another_run_is_refused_before_anything_runs(
+    file, tmp_path, children, capsys
+) -> None:
+    (tmp_path / "out" / "selection").mkdir(parents=True)
+    (tmp_path / "out" / "selection" / "CFS_list.pkl").touch()
+    assert "it is of another run" in refused(capsys, file)
+    assert not children.commands
+
+
+def test_a_record_that_cannot_be_written_for_a_moment(
+    file, tmp_path, children, capsys, monkeypatch
+) -> None:
+    """As on a network's disk: what has run for days goes on."""
+    write = pipeline_recording.write_record
+    fails = [False, True]  # before the command, and when Children calls tick
+
+    def failing(folder: Path, record: Record) -> None:
+        if fails and fails.pop(0):
+            raise UserError("cannot write the record: Stale file handle")
+        write(folder, record)
+
+    monkeypatch.setattr(pipeline_recording, "write_record", failing)
+    assert run(file, "--only", "source") == 0
+    assert "source goes on, but cannot write the record" in capsys.readouterr().err
+    record = json.loads((tmp_path / "out" / "stages" / "source.json").read_text())
+    assert record["status"] == "done"
+    fails[:] = [False, False, True]  # at the end it counts
+    assert "error: cannot write the record" in refused(capsys, file, "--only", "target")
+
+
+@pytest.mark.parametrize("where", ["check_stages", "write_report", "dry_run"])
+def test_ctrl_c_between_the_stages(file, children, capsys, monkeypatch, where) -> None:
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    module = {"check_stages": pipeline_checks, "write_report": pipeline_run}
+    monkeypatch.setattr(module.get(where, pipeline_costs), where, interrupt)
+    assert run(file, *(["--dry-run"] if where == "dry_run" else [])) == 130
+    assert "interrupted: the same command goes on from here" in capsys.readouterr().err
 
 
 def test_only_and_from(file, tmp_path, children, capsys) -> None:
@@ -314,6 +398,23 @@ def test_a_dry_run(file, tmp_path, children, capsys) -> None:
     assert not table["source"]["time"].startswith("~")
     assert table["pretrain"]["time"].startswith("~")
     assert "ESTIMATE" in lines[-3] + lines[-2] + lines[-1]
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", None), ("bf16", torch.bfloat16)])
+def test_times_are_those_of_each_stages_precision(
+    file, children, monkeypatch, precision, dtype
+) -> None:
+    """Training in AMP's type; scoring as SCORE.PRECISION says; evaluation in float32."""
+    measured = set()
+
+    def measure(cfg, device: str, training: bool, dtype: torch.dtype | None) -> float:
+        measured.add((training, dtype))
+        return 1e12
+
+    monkeypatch.setattr(pipeline_costs, "_measured", measure)
+    words = ["ALL.SOLVER.AMP.ENABLED", "True", "ALL.MODEL.DEVICE", "cpu"]
+    assert run(file, "--dry-run", *words, "SCORE.PRECISION", precision) == 0
+    assert measured == {(True, torch.bfloat16), (False, dtype), (False, None)}
 
 
 def test_a_dry_run_makes_nothing(file, tmp_path, children) -> None:
