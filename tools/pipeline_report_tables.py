@@ -42,17 +42,17 @@ def progress(records: Mapping[str, Record | None]) -> str:
 
 
 def read_results(folder: Path, records: Mapping[str, Record]) -> list[dict[str, Any]]:
-    """Rows of all evaluations: model, title, dataset, variant and measures.
+    """Rows of all evaluations that are done: model, title, dataset, variant and measures.
 
     Raises:
         UserError: a file of results is damaged.
     """
-    named = [record.outputs.get("results") for record in records.values()]
+    named = {record.outputs.get("results"): record.done for record in records.values()}
     rows: list[dict[str, Any]] = []
-    for name in dict.fromkeys([RESULTS, *filter(None, named)]):
-        path = folder / name
-        if not path.is_file():
+    for name, done in {RESULTS: True, **named}.items():
+        if not name or not done or not (folder / name).is_file():
             continue
+        path = folder / name
         try:
             found = json.loads(path.read_text())
             for row in found:
@@ -72,7 +72,7 @@ def results_table(results: Sequence[Mapping[str, Any]]) -> Table:
     figures: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     for row in results:
         model = str(row["model"])
-        models.setdefault(model, str(row.get("title") or model))
+        models[model] = str(row.get("title") or models.get(model, model))
         tested = (str(row["dataset"]), str(row.get("variant") or ""))
         figures.setdefault(tested, {})[model] = row
     headers = ["model"]

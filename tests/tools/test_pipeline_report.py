@@ -113,12 +113,24 @@ def test_stages_of_ones_own(finished) -> None:
     )
     write_record(finished, own)
     row = {**small_report.RESULTS[0], "model": "scratch", "title": "from scratch", "mAP": 7.77}
+    known = {**small_report.RESULTS[0], "title": "as the study calls it"}
     (finished / "evaluate_scratch").mkdir()
-    (finished / "evaluate_scratch" / "results.json").write_text(json.dumps([row]))
+    (finished / "evaluate_scratch" / "results.json").write_text(json.dumps([row, known]))
     text, markdown = written(finished)
     assert markdown_rows(markdown, "from scratch")[1:3] == ["7.8", "20.0"]
     assert "evaluate_scratch" in Page(text).texts["th"]
     assert "8 of 8 stages are done" in markdown
+    assert markdown_rows(markdown, "as the study calls it")  # the last title counts
+    assert small_report.RESULTS[0]["title"] not in markdown.partition("## Scores")[0]
+
+
+def test_figures_of_an_evaluation_that_runs_again_are_not_shown(finished) -> None:
+    record = read_record(finished, "evaluate")
+    assert record is not None
+    record.status = "started"
+    write_record(finished, record)
+    _, markdown = written(finished)
+    assert str(small_report.RESULTS[0]["title"]) not in markdown.partition("## Scores")[0]
 
 
 @pytest.mark.parametrize("stages", [["source"], ["source", "target", "score"], ["evaluate"]])
