@@ -99,6 +99,28 @@ def test_a_worker_that_ends_badly_while_it_is_being_ended_does_not_matter():
     batches.shutdown()
 
 
+def test_nor_after_the_last_batch_when_torch_ends_it(monkeypatch):
+    """What torch's handler would raise in the main thread, at the moment at which it would."""
+    iterator = torch.utils.data.dataloader._MultiProcessingDataLoaderIter
+    shutdown, errors = iterator._shutdown_workers, []
+
+    def kill_and_shut_down(inner):
+        for worker in inner._workers:
+            worker.kill()
+        time.sleep(0.2)
+        try:
+            torch.utils.data._utils.signal_handling._error_if_any_worker_fails()
+        except RuntimeError as error:
+            errors.append(error)
+        shutdown(inner)
+
+    monkeypatch.setattr(iterator, "_shutdown_workers", kill_and_shut_down)
+    batches = loader(Numbers(), 2)
+    assert in_time(lambda: len(list(batches))) == 4
+    batches.shutdown()
+    assert errors == []
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_error_in_dataset_arrives_in_its_turn(workers):
     batches = iter(loader(Numbers(8, 4, ZeroDivisionError("item 4")), workers))

@@ -57,6 +57,7 @@ class Prefetcher(threading.Thread):
         self.local_rank = local_rank
         self.exit_event = threading.Event()
         self._end: _End | None = None
+        unwatch_before_shutdown(generator)
         _running.add(self)
         self.start()
 
@@ -194,6 +195,19 @@ def shut_workers_down(batches: Any) -> None:
         # One that was starting or sending just now may end with an exit code of 1.
         unwatch_workers(batches)
         shutdown()
+
+
+def unwatch_before_shutdown(batches: Any) -> None:
+    """Let torch's iterator do the same where it ends its workers itself, after the last batch."""
+    shutdown = getattr(batches, "_shutdown_workers", None)
+    if shutdown is None:
+        return
+
+    def unwatched() -> None:
+        unwatch_workers(batches)
+        shutdown()
+
+    batches._shutdown_workers = unwatched
 
 
 def unwatch_workers(batches: Any) -> None:
