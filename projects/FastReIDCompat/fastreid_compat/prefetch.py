@@ -204,6 +204,7 @@ def unwatch_before_shutdown(batches: Any) -> None:
         return
 
     def unwatched() -> None:
+        vars(batches).pop("_shutdown_workers", None)  # else it would hold itself
         unwatch_workers(batches)
         shutdown()
 
