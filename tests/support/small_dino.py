@@ -10,6 +10,7 @@ import torch
 from dinopretrain import DINOTrainer, load_config
 from fastreid.config import CfgNode
 from PIL import Image
+from small_vit import use_small_vit
 
 NUM_IMAGES, BATCH = 24, 4
 ITERS_PER_EPOCH = NUM_IMAGES // BATCH
@@ -29,11 +30,7 @@ def small_dino_cfg(pool: Path, output: Path) -> CfgNode:
     cfg = load_config()
     cfg.MODEL.META_ARCHITECTURE = "DINO"
     cfg.MODEL.DEVICE = "cpu"
-    cfg.MODEL.BACKBONE.NAME = "build_transreid_backbone"
-    cfg.MODEL.BACKBONE.TIMM_NAME = "vit_tiny_patch16_224"
-    cfg.MODEL.BACKBONE.NUM_BLOCKS = 2
-    cfg.MODEL.BACKBONE.FEAT_DIM = 192
-    cfg.MODEL.BACKBONE.STRIDE_SIZE = [8, 8]
+    use_small_vit(cfg, stride=8)
     cfg.MODEL.BACKBONE.DROP_PATH_RATIO = 0.1
     cfg.MODEL.BACKBONE.PRETRAIN = False
     cfg.INPUT.SIZE_TRAIN = cfg.INPUT.SIZE_TEST = [32, 16]

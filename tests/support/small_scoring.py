@@ -16,6 +16,7 @@ from fastreid.data import build as data_build
 from fastreid.modeling.meta_arch import build_model
 from PIL import Image
 from small_inference import picture
+from small_vit import use_small_vit
 
 NUM_IMAGES = 11
 SHARD, BATCH = 4, 2  # shards of 4, 4 and 3 images
@@ -29,11 +30,7 @@ def vit_cfg(**options: object) -> CfgNode:
     """
     cfg = load_config()
     cfg.MODEL.META_ARCHITECTURE = "TransReID"
-    cfg.MODEL.BACKBONE.NAME = "build_transreid_backbone"
-    cfg.MODEL.BACKBONE.TIMM_NAME = "vit_tiny_patch16_224"
-    cfg.MODEL.BACKBONE.NUM_BLOCKS = 2
-    cfg.MODEL.BACKBONE.FEAT_DIM = 192
-    cfg.MODEL.BACKBONE.STRIDE_SIZE = [16, 16]
+    use_small_vit(cfg, stride=16)
     cfg.MODEL.HEADS.NAME = "BNNeckHead"
     cfg.INPUT.TRANSFORM = "TransReID"
     return _small(cfg, options)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import transreid
 from fastreid.config import CfgNode
+from small_vit import use_small_vit
 
 
 def make_small_transreid(cfg: CfgNode) -> CfgNode:
     """Turn the tiny config of tests/conftest.py, in place, into two blocks with JPM and SIE."""
     transreid.add_transreid_config(cfg)
     cfg.MODEL.META_ARCHITECTURE = "TransReID"
-    cfg.MODEL.BACKBONE.NAME = "build_transreid_backbone"
-    cfg.MODEL.BACKBONE.TIMM_NAME = "vit_tiny_patch16_224"
-    cfg.MODEL.BACKBONE.NUM_BLOCKS = 2
-    cfg.MODEL.BACKBONE.FEAT_DIM = 192
-    cfg.MODEL.BACKBONE.STRIDE_SIZE = [12, 12]
+    use_small_vit(cfg, stride=12)
     cfg.MODEL.HEADS.NAME = "JPMHead"
     cfg.MODEL.SIE.CAMERA = True
     cfg.MODEL.LOSSES.TRI.MARGIN = 0.0
