@@ -10,6 +10,7 @@ from typing import Any
 
 from cfs.pipeline.records import Record
 from fastreid_compat.errors import UserError
+from pipeline_sizes import in_words
 from report_pages import Table
 
 NOT_RUN = "not run"
@@ -25,10 +26,16 @@ def stage_table(records: Mapping[str, Record | None]) -> Table:
         if record is None:
             rows.append([name, "", NOT_RUN, "", "", "", ""])
             continue
-        sizes = ", ".join(f"{number:,} {what}" for what, number in record.sizes.items())
         status = "done" if record.done else f"{record.status}, not finished"
         spent = str(timedelta(seconds=round(record.seconds)))
-        row = [record.title, status, sizes, spent, str(record.attempts), record.machine]
+        row = [
+            record.title,
+            status,
+            in_words(record.sizes),
+            spent,
+            str(record.attempts),
+            record.machine,
+        ]
         rows.append([name, *row])
     return Table("Stages, in order; time is h:mm:ss of all attempts together", headers, rows)
 
