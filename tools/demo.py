@@ -20,6 +20,8 @@ from typing import Any
 import pictures
 import reports
 import train_net
+import yaml
+from cfs.pipeline.settings import flat
 from fastreid.config import CfgNode
 from fastreid.engine import DefaultTrainer, default_argument_parser
 from fastreid_compat.command_line import forget_loggers, show_user_errors
@@ -46,11 +48,7 @@ def run(config: str, opts: list[str]) -> tuple[dict[str, Any], Path]:
     settings = _settings(cfg)
     if results_file.exists():
         results = json.loads(results_file.read_text())
-        if results.get("settings") != settings:
-            raise UserError(
-                f"{folder} holds the results of other settings; choose another OUTPUT_DIR, or "
-                "remove it"
-            )
+        _check_same_settings(results["settings"], settings, folder)
         return results, folder
 
     dataset = cfg.DATASETS.TESTS[0]
@@ -81,6 +79,21 @@ def _settings(cfg: CfgNode) -> str:
     cfg.OUTPUT_DIR = cfg.MODEL.DEVICE = ""
     cfg.DATALOADER.NUM_WORKERS = cfg.SOLVER.CHECKPOINT_PERIOD = 0
     return cfg.dump()
+
+
+def _check_same_settings(old: str, new: str, folder: Path) -> None:
+    """Compare two configs as text; keys that only one has, as a later version adds, do not count.
+
+    Raises:
+        UserError: the first key that differs, and both values.
+    """
+    before, now = (dict(flat(yaml.safe_load(text))) for text in (old, new))
+    for key, value in now.items():
+        if before.get(key, value) != value:
+            raise UserError(
+                f"{folder} holds the results of other settings: {key} was {before[key]!r}, now it "
+                f"is {value!r}. Set it back, choose another OUTPUT_DIR, or remove the folder"
+            )
 
 
 def _scores(results: dict[str, Any]) -> dict[str, float]:

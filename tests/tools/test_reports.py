@@ -104,5 +104,11 @@ def test_demo_trains_reports_and_is_done_once(small_demo, tmp_path, monkeypatch)
     monkeypatch.setattr(train_net, "main", not_again)
     again, _ = demo.run(CONFIG, small_demo)
     assert again == results
-    with pytest.raises(UserError, match="results of other settings"):
+    with pytest.raises(UserError, match="other settings: SOLVER.MAX_EPOCH was 2, now it is 3"):
         demo.run(CONFIG, [*small_demo, "SOLVER.MAX_EPOCH", "3"])
+    # A key that a later version adds changes nothing, as long as it has its default.
+    whole = results["settings"]
+    older = "\n".join(line for line in whole.splitlines() if not line.startswith("SEED:"))
+    assert older.count("\n") == whole.rstrip().count("\n") - 1
+    (folder / "results.json").write_text(json.dumps({**results, "settings": older}))
+    assert demo.run(CONFIG, small_demo)[0]["trained"] == results["trained"]

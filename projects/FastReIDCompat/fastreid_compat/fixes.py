@@ -37,6 +37,7 @@ AFTER_IMPORT = (
     "checkpoints",
     "resume",
     "mixed_precision",
+    "cpu_speed",
     "models",
     "pretrained",
     "distributed",
