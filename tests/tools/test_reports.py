@@ -104,7 +104,7 @@ def test_demo_trains_reports_and_is_done_once(small_demo, tmp_path, monkeypatch)
     monkeypatch.setattr(train_net, "main", not_again)
     again, _ = demo.run(CONFIG, small_demo)
     assert again == results
-    with pytest.raises(UserError, match="other settings: SOLVER.MAX_EPOCH was 2, now it is 3"):
+    with pytest.raises(UserError, match=r"other settings: SOLVER\.MAX_EPOCH was 2, now it is 3"):
         demo.run(CONFIG, [*small_demo, "SOLVER.MAX_EPOCH", "3"])
     # A key that a later version adds changes nothing, as long as it has its default.
     whole = results["settings"]
