@@ -72,6 +72,14 @@ def test_attention_outside_of_autocast_is_torchs_own() -> None:
     assert not torch.equal(own, in_float32)
 
 
+def test_attention_of_doubles_stays_double() -> None:
+    q, k, v = queries_keys_values(torch.float64)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = F.scaled_dot_product_attention(q, k, v)
+    assert torch.equal(out, F.scaled_dot_product_attention(q, k, v))
+    assert out.dtype is torch.float64
+
+
 def test_attention_of_a_compiled_function() -> None:
     q, k, v = queries_keys_values(torch.bfloat16)
     # Tracing alone: no C++ compiler is needed.

@@ -59,14 +59,16 @@ def _attention(
     *args: Any,
     **options: Any,
 ) -> Tensor:
-    """Attention of (..., L, D), whatever types come in, in autocast's type."""
-    if attn_mask is not None and attn_mask.is_floating_point():
-        attn_mask = attn_mask.float()
+    """Attention of (..., L, D) in autocast's type; of doubles, which autocast leaves, in theirs."""
+    dtype = query.dtype
+    if dtype is not torch.float64:
+        dtype = torch.get_autocast_dtype("cpu")
+        query, key, value = query.float(), key.float(), value.float()
+        if attn_mask is not None and attn_mask.is_floating_point():
+            attn_mask = attn_mask.float()
     with torch.autocast("cpu", enabled=False):
-        out = F.scaled_dot_product_attention(
-            query.float(), key.float(), value.float(), attn_mask, *args, **options
-        )
-    return out.to(torch.get_autocast_dtype("cpu"))
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask, *args, **options)
+    return out.to(dtype)
 
 
 @fix(
@@ -101,7 +103,7 @@ def keep_freed_memory() -> bool:
         Whether it does: not without glibc, and not where the environment sets malloc itself
         (MALLOC_SETTINGS), as MALLOC_MMAP_MAX_=65536, glibc's own value.
     """
-    if any(os.environ.get(name) for name in MALLOC_SETTINGS):
+    if os.name != "posix" or any(os.environ.get(name) for name in MALLOC_SETTINGS):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
