@@ -39,7 +39,7 @@ demo-cfs: setup
 	    SOURCE.MODEL.BACKBONE.STEM patch TARGET.MODEL.BACKBONE.STEM patch SOURCE.SOLVER.MAX_EPOCH 18
 
 study: setup
-	$(BIN)/python tools/cfs_study.py --seeds 1 2 3
+	$(BIN)/python tools/cfs_study.py --seeds 1 2 3 --domain
 
 test: setup
 	$(BIN)/python -m pytest

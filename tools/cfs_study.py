@@ -5,13 +5,14 @@ python tools/cfs_study.py --seeds 1 2 3
 
 For each seed runs the pipeline of tools/conditional_pretrain.py, pre-trains on all images, on a
 random half and on the worst half as well, fine-tunes from each and from scratch with the same
-config, and compares the scores with ToyUnlabeled's hidden truth. Each step is recorded: kill it at
-any time, the same command goes on.
+config, and compares the scores with ToyUnlabeled's hidden truth. --domain adds what a perfect score
+would choose. Each step is recorded: kill it at any time, the same command goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ from cfs.scores import read_scores
 from cfs.scoring.lists import write_list
 from cfs.scoring.sources import open_listing
 from dinopretrain.data.path_list import PathList
+from dinopretrain.data.pool.plan import PERSON
 from fastreid.config import CfgNode
 from fastreid_compat.command_line import show_user_errors
 from fastreid_compat.errors import UserError
@@ -39,7 +41,8 @@ from pipeline_process import Interrupted
 from pipeline_stages import find_config, only_listed, read_config, started_from
 
 CONFIG = "projects/CFS/configs/Toy.yml"
-ALL, RANDOM, WORST = "all", "random", "worst"
+ALL, RANDOM, WORST, DOMAIN = "all", "random", "worst", "domain"
+DOMAIN_TITLE = "DINO on the target's domain alone (hidden truth)"
 RESULTS = "study.json"
 POOL = "ToyUnlabeled"
 
@@ -59,13 +62,14 @@ def titles(keep: str) -> dict[str, str]:
     }
 
 
-def write_selections(folder: Path, count: int, seed: int) -> dict[str, Path]:
+def write_selections(folder: Path, count: int, seed: int, domain: bool = False) -> dict[str, Path]:
     """Lists of as many images as CFS has selected: random ones, and those of the lowest scores.
 
     Args:
         folder: of a pipeline that has scored.
         count: number of images.
         seed: of the random choice.
+        domain: also list random ones of the target's domain, as many as there are or ``count``.
     """
     scores = read_scores(str(folder / SCORES))
     scored = np.flatnonzero(np.isfinite(scores.values))
@@ -73,6 +77,11 @@ def write_selections(folder: Path, count: int, seed: int) -> dict[str, Path]:
         RANDOM: np.random.default_rng(seed).permutation(scored)[:count],
         WORST: select(scores.names, -scores.values, keep_num=count),
     }
+    if domain:
+        kinds = cfs_truth.truth()
+        inside = [kinds[os.path.basename(name)] == PERSON for name in scores.names]
+        rows = scored[np.array(inside)[scored]]
+        chosen[DOMAIN] = np.random.default_rng(seed).permutation(rows)[:count]
     files = {}
     for name, rows in chosen.items():
         files[name] = folder / "selection" / f"{name}.txt"
@@ -82,13 +91,16 @@ def write_selections(folder: Path, count: int, seed: int) -> dict[str, Path]:
     return files
 
 
-def run_seed(config: str, folder: Path, options: Sequence[str]) -> dict[str, Any]:
+def run_seed(
+    config: str, folder: Path, options: Sequence[str], domain: bool = False
+) -> dict[str, Any]:
     """All arms of one seed; returns the results, which are also in folder/study.json.
 
     Args:
         config: of the pipeline.
         folder: of the seed.
         options: KEY VALUE pairs of the pipeline, SEED and OUTPUT_DIR among them.
+        domain: also pre-train on the images of the target's domain alone.
     """
     pipeline_run.run_pipeline(config, options)
     cfg = load_config(find_config(config), options)
@@ -98,7 +110,7 @@ def run_seed(config: str, folder: Path, options: Sequence[str]) -> dict[str, Any
     kept = selected.sizes["kept"]
     pool = read_config(cfg.PRETRAIN.CONFIG, stage_options(cfg, "pretrain"), "pretrain")
     arms: dict[str, list[str]] = {ALL: []}
-    for name, file in write_selections(folder, kept, cfg.SEED).items():
+    for name, file in write_selections(folder, kept, cfg.SEED, domain).items():
         arms[name] = only_listed(pool, str(file))
     for name, chosen in arms.items():
         weights = train("pretrain", f"pretrain_{name}", chosen)
@@ -107,6 +119,9 @@ def run_seed(config: str, folder: Path, options: Sequence[str]) -> dict[str, Any
     tests = read_config(cfg.FINETUNE.CONFIG, stage_options(cfg, "finetune"), "finetune")
     rows = titles(f"{kept / selected.sizes['images']:.0%}")
     figures = pipeline_run.run_evaluation(folder, "study", rows, tests.DATASETS.TESTS)
+    if domain:
+        rows = {f"finetune_{DOMAIN}": DOMAIN_TITLE}
+        figures += pipeline_run.run_evaluation(folder, "study_domain", rows, tests.DATASETS.TESTS)
     images = open_listing(pool, [*pool.DATASETS.NAMES])
     scores = read_scores(str(folder / SCORES))
     results = {
@@ -188,6 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--out", type=Path, default=Path("logs/cfs_study"))
     parser.add_argument("--images", type=int, help=f"take so many of {POOL}'s; default: all")
+    parser.add_argument("--domain", action="store_true", help="pre-train on its images alone, too")
     parser.add_argument("--options", nargs="+", default=[], help="KEY VALUE pairs of the pipeline")
     args = parser.parse_args(argv)
     names = pool_names(args.config_file, args.options)
@@ -198,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             options = [*args.options, "SEED", str(seed), "OUTPUT_DIR", str(folder)]
             if args.images is not None:
                 options += small_pool(folder, names, args.images)
-            seeds.append(run_seed(args.config_file, folder, options))
+            seeds.append(run_seed(args.config_file, folder, options, args.domain))
             print(f"\n{report(args.out, seeds)}\n", flush=True)
     except (Interrupted, KeyboardInterrupt) as interruption:
         print("\ninterrupted: the same command goes on from here", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -32,6 +33,7 @@ ROWS = [
     "DINO on the best 50% by CFS",
     "DINO on a random 50%",
     "DINO on the worst 50% by CFS",
+    cfs_study.DOMAIN_TITLE,
 ]
 
 
@@ -53,7 +55,7 @@ def study(root, tmp_path_factory) -> Path:
     }
     file = write_pipeline(folder, **stages)
     line = [sys.executable, str(TOOL), "--config-file", str(file), "--seeds", "1"]
-    line += ["--images", str(USED), "--out", str(folder / "study"), "--options"]
+    line += ["--images", str(USED), "--out", str(folder / "study"), "--domain", "--options"]
     line += ["ALL.SOLVER.MAX_EPOCH", "1", "ALL.SOLVER.WARMUP_EPOCHS", "0"]
     environment = {
         **os.environ,
@@ -78,7 +80,7 @@ def test_all_arms_have_figures(study) -> None:
     assert f"| {cfs_truth.BOTH} |" in text
 
 
-def test_halves_are_of_one_size_and_of_the_right_images(study) -> None:
+def test_halves_are_of_one_size_and_of_the_right_images(study, root) -> None:
     folder = study / "seed1"
     scores = read_scores(str(folder / "scores"))
     by_name = dict(zip(scores.names, scores.values.tolist(), strict=True))
@@ -91,8 +93,14 @@ def test_halves_are_of_one_size_and_of_the_right_images(study) -> None:
     assert set(random) not in (set(best), set(worst))
     kept = {
         arm: json.loads((folder / arm / "filters_summary.json").read_text())["kept"]
-        for arm in ("pretrain", "pretrain_random", "pretrain_worst")
+        for arm in ("pretrain", "pretrain_random", "pretrain_worst", "pretrain_domain")
     }
+    domain = list(read_list(str(folder / "selection" / "domain.txt")))
+    with open(root / "ToyUnlabeled" / "truth.csv", newline="") as file:
+        kinds = {row["name"]: row["kind"] for row in csv.DictReader(file)}
+    persons = {name for name in by_name if kinds[os.path.basename(name)] == PERSON}
+    assert len(domain) == min(len(persons), USED // 2) and set(domain) <= persons
+    assert kept.pop("pretrain_domain") == len(domain)
     assert set(kept.values()) == {USED // 2}
 
 
@@ -102,6 +110,7 @@ def test_arms_start_from_their_own_weights(study) -> None:
         "finetune": "pretrain",
         "finetune_random": "pretrain_random",
         "finetune_worst": "pretrain_worst",
+        "finetune_domain": "pretrain_domain",
     }.items():
         record = json.loads((study / "seed1" / "stages" / f"{arm}.json").read_text())
         (command,) = record["commands"]

@@ -74,7 +74,7 @@ def _attention(
 @fix(
     where="engine/defaults.py:223",
     since="always",
-    symptom="on a CPU up to a fourth of a step goes into fetching memory just given back",
+    symptom="on a CPU a tenth of a step and more goes into fetching memory just given back",
 )
 def cpu_training_keeps_memory() -> bool:
     """A trainer on a CPU keeps the memory of freed tensors for the next step."""
@@ -96,7 +96,7 @@ def keep_freed_memory() -> bool:
 
     glibc maps each block above its threshold, 32 MB at most, from the system and unmaps it at once
     when it is freed: the next step's tensor of the same size gets new pages, which the system fills
-    with zeros, one page fault each. The process keeps what it once had, about a third more than
+    with zeros, one page fault each. The process keeps what it once had, up to a third more than
     without.
 
     Returns:
