@@ -12,7 +12,6 @@ would choose. Each step is recorded: kill it at any time, the same command goes 
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -78,9 +77,8 @@ def write_selections(folder: Path, count: int, seed: int, domain: bool = False) 
         WORST: select(scores.names, -scores.values, keep_num=count),
     }
     if domain:
-        kinds = cfs_truth.truth()
-        inside = [kinds[os.path.basename(name)] == PERSON for name in scores.names]
-        rows = scored[np.array(inside)[scored]]
+        kinds = np.array(cfs_truth.kinds_of(scores.names))
+        rows = scored[kinds[scored] == PERSON]
         chosen[DOMAIN] = np.random.default_rng(seed).permutation(rows)[:count]
     files = {}
     for name, rows in chosen.items():

@@ -14,7 +14,7 @@ import csv
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
@@ -52,6 +52,12 @@ def truth() -> dict[str, str]:
         raise UserError(f"there is no {str(path)!r}; train on ToyUnlabeled first, which draws it")
     with open(path, newline="", encoding="utf-8") as file:
         return {row["name"]: row["kind"] for row in csv.DictReader(file)}
+
+
+def kinds_of(names: Iterable[str]) -> list[str]:
+    """Kind of each image, in the order of the names, which may be paths."""
+    known = truth()
+    return [known[os.path.basename(name)] for name in names]
 
 
 def simple_scores(images: UnlabelledImages, cache: Path) -> dict[str, np.ndarray]:
@@ -131,8 +137,7 @@ def separation(
 ) -> dict[str, dict[str, float]]:
     """:func:`areas` of CFS, of the simple filters, and of both together."""
     names, found = all_scores(scores, images, cache)
-    known = truth()
-    kinds = [known[os.path.basename(name)] for name in names]
+    kinds = kinds_of(names)
     return {name: areas(values, kinds) for name, values in found.items()}
 
 

@@ -21,7 +21,7 @@ import pictures
 import reports
 import train_net
 import yaml
-from cfs.pipeline.settings import flat
+from cfs.pipeline.settings import differing, flat
 from fastreid.config import CfgNode
 from fastreid.engine import DefaultTrainer, default_argument_parser
 from fastreid_compat.command_line import forget_loggers, show_user_errors
@@ -88,12 +88,11 @@ def _check_same_settings(old: str, new: str, folder: Path) -> None:
         UserError: the first key that differs, and both values.
     """
     before, now = (dict(flat(yaml.safe_load(text))) for text in (old, new))
-    for key, value in now.items():
-        if before.get(key, value) != value:
-            raise UserError(
-                f"{folder} holds the results of other settings: {key} was {before[key]!r}, now it "
-                f"is {value!r}. Set it back, choose another OUTPUT_DIR, or remove the folder"
-            )
+    for key in differing(before, now):
+        raise UserError(
+            f"{folder} holds the results of other settings: {key} was {before[key]!r}, now it is "
+            f"{now[key]!r}. Set it back, choose another OUTPUT_DIR, or remove the folder"
+        )
 
 
 def _scores(results: dict[str, Any]) -> dict[str, float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,7 +22,7 @@ from cfs.scoring.models import FeatureModel
 from cfs.scoring.run import SHARD_SIZE, Run
 from cfs.scoring.summary import summarise
 from cfs_scoring import Drawn, config
-from dino_listing import peak
+from dino_listing import peak, printed_json
 from fastreid.data.build import build_transforms
 from torch import nn
 
@@ -40,8 +39,7 @@ def memory(args: argparse.Namespace) -> None:
     print(" worker, peak, MiB |\n" + "|---" * 7 + "|")
     for rows in args.rows:
         command = [sys.executable, str(SCRIPT), "memory", "--measure", "--rows", str(rows)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        found = json.loads(done.stdout.splitlines()[-1])
+        found = printed_json(command)
         rest = found["peak"] - found["before"] - found["listing"]
         print(
             f"| {rows:,} | {found['seconds']:.0f} | {found['listing']:.1f} | {found['before']:.0f} "

@@ -16,16 +16,15 @@ import json
 import os
 import resource
 import statistics
-import subprocess
 import sys
 import time
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from dino_listing import peak, printed_json
 from dino_step import Runner, our_step, views_of_noise
-from dinopretrain import DINO, load_config
+from dinopretrain import load_config
 from fastreid.modeling import build_model
 from fastreid.utils.events import EventStorage
 from fastreid_compat.cpu_speed import MALLOC_SETTINGS, keep_freed_memory
@@ -47,28 +46,8 @@ def attention_of_torch() -> None:
     F.scaled_dot_product_attention = outside_autocast
 
 
-def autocast_step(model: DINO, optimizer: torch.optim.Optimizer, batch: dict[str, Tensor]) -> Any:
-    """A step with the model's forward pass under autocast."""
-    return our_step(_UnderAutocast(model), optimizer, batch)  # type: ignore[arg-type]
-
-
-class _UnderAutocast:
-    """A model whose calls alone run under autocast."""
-
-    def __init__(self, model: DINO) -> None:
-        self._model = model
-
-    def __call__(self, batch: dict[str, Tensor]) -> Any:
-        region: AbstractContextManager[Any] = torch.autocast("cpu", torch.bfloat16)
-        with region if self._model.training else nullcontext():
-            return self._model(batch)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-
 def run_arm(args: argparse.Namespace) -> dict[str, Any]:
-    """Times of one process: seconds of each step, peak memory in MB and page faults a step."""
+    """Times of one process: seconds of each step, peak memory in MiB and page faults a step."""
     if args.arm == BASELINE:
         attention_of_torch()
     if args.arm == BOTH and not keep_freed_memory():
@@ -76,7 +55,9 @@ def run_arm(args: argparse.Namespace) -> dict[str, Any]:
     torch.manual_seed(0)
     cfg = load_config(args.config_file, ["MODEL.DEVICE", "cpu", *args.options])
     batch = views_of_noise(cfg, args.batch)
-    runner = Runner(build_model(cfg).train(), autocast_step)
+    model = build_model(cfg).train()
+    model.forward = torch.autocast("cpu", torch.bfloat16)(model.forward)  # not the backward pass
+    runner = Runner(model, our_step)
     seconds, faults = [], []
     with EventStorage(0):
         for _ in range(args.steps + 1):
@@ -84,8 +65,7 @@ def run_arm(args: argparse.Namespace) -> dict[str, Any]:
             runner.run(batch)
             seconds.append(time.process_time() - start)
             faults.append(_page_faults() - before)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    return {"seconds": seconds[1:], "peak": peak, "faults": statistics.median(faults[1:])}
+    return {"seconds": seconds[1:], "peak": peak(), "faults": statistics.median(faults[1:])}
 
 
 def _page_faults() -> int:
@@ -96,8 +76,7 @@ def run_in_process(arm: str, args: list[str]) -> dict[str, Any]:
     """Run one arm in a process of its own."""
     command = [sys.executable, __file__, *args, "--arm", arm]
     environment = {k: v for k, v in os.environ.items() if k not in MALLOC_SETTINGS}
-    out = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(out.stdout.splitlines()[-1])
+    return printed_json(command, environment)
 
 
 def main() -> None:
@@ -119,7 +98,7 @@ def main() -> None:
             results[arm].append(run_in_process(arm, sys.argv[1:]))
     print(f"torch {torch.__version__}, cpu, {torch.get_num_threads()} threads, bfloat16,", end=" ")
     print(f"{args.config_file} {' '.join(args.options)}, batch {args.batch}\n")
-    print("| | processor seconds a step | ratio | round by round | page faults | peak MB |")
+    print("| | processor seconds a step | ratio | round by round | page faults | peak MiB |")
     print("|---|---|---|---|---|---|")
     rounds = {arm: [statistics.median(r["seconds"]) for r in results[arm]] for arm in ARMS}
     for arm in ARMS:
@@ -127,7 +106,7 @@ def main() -> None:
         print(
             f"| {arm} | {statistics.median(rounds[arm]):.2f} | {statistics.median(ratios):.2f} | "
             f"{min(ratios):.2f}-{max(ratios):.2f} | {results[arm][0]['faults']:,.0f} | "
-            f"{max(r['peak'] for r in results[arm]):,} |"
+            f"{max(r['peak'] for r in results[arm]):,.0f} |"
         )
 
 

@@ -19,8 +19,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import torch
@@ -89,6 +90,12 @@ def peak() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
+def printed_json(command: Sequence[str], env: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Run a command; returns the JSON that is the last line it prints."""
+    done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 class LookUps(Dataset):
     """Looks names up; a sample is (process, USS, PSS) in MiB."""
 
@@ -134,9 +141,7 @@ def measure(name: str, method: str) -> None:
 
 def in_new_process(name: str, method: str) -> dict[str, float]:
     """Run :func:`measure` in a fresh process."""
-    command = [sys.executable, __file__, "--measure", name, "--method", method]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    return printed_json([sys.executable, __file__, "--measure", name, "--method", method])
 
 
 def main() -> None:

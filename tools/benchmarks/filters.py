@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,7 +21,7 @@ import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import numpy as np
 from cfs.filters.chain import run_filters
 from cfs.filters.duplicate_filter import first_of_similar
-from dino_listing import RSS, memory, names, peak
+from dino_listing import RSS, memory, names, peak, printed_json
 from dinopretrain.data.images import FileImages
 from dinopretrain.data.path_list import PathList
 from fastreid_compat.dataset_files import data_root, open_dataset
@@ -107,10 +106,7 @@ def measure_pixels(name: str) -> dict[str, float]:
 
 def in_new_process(*arguments: str) -> dict[str, float]:
     """Run one case in a fresh process."""
-    done = subprocess.run(
-        [sys.executable, __file__, *arguments], check=True, stdout=subprocess.PIPE, text=True
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+    return printed_json([sys.executable, __file__, *arguments])
 
 
 def main() -> None:

@@ -52,6 +52,11 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield prefix + key, value
 
 
+def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Keys that both have, with other values."""
+    return (key for key, value in new.items() if old.get(key, value) != value)
+
+
 def training_settings(cfg: CfgNode, num_gpus: int, folder: Path) -> dict[str, Any]:
     """Settings of a training.
 
@@ -121,10 +126,10 @@ def check_same_settings(record: Record, settings: Mapping[str, Any], folder: Pat
     Raises:
         UserError: the first key that differs, both values, and what to do.
     """
-    for key, new in settings.items():
-        if key in NOT_COMPARED or key not in record.settings or record.settings[key] == new:
+    for key in differing(record.settings, settings):
+        if key in NOT_COMPARED:
             continue
-        old = record.settings[key]
+        old, new = record.settings[key], settings[key]
         what = f"{key} was {old!r}, now it is {new!r}"
         if key.startswith(INPUTS):
             what = f"the file of {key.removeprefix(INPUTS)} has changed since"
