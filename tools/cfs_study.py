@@ -23,70 +23,31 @@ import cfs_truth
 import numpy as np
 import pipeline_run
 import reports
-from cfs import select
 from cfs.filters.names import key_list
-from cfs.pipeline.config import load_config, stage_gpus, stage_options
+from cfs.pipeline.config import load_config, stage_options
 from cfs.pipeline.records import read_record
 from cfs.scores import read_scores
 from cfs.scoring.lists import write_list
 from cfs.scoring.sources import open_listing
+from cfs_study_arms import (
+    DOMAIN,
+    DOMAIN_TITLE,
+    check_arms,
+    titles,
+    training_stages,
+    write_selections,
+)
 from dinopretrain.data.path_list import PathList
-from dinopretrain.data.pool.plan import PERSON
 from fastreid.config import CfgNode
 from fastreid_compat.command_line import show_user_errors
 from fastreid_compat.errors import UserError
 from pipeline_plan import SCORES
 from pipeline_process import Interrupted
-from pipeline_stages import find_config, only_listed, read_config, started_from
+from pipeline_stages import find_config, read_config
 
 CONFIG = "projects/CFS/configs/Toy.yml"
-ALL, RANDOM, WORST, DOMAIN = "all", "random", "worst", "domain"
-DOMAIN_TITLE = "DINO on the target's domain alone (hidden truth)"
 RESULTS = "study.json"
 POOL = "ToyUnlabeled"
-
-
-def titles(keep: str) -> dict[str, str]:
-    """Training that is evaluated -> row of the table.
-
-    Args:
-        keep: how much is selected, as in "50%".
-    """
-    return {
-        "scratch": "from scratch",
-        f"finetune_{ALL}": "DINO on all",
-        "finetune": f"DINO on the best {keep} by CFS",
-        f"finetune_{RANDOM}": f"DINO on a random {keep}",
-        f"finetune_{WORST}": f"DINO on the worst {keep} by CFS",
-    }
-
-
-def write_selections(folder: Path, count: int, seed: int, domain: bool = False) -> dict[str, Path]:
-    """Lists of as many images as CFS has selected: random ones, and those of the lowest scores.
-
-    Args:
-        folder: of a pipeline that has scored.
-        count: number of images.
-        seed: of the random choice.
-        domain: also list random ones of the target's domain, as many as there are or ``count``.
-    """
-    scores = read_scores(str(folder / SCORES))
-    scored = np.flatnonzero(np.isfinite(scores.values))
-    chosen = {
-        RANDOM: np.random.default_rng(seed).permutation(scored)[:count],
-        WORST: select(scores.names, -scores.values, keep_num=count),
-    }
-    if domain:
-        kinds = np.array(cfs_truth.kinds_of(scores.names))
-        rows = scored[kinds[scored] == PERSON]
-        chosen[DOMAIN] = np.random.default_rng(seed).permutation(rows)[:count]
-    files = {}
-    for name, rows in chosen.items():
-        files[name] = folder / "selection" / f"{name}.txt"
-        files[name].parent.mkdir(exist_ok=True)
-        if not files[name].exists():
-            write_list(files[name], scores.names.take(rows), scores.values[rows])
-    return files
 
 
 def run_seed(
@@ -100,29 +61,28 @@ def run_seed(
         options: KEY VALUE pairs of the pipeline, SEED and OUTPUT_DIR among them.
         domain: also pre-train on the images of the target's domain alone.
     """
-    pipeline_run.run_pipeline(config, options)
     cfg = load_config(find_config(config), options)
-    train = _Trainings(cfg, folder)
+    arms = training_stages(cfg, folder, domain)
+    check_arms(cfg, folder, arms)
+    pipeline_run.run_pipeline(config, options)
     selected = read_record(folder, "select")
     assert selected is not None
     kept = selected.sizes["kept"]
-    pool = read_config(cfg.PRETRAIN.CONFIG, stage_options(cfg, "pretrain"), "pretrain")
-    arms: dict[str, list[str]] = {ALL: []}
-    for name, file in write_selections(folder, kept, cfg.SEED, domain).items():
-        arms[name] = only_listed(pool, str(file))
-    for name, chosen in arms.items():
-        weights = train("pretrain", f"pretrain_{name}", chosen)
-        train("finetune", f"finetune_{name}", started_from(weights))
-    train("finetune", "scratch", [])
-    tests = read_config(cfg.FINETUNE.CONFIG, stage_options(cfg, "finetune"), "finetune")
-    rows = titles(f"{kept / selected.sizes['images']:.0%}")
-    figures = pipeline_run.run_evaluation(folder, "study", rows, tests.DATASETS.TESTS)
+    write_selections(folder, kept, cfg.SEED, domain)
+    for stage in arms:
+        pipeline_run.run_stage(folder, stage)
+    tables = {"study": titles(f"{kept / selected.sizes['images']:.0%}")}
     if domain:
-        rows = {f"finetune_{DOMAIN}": DOMAIN_TITLE}
-        figures += pipeline_run.run_evaluation(folder, "study_domain", rows, tests.DATASETS.TESTS)
+        tables["study_domain"] = {f"finetune_{DOMAIN}": DOMAIN_TITLE}
+    figures: list[dict[str, Any]] = []
+    for name, models in tables.items():
+        tests, how = one_test_set(cfg), {"options": cfg.EVALUATE.OPTS, "num_gpus": cfg.NUM_GPUS}
+        figures += pipeline_run.run_evaluation(folder, name, models, tests, **how)
+    pool = read_config(cfg.PRETRAIN.CONFIG, stage_options(cfg, "pretrain"), "pretrain")
     images = open_listing(pool, [*pool.DATASETS.NAMES])
     scores = read_scores(str(folder / SCORES))
     results = {
+        "seed": cfg.SEED,
         "figures": {row["title"]: {k: row[k] for k in ("mAP", "Rank-1")} for row in figures},
         "separation": cfs_truth.separation(scores, images, folder / "filter_cache"),
     }
@@ -131,29 +91,30 @@ def run_seed(
     return results
 
 
-class _Trainings:
-    """Runs further trainings with the configs of a pipeline's stages."""
+def one_test_set(cfg: CfgNode) -> list[str]:
+    """The one test set of a pipeline's stage finetune.
 
-    def __init__(self, cfg: CfgNode, folder: Path) -> None:
-        self.cfg, self.folder = cfg, folder
-
-    def __call__(self, stage: str, name: str, more: Sequence[str]) -> Path:
-        """Train as ``stage`` does, but for ``more`` options; returns the weights."""
-        options = [*stage_options(self.cfg, stage), *more]
-        config = self.cfg[stage.upper()].CONFIG
-        title = name.replace("_", ", ")
-        gpus = stage_gpus(self.cfg, stage)
-        record = pipeline_run.run_training(self.folder, name, title, config, options, gpus)
-        return self.folder / record.outputs["weights"]
+    Raises:
+        UserError: it has none or several, for which the table has no columns.
+    """
+    tests = read_config(cfg.FINETUNE.CONFIG, stage_options(cfg, "finetune"), "finetune")
+    if len(tests.DATASETS.TESTS) != 1:
+        raise UserError(
+            f"stage finetune has DATASETS.TESTS {[*tests.DATASETS.TESTS]}; the study evaluates on "
+            "one test set: set FINETUNE.DATASETS.TESTS to it"
+        )
+    return [*tests.DATASETS.TESTS]
 
 
 def pool_names(config: str, options: Sequence[str]) -> list[str]:
     """Names of the pool's images, in order, which the pipeline's own config must pre-train on.
 
     Raises:
-        UserError: it pre-trains on something else, of which no truth is known.
+        UserError: it pre-trains on something else, of which no truth is known, or its test sets
+            are wrong.
     """
     cfg = load_config(find_config(config), [*options, "OUTPUT_DIR", "."])
+    one_test_set(cfg)
     pool = read_config(cfg.PRETRAIN.CONFIG, stage_options(cfg, "pretrain"), "pretrain")
     if [name.partition(":")[0] for name in pool.DATASETS.NAMES] != [POOL]:
         raise UserError(
@@ -184,10 +145,11 @@ def small_pool(folder: Path, names: Sequence[str], count: int) -> list[str]:
 
 
 def report(out: Path, seeds: Sequence[dict[str, Any]]) -> str:
-    """The tables of several seeds; also in out/study.md and out/study.json."""
+    """The tables of this call's seeds; also in out/study.md and out/study.json."""
     figures = {row: [seed["figures"][row] for seed in seeds] for row in seeds[0]["figures"]}
     separation = cfs_truth.separation_table([seed["separation"] for seed in seeds])
-    text = f"{ablation.summary(figures)}\n\n{separation}"
+    names = ", ".join(str(seed["seed"]) for seed in seeds)
+    text = f"Seeds: {names}\n\n{ablation.summary(figures)}\n\n{separation}"
     (out / "study.md").write_text(text + "\n")
     reports.write_json(out / RESULTS, list(seeds))
     return text
@@ -204,6 +166,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--domain", action="store_true", help="pre-train on its images alone, too")
     parser.add_argument("--options", nargs="+", default=[], help="KEY VALUE pairs of the pipeline")
     args = parser.parse_args(argv)
+    if len(set(args.seeds)) < len(args.seeds):
+        raise UserError(f"--seeds {' '.join(map(str, args.seeds))} names one twice; take it out")
     names = pool_names(args.config_file, args.options)
     seeds = []
     try:

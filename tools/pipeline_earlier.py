@@ -91,5 +91,6 @@ def _check_nothing_older(
     raise UserError(
         f"stage {first} is not done, but {', '.join(older)} in {str(folder)!r} came after it: they "
         f"would be older than what they read. Delete {', '.join(away)} there to run them again, "
-        f"too; or run it alone, --only {first}: if it makes the same files again, all goes on"
+        f"too; or run it alone, conditional_pretrain.py --only {first}: if it makes the same files "
+        "again, all goes on"
     )

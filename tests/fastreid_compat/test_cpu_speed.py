@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 import os
+import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from fastreid_compat import cpu_speed
-from fastreid_compat.cpu_speed import MALLOC_SETTINGS, keep_freed_memory
+from fastreid_compat.cpu_speed import MALLOC_SETTINGS, TUNABLES, keep_freed_memory
 from small_trainer import SmallTrainer, small_cfg
 
 # Page faults of 20 tensors of 64 MB that are filled and freed, one after the other; with 4 KB pages
@@ -30,36 +34,94 @@ print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def queries_keys_values(dtype: torch.dtype) -> list[torch.Tensor]:
+@pytest.fixture(autouse=True)
+def _attention_in_float32() -> Iterator[None]:
+    """As on the CPUs that are left alone, should this be one of them."""
+    before = [*cpu_speed._libraries]
+    cpu_speed.train_attention_in_float32()
+    yield
+    if not before:
+        cpu_speed._libraries.pop()._destroy()
+
+
+def queries_keys_values(dtype: torch.dtype, heads: int = 2) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    made = [torch.randn(4, 2, 9, 16, generator=generator).to(dtype) for _ in range(3)]
+    shapes = [(4, 2, 9, 16), (4, heads, 9, 16), (4, heads, 9, 16)]
+    made = [torch.randn(shape, generator=generator).to(dtype) for shape in shapes]
     return [tensor.requires_grad_() for tensor in made]
+
+
+def gradients(out: torch.Tensor, inputs: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).to(out.dtype)
+    return torch.autograd.grad(out, inputs, weights)
+
+
+OPTIONS = {
+    "plain": {},
+    "causal": {"is_causal": True},
+    "scale": {"scale": 0.5},
+    "mask": {"attn_mask": torch.randn(9, 9)},
+    "mask_of_booleans": {"attn_mask": torch.rand(9, 9) < 0.7},
+    "dropout": {"dropout_p": 0.5},
+}
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("given", [torch.float32, None])
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"is_causal": True}, {"scale": 0.5}, {"attn_mask": torch.randn(9, 9)}],
-    ids=["plain", "causal", "scale", "mask"],
-)
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))
 def test_attention_under_autocast_is_that_of_float32(dtype, given, options) -> None:
     q, k, v = queries_keys_values(given or dtype)
-    if "attn_mask" in options:  # attention takes a mask of the type of its other input
-        options = {"attn_mask": options["attn_mask"].to(given or dtype)}
+    options, exact = dict(options), dict(options)
+    mask = options.get("attn_mask")
+    if mask is not None and mask.is_floating_point():
+        # Attention takes a mask of the type of its other input.
+        options["attn_mask"] = mask.to(given or dtype)
+        exact["attn_mask"] = options["attn_mask"].float()
+    torch.manual_seed(2)
     with torch.autocast("cpu", dtype=dtype):
         out = F.scaled_dot_product_attention(q, k, v, **options)
-    exact = {key: x.float() if key == "attn_mask" else x for key, x in options.items()}
+    torch.manual_seed(2)
     expected = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), **exact).to(dtype)
     assert out.dtype is dtype
     assert torch.equal(out, expected)
-    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
-    for ours, theirs in zip(
-        torch.autograd.grad(out, (q, k, v), weights),
-        torch.autograd.grad(expected, (q, k, v), weights),
-        strict=True,
-    ):
+    for ours, theirs in zip(gradients(out, [q, k, v]), gradients(expected, [q, k, v]), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_a_learnt_mask_gets_its_gradient() -> None:
+    q, k, v = (x.detach() for x in queries_keys_values(torch.bfloat16))
+    mask = torch.randn(9, 9).bfloat16().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = F.scaled_dot_product_attention(q, k, v, mask)
+    (expected,) = gradients(
+        F.scaled_dot_product_attention(q.float(), k.float(), v.float(), mask.float()).bfloat16(),
+        [mask],
+    )
+    (found,) = gradients(out, [mask])
+    assert torch.equal(found, expected)
+
+
+def test_queries_that_share_keys() -> None:
+    q, k, v = queries_keys_values(torch.bfloat16, heads=1)
+    try:
+        exact = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), enable_gqa=True)
+    except TypeError:
+        pytest.skip("torch 2.4 has no enable_gqa")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = F.scaled_dot_product_attention(q, k, v, enable_gqa=True)
+    assert torch.equal(out, exact.bfloat16())
+
+
+@pytest.mark.parametrize("given", [torch.float32, torch.bfloat16])
+def test_attention_without_gradients_is_torchs_own(given) -> None:
+    q, k, v = queries_keys_values(given)
+    own = F.scaled_dot_product_attention(q.bfloat16(), k.bfloat16(), v.bfloat16())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.no_grad():
+            assert torch.equal(F.scaled_dot_product_attention(q, k, v), own)
+        frozen = F.scaled_dot_product_attention(q.detach(), k.detach(), v.detach())
+        assert torch.equal(frozen, own)
+        assert not torch.equal(F.scaled_dot_product_attention(q, k, v), own)
 
 
 def test_attention_outside_of_autocast_is_torchs_own() -> None:
@@ -80,6 +142,14 @@ def test_attention_of_doubles_stays_double() -> None:
     assert out.dtype is torch.float64
 
 
+def test_types_that_do_not_go_together_are_refused_as_by_torch() -> None:
+    q, k, v = queries_keys_values(torch.float64)
+    with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(RuntimeError):
+        F.scaled_dot_product_attention(q.float(), k, v)
+    with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(RuntimeError):
+        F.scaled_dot_product_attention(q.long(), k.long(), v.long())
+
+
 def test_attention_of_a_compiled_function() -> None:
     q, k, v = queries_keys_values(torch.bfloat16)
     # Tracing alone: no C++ compiler is needed.
@@ -89,31 +159,74 @@ def test_attention_of_a_compiled_function() -> None:
     assert torch.equal(compiled, plain)
 
 
+@pytest.mark.parametrize("machine, amx", [("aarch64", False), ("x86_64", True), ("AMD64", False)])
+def test_cpus_that_were_not_measured_are_left_alone(machine, amx, monkeypatch) -> None:
+    calls = []
+    monkeypatch.setattr(cpu_speed, "train_attention_in_float32", lambda: calls.append(1))
+    monkeypatch.setattr(cpu_speed.platform, "machine", lambda: machine)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    repair = inspect.unwrap(cpu_speed.cpu_attention_in_float32)
+    assert repair() == bool(calls) == (machine == "AMD64")
+
+
 def page_faults(mode: str) -> tuple[bool, int]:
-    environment = {k: v for k, v in os.environ.items() if k not in MALLOC_SETTINGS}
+    environment = {k: v for k, v in os.environ.items() if k not in (*MALLOC_SETTINGS, TUNABLES)}
     command = [sys.executable, "-c", COUNT_FAULTS, mode]
     out = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     kept, faults = out.stdout.split()
     return kept == "True", int(faults)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="page faults of Linux are counted")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 def test_freed_memory_is_used_again() -> None:
     kept, faults = page_faults("keep")
-    if not kept:
-        pytest.skip("this C library is not glibc")
+    assert kept
     assert faults < 1000
     assert page_faults("leave")[1] > 4000  # with pages of 64 KB: 20,480
 
 
-@pytest.mark.parametrize("name", MALLOC_SETTINGS)
-def test_malloc_that_the_environment_sets_is_left_alone(name: str, monkeypatch) -> None:
-    monkeypatch.setenv(name, "glibc.malloc.mmap_max=65536" if name == "GLIBC_TUNABLES" else "65536")
+class _Library:
+    """A C library whose mallopt notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[int, int]] = []
+
+    def mallopt(self, key: int, value: int) -> int:
+        self.told.append((key, value))
+        return 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no mallopt")
+@pytest.mark.parametrize(
+    "name, value, kept",
+    [
+        *((name, "65536", False) for name in MALLOC_SETTINGS),
+        (TUNABLES, "glibc.pthread.rseq=0:glibc.malloc.mmap_max=65536", False),
+        (TUNABLES, "glibc.pthread.rseq=0", True),
+        ("HOME", "/", True),
+    ],
+)
+def test_malloc_that_the_environment_sets_is_left_alone(name, value, kept, monkeypatch) -> None:
+    for other in (*MALLOC_SETTINGS, TUNABLES):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, value)
+    library = _Library()
+    monkeypatch.setattr(cpu_speed.ctypes, "CDLL", lambda _: library)
+    assert keep_freed_memory() == kept == bool(library.told)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no mallopt")
+def test_another_c_library_is_left_alone(monkeypatch) -> None:
+    monkeypatch.setattr(cpu_speed.ctypes, "CDLL", lambda _: object())
     assert not keep_freed_memory()
 
 
-def test_a_trainer_on_a_cpu_keeps_memory(tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("device, kept", [("cpu", True), ("cpu", False), ("cuda:0", False)])
+def test_a_trainer_on_a_cpu_keeps_memory(device, kept, tmp_path: Path, monkeypatch, caplog) -> None:
+    caplog.set_level(logging.INFO, cpu_speed.logger.name)
     calls = []
-    monkeypatch.setattr(cpu_speed, "keep_freed_memory", lambda: calls.append(1))
+    monkeypatch.setattr(cpu_speed, "keep_freed_memory", lambda: calls.append(1) or kept)
+    monkeypatch.setattr(cpu_speed, "resolve_device", lambda cfg: device)
     SmallTrainer(small_cfg(tmp_path))
-    assert calls == [1]
+    assert len(calls) == (device == "cpu")
+    assert ("is not kept" in caplog.text) == (device == "cpu" and not kept)

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import cfs_study
+import cfs_study_arms
 import cfs_truth
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ ROWS = [
     "DINO on the best 50% by CFS",
     "DINO on a random 50%",
     "DINO on the worst 50% by CFS",
-    cfs_study.DOMAIN_TITLE,
+    cfs_study_arms.DOMAIN_TITLE,
 ]
 
 
@@ -63,6 +64,8 @@ def study(root, tmp_path_factory) -> Path:
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
     }
+    (folder / "study").mkdir()
+    (folder / "study" / "call.json").write_text(json.dumps(line))
     for _ in range(2):
         done = subprocess.run(line, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -78,6 +81,7 @@ def test_all_arms_have_figures(study) -> None:
     text = (study / "study.md").read_text()
     assert all(f"| {row} | 1 |" in text for row in ROWS)
     assert f"| {cfs_truth.BOTH} |" in text
+    assert text.startswith("Seeds: 1\n")
 
 
 def test_halves_are_of_one_size_and_of_the_right_images(study, root) -> None:
@@ -122,11 +126,70 @@ def test_arms_start_from_their_own_weights(study) -> None:
 
 def test_each_seed_draws_its_own_random_images(study, tmp_path) -> None:
     shutil.copytree(study / "seed1" / "scores", tmp_path / "scores")
-    first = cfs_study.write_selections(tmp_path, USED // 2, seed=1)["random"].read_text()
-    assert first == (study / "seed1" / "selection" / "random.txt").read_text()
-    (tmp_path / "selection" / "random.txt").unlink()
-    second = cfs_study.write_selections(tmp_path, USED // 2, seed=2)["random"].read_text()
-    assert set(first.splitlines()) != set(second.splitlines())
+    drawn = {}
+    for seed in (1, 2):
+        cfs_study_arms.write_selections(tmp_path, USED // 2, seed)
+        drawn[seed] = (tmp_path / "selection" / "random.txt").read_text()
+    assert drawn[1] == (study / "seed1" / "selection" / "random.txt").read_text()
+    assert set(drawn[1].splitlines()) != set(drawn[2].splitlines())
+
+
+def call_again(study: Path, out: Path, *more: str) -> list[str]:
+    """Command line of the study once more, with a copy of its results."""
+    shutil.copytree(study, out, symlinks=True)
+    command = json.loads((study / "call.json").read_text())
+    command[command.index("--out") + 1] = str(out)
+    return [*command[2:], *more]
+
+
+def refusal(line: list[str], capsys) -> str:
+    with pytest.raises(SystemExit):
+        cfs_study.main(line)
+    return capsys.readouterr().err
+
+
+def test_other_settings_of_an_arm_are_refused_before_the_pipeline_begins(
+    study, root, tmp_path, monkeypatch, capsys
+) -> None:
+    """The pipeline's own stages are gone, as its refusal asks for; those of the arms are there."""
+    monkeypatch.setenv("FASTREID_DATASETS", str(root))
+    monkeypatch.setattr(cfs_study.pipeline_run, "run_pipeline", pytest.fail)
+    line = call_again(study, tmp_path / "again", "PRETRAIN.SOLVER.BASE_LR", "0.01")
+    for name in ("pretrain", "finetune", "evaluate"):
+        (tmp_path / "again" / "seed1" / "stages" / f"{name}.json").unlink()
+        shutil.rmtree(tmp_path / "again" / "seed1" / name)
+    message = refusal(line, capsys)
+    assert "stage pretrain_all" in message and "SOLVER.BASE_LR" in message
+
+
+def test_arms_older_than_the_selection_are_refused_before_the_pipeline_begins(
+    study, root, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("FASTREID_DATASETS", str(root))
+    monkeypatch.setattr(cfs_study.pipeline_run, "run_pipeline", pytest.fail)
+    line = call_again(study, tmp_path / "again")
+    stages = tmp_path / "again" / "seed1" / "stages"
+    for name in ("select", "pretrain", "finetune", "evaluate"):
+        (stages / f"{name}.json").unlink()
+        shutil.rmtree(tmp_path / "again" / "seed1" / ("selection" if name == "select" else name))
+    message = refusal(line, capsys)
+    assert "stage select is not done" in message
+    for arm in ("random", "worst", "domain"):
+        assert f"stages/pretrain_{arm}.json" in message
+        assert f"finetune_{arm}/" in message
+    assert "pretrain_all" not in message and "scratch" not in message
+
+
+def test_a_seed_named_twice_and_two_test_sets_are_refused(
+    study, root, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("FASTREID_DATASETS", str(root))
+    line = call_again(study, tmp_path / "again")
+    twice = [*line]
+    twice.insert(line.index("--seeds") + 1, "1")
+    assert "--seeds 1 1 names one twice" in refusal(twice, capsys)
+    line += ["FINETUNE.DATASETS.TESTS", "('Market1501', 'ToyReID')"]
+    assert "the study evaluates on one test set" in refusal(line, capsys)
 
 
 def test_another_pool_or_too_many_images_are_refused(root, tmp_path, monkeypatch, capsys) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 import os
+import platform
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -19,14 +21,11 @@ from .settings import resolve_device
 
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-# Whoever sets one of them has chosen; GLIBC_TUNABLES may hold the same settings.
-MALLOC_SETTINGS = (
-    "MALLOC_MMAP_MAX_",
-    "MALLOC_MMAP_THRESHOLD_",
-    "MALLOC_TRIM_THRESHOLD_",
-    "GLIBC_TUNABLES",
-)
+# Whoever sets one of them has chosen.
+MALLOC_SETTINGS = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
+TUNABLES = "GLIBC_TUNABLES"  # the same and others: "glibc.malloc.mmap_max=0:glibc.pthread.rseq=0"
 
+logger = logging.getLogger(__name__)
 # A registration lasts as long as its library.
 _libraries: list[torch.library.Library] = []
 
@@ -37,18 +36,30 @@ _libraries: list[torch.library.Library] = []
     symptom="AMP on a CPU: attention's backward pass takes 1.4 to 10 times as long as in float32",
 )
 def cpu_attention_in_float32() -> bool:
-    """Under autocast on a CPU, calculate scaled_dot_product_attention in float32.
+    """Train attention in float32 under autocast; other CPUs than x86 without AMX: not measured."""
+    # Of torch's own, this is there from 2.5 on; the public get_capabilities() is younger.
+    amx = getattr(torch.cpu, "_is_amx_tile_supported", bool)()
+    if amx or platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    train_attention_in_float32()
+    return True
 
-    Its input and output stay in autocast's type. Float32 is what autocast takes where the lower
-    precision does not pay: of fused attention's many small products none does.
+
+def train_attention_in_float32() -> None:
+    """Calculate scaled_dot_product_attention in float32 under autocast on a CPU, if it is trained.
+
+    The output has autocast's type. Float32 is what autocast takes where the lower precision does
+    not pay: of the many small products of fused attention's backward pass none does. Without
+    gradients attention stays torch's own.
     """
+    if _libraries:
+        return
     library = torch.library.Library("aten", "IMPL")
     with warnings.catch_warnings():
         # That torch's own entry for CPUs is replaced.
         warnings.simplefilter("ignore", UserWarning)
         library.impl("scaled_dot_product_attention", _attention, "AutocastCPU")
     _libraries.append(library)
-    return True
 
 
 def _attention(
@@ -60,21 +71,26 @@ def _attention(
     **options: Any,
 ) -> Tensor:
     """Attention of (..., L, D) in autocast's type; of doubles, which autocast leaves, in theirs."""
-    dtype = query.dtype
-    if dtype is not torch.float64:
-        dtype = torch.get_autocast_dtype("cpu")
-        query, key, value = query.float(), key.float(), value.float()
-        if attn_mask is not None and attn_mask.is_floating_point():
-            attn_mask = attn_mask.float()
+    dtype = torch.get_autocast_dtype("cpu")
+    given = (query, key, value, attn_mask)
+    trained = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in given)
+    inputs = [_cast(x, torch.float32 if trained else dtype) for x in given]
     with torch.autocast("cpu", enabled=False):
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask, *args, **options)
-    return out.to(dtype)
+        out = F.scaled_dot_product_attention(*inputs, *args, **options)
+    return out if out.dtype is torch.float64 else out.to(dtype)
+
+
+def _cast(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """What autocast casts in ``dtype``: no doubles, nor masks of booleans."""
+    if tensor is None or not tensor.is_floating_point() or tensor.dtype is torch.float64:
+        return tensor
+    return tensor.to(dtype)
 
 
 @fix(
     where="engine/defaults.py:223",
     since="always",
-    symptom="on a CPU a tenth of a step and more goes into fetching memory just given back",
+    symptom="on a CPU 4 to 12 per cent of a step go into fetching memory just given back",
 )
 def cpu_training_keeps_memory() -> bool:
     """A trainer on a CPU keeps the memory of freed tensors for the next step."""
@@ -83,27 +99,30 @@ def cpu_training_keeps_memory() -> bool:
 
     @functools.wraps(original)
     def __init__(self: Any, cfg: Any) -> None:
-        if torch.device(resolve_device(cfg)).type == "cpu":
-            keep_freed_memory()
+        on_cpu = torch.device(resolve_device(cfg)).type == "cpu"
+        kept = on_cpu and keep_freed_memory()
         original(self, cfg)
+        if on_cpu and not kept:
+            logger.info("Memory of freed tensors is not kept: no glibc, or malloc's settings stand")
 
     cls.__init__ = __init__
     return True
 
 
 def keep_freed_memory() -> bool:
-    """Let the C library keep freed memory instead of returning it to the system.
+    """Let glibc keep freed memory instead of returning it to the system.
 
     glibc maps each block above its threshold, 32 MB at most, from the system and unmaps it at once
     when it is freed: the next step's tensor of the same size gets new pages, which the system fills
-    with zeros, one page fault each. The process keeps what it once had, up to a third more than
-    without.
+    with zeros, one page fault each.
 
     Returns:
-        Whether it does: not without glibc, and not where the environment sets malloc itself
-        (MALLOC_SETTINGS), as MALLOC_MMAP_MAX_=65536, glibc's own value.
+        Whether glibc has been told so: not without it, and not where the environment sets malloc
+        itself, as MALLOC_MMAP_MAX_=65536, glibc's own value. Another allocator in its place
+        (LD_PRELOAD) does not listen.
     """
-    if os.name != "posix" or any(os.environ.get(name) for name in MALLOC_SETTINGS):
+    chosen = [name for name in MALLOC_SETTINGS if os.environ.get(name)]
+    if os.name != "posix" or chosen or "glibc.malloc." in os.environ.get(TUNABLES, ""):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:

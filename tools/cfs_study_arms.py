@@ -1,0 +1,129 @@
+"""The arms of the study of CFS: what each of them pre-trains on, and its trainings as stages.
+
+Every arm trains as the pipeline's stages pretrain and finetune do, but for the images and the first
+weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cfs_truth
+import numpy as np
+import pipeline_checks
+from cfs import select
+from cfs.pipeline.config import stage_gpus, stage_options
+from cfs.pipeline.records import read_record
+from cfs.pipeline.settings import check_same_settings
+from cfs.scores import read_scores
+from cfs.scoring.lists import write_list
+from dinopretrain.data.pool.plan import PERSON
+from fastreid.config import CfgNode
+from pipeline_earlier import check_earlier
+from pipeline_plan import SCORES, plan
+from pipeline_stages import Stage, only_listed, read_config, started_from, training_stage
+
+ALL, RANDOM, WORST, DOMAIN = "all", "random", "worst", "domain"
+DOMAIN_TITLE = "DINO on the target's domain alone (hidden truth)"
+
+
+def titles(keep: str) -> dict[str, str]:
+    """Training that is evaluated -> row of the table.
+
+    Args:
+        keep: how much is selected, as in "50%".
+    """
+    return {
+        "scratch": "from scratch",
+        f"finetune_{ALL}": "DINO on all",
+        "finetune": f"DINO on the best {keep} by CFS",
+        f"finetune_{RANDOM}": f"DINO on a random {keep}",
+        f"finetune_{WORST}": f"DINO on the worst {keep} by CFS",
+    }
+
+
+def _list_name(arm: str) -> str:
+    return f"selection/{arm}.txt"
+
+
+def write_selections(folder: Path, count: int, seed: int, domain: bool = False) -> None:
+    """List as many images as CFS has selected: random ones, and those of the lowest scores.
+
+    Args:
+        folder: of a pipeline that has scored.
+        count: number of images.
+        seed: of the random choice.
+        domain: also list random ones of the target's domain, as many as there are or ``count``.
+    """
+    scores = read_scores(str(folder / SCORES))
+    scored = np.flatnonzero(np.isfinite(scores.values))
+    chosen = {
+        RANDOM: np.random.default_rng(seed).permutation(scored)[:count],
+        WORST: select(scores.names, -scores.values, keep_num=count),
+    }
+    if domain:
+        kinds = np.array(cfs_truth.kinds_of(scores.names))
+        rows = scored[kinds[scored] == PERSON]
+        chosen[DOMAIN] = np.random.default_rng(seed).permutation(rows)[:count]
+    for arm, rows in chosen.items():
+        file = folder / _list_name(arm)
+        file.parent.mkdir(exist_ok=True)
+        write_list(file, scores.names.take(rows), scores.values[rows])
+
+
+def training_stages(cfg: CfgNode, folder: Path, domain: bool = False) -> list[Stage]:
+    """The trainings that the pipeline has not, in order; one from scratch is the last.
+
+    Args:
+        cfg: of the pipeline.
+        folder: its OUTPUT_DIR.
+        domain: also those on the images of the target's domain alone.
+
+    Raises:
+        UserError: a config is wrong.
+    """
+    pool = read_config(cfg.PRETRAIN.CONFIG, stage_options(cfg, "pretrain"), "pretrain")
+
+    def training(stage: str, name: str, more: Sequence[str]) -> Stage:
+        options = [*stage_options(cfg, stage), *more]
+        config, title = cfg[stage.upper()].CONFIG, name.replace("_", ", ")
+        return training_stage(folder, name, title, config, options, stage_gpus(cfg, stage))
+
+    stages = []
+    for arm in (ALL, RANDOM, WORST, *([DOMAIN] if domain else [])):
+        chosen = [] if arm == ALL else only_listed(pool, str(folder / _list_name(arm)))
+        pretrain = training("pretrain", f"pretrain_{arm}", chosen)
+        weights = folder / pretrain.outputs["weights"]
+        stages += [pretrain, training("finetune", f"finetune_{arm}", started_from(weights))]
+    return [*stages, training("finetune", "scratch", [])]
+
+
+def check_arms(cfg: CfgNode, folder: Path, arms: Sequence[Stage]) -> None:
+    """Check what is there of earlier calls, before the pipeline begins.
+
+    Args:
+        cfg: of the pipeline.
+        folder: its OUTPUT_DIR.
+        arms: see :func:`training_stages`.
+
+    Raises:
+        UserError: an arm was begun with other settings, or with what the pipeline is yet to make.
+    """
+    stages = [*plan(cfg, folder), *arms]
+    records = {stage.name: read_record(folder, stage.name) for stage in stages}
+    for stage in arms:
+        record = records[stage.name]
+        if record is None:
+            pipeline_checks.check_unused(stage, folder)
+        else:
+            check_same_settings(record, stage.settings, folder)
+    lists = {arm: _list_name(arm) for arm in (RANDOM, WORST, DOMAIN)}
+    stages = [
+        replace(stage, outputs={**stage.outputs, **lists}) if stage.name == "select" else stage
+        for stage in stages
+    ]
+    done = {name for name, record in records.items() if record is not None and record.done}
+    todo = [stage for stage in stages if stage.name not in done]
+    check_earlier(stages, stages, todo, records, folder)
