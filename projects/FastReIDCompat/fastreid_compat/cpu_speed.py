@@ -72,17 +72,19 @@ def _attention(
 ) -> Tensor:
     """Attention of (..., L, D) in autocast's type; of doubles, which autocast leaves, in theirs."""
     dtype = torch.get_autocast_dtype("cpu")
-    given = (query, key, value, attn_mask)
-    trained = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in given)
-    inputs = [_cast(x, torch.float32 if trained else dtype) for x in given]
+    given = [tensor for tensor in (query, key, value, attn_mask) if tensor is not None]
+    trained = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
+    wanted = torch.float32 if trained else dtype
+    query, key, value = _cast(query, wanted), _cast(key, wanted), _cast(value, wanted)
+    mask = None if attn_mask is None else _cast(attn_mask, wanted)
     with torch.autocast("cpu", enabled=False):
-        out = F.scaled_dot_product_attention(*inputs, *args, **options)
-    return out if out.dtype is torch.float64 else out.to(dtype)
+        out = F.scaled_dot_product_attention(query, key, value, mask, *args, **options)
+    return _cast(out, dtype)
 
 
-def _cast(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """What autocast casts in ``dtype``: no doubles, nor masks of booleans."""
-    if tensor is None or not tensor.is_floating_point() or tensor.dtype is torch.float64:
+def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """What autocast casts, in ``dtype``: no doubles, nor masks of booleans."""
+    if not tensor.is_floating_point() or tensor.dtype is torch.float64:
         return tensor
     return tensor.to(dtype)
 
