@@ -92,7 +92,7 @@ def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 @fix(
     where="engine/defaults.py:223",
     since="always",
-    symptom="on a CPU 4 to 12 per cent of a step go into fetching memory just given back",
+    symptom="on a CPU up to a tenth of a step goes into fetching memory just given back",
 )
 def cpu_training_keeps_memory() -> bool:
     """A trainer on a CPU keeps the memory of freed tensors for the next step."""
