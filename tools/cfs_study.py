@@ -15,6 +15,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,55 +30,65 @@ from cfs.pipeline.records import read_record
 from cfs.scores import read_scores
 from cfs.scoring.lists import write_list
 from cfs.scoring.sources import open_listing
-from cfs_study_arms import (
-    DOMAIN,
-    DOMAIN_TITLE,
-    check_arms,
-    titles,
-    training_stages,
-    write_selections,
-)
+from cfs_study_arms import check_study, study_stages, write_selections
 from dinopretrain.data.path_list import PathList
 from fastreid.config import CfgNode
 from fastreid_compat.command_line import show_user_errors
 from fastreid_compat.errors import UserError
 from pipeline_plan import SCORES
 from pipeline_process import Interrupted
-from pipeline_stages import find_config, read_config
+from pipeline_recording import read_json
+from pipeline_stages import Stage, find_config, read_config
 
 CONFIG = "projects/CFS/configs/Toy.yml"
 RESULTS = "study.json"
 POOL = "ToyUnlabeled"
 
 
-def run_seed(
-    config: str, folder: Path, options: Sequence[str], domain: bool = False
-) -> dict[str, Any]:
-    """All arms of one seed; returns the results, which are also in folder/study.json.
+@dataclass
+class Seed:
+    """The study of one seed: options and config of its pipeline, and the stages beyond it."""
+
+    options: list[str]
+    cfg: CfgNode
+    stages: list[Stage]
+
+
+def prepare(config: str, options: list[str], domain: bool = False) -> Seed:
+    """Check what can be checked before anything of a study runs.
 
     Args:
         config: of the pipeline.
-        folder: of the seed.
         options: KEY VALUE pairs of the pipeline, SEED and OUTPUT_DIR among them.
         domain: also pre-train on the images of the target's domain alone.
+
+    Raises:
+        UserError: a config is wrong, or earlier calls have made what this one cannot go on with.
     """
     cfg = load_config(find_config(config), options)
-    arms = training_stages(cfg, folder, domain)
-    check_arms(cfg, folder, arms)
-    pipeline_run.run_pipeline(config, options)
+    folder = Path(cfg.OUTPUT_DIR)
+    stages = study_stages(cfg, folder, domain)
+    check_study(cfg, folder, stages)
+    return Seed(options, cfg, stages)
+
+
+def run_seed(config: str, seed: Seed, domain: bool = False) -> dict[str, Any]:
+    """All arms of one seed; returns the results, which are also in OUTPUT_DIR/study.json.
+
+    Args:
+        config: of the pipeline.
+        seed: see :func:`prepare`.
+        domain: as there.
+    """
+    folder, cfg = pipeline_run.run_pipeline(config, seed.options), seed.cfg
     selected = read_record(folder, "select")
     assert selected is not None
-    kept = selected.sizes["kept"]
-    write_selections(folder, kept, cfg.SEED, domain)
-    for stage in arms:
-        pipeline_run.run_stage(folder, stage)
-    tables = {"study": titles(f"{kept / selected.sizes['images']:.0%}")}
-    if domain:
-        tables["study_domain"] = {f"finetune_{DOMAIN}": DOMAIN_TITLE}
+    write_selections(folder, selected.sizes["kept"], cfg.SEED, domain)
     figures: list[dict[str, Any]] = []
-    for name, models in tables.items():
-        tests, how = one_test_set(cfg), {"options": cfg.EVALUATE.OPTS, "num_gpus": cfg.NUM_GPUS}
-        figures += pipeline_run.run_evaluation(folder, name, models, tests, **how)
+    for stage in seed.stages:
+        pipeline_run.run_stage(folder, stage)
+        if stage.parts:
+            figures += read_json(folder / stage.outputs["results"])
     pool = read_config(cfg.PRETRAIN.CONFIG, stage_options(cfg, "pretrain"), "pretrain")
     images = open_listing(pool, [*pool.DATASETS.NAMES])
     scores = read_scores(str(folder / SCORES))
@@ -91,30 +102,13 @@ def run_seed(
     return results
 
 
-def one_test_set(cfg: CfgNode) -> list[str]:
-    """The one test set of a pipeline's stage finetune.
-
-    Raises:
-        UserError: it has none or several, for which the table has no columns.
-    """
-    tests = read_config(cfg.FINETUNE.CONFIG, stage_options(cfg, "finetune"), "finetune")
-    if len(tests.DATASETS.TESTS) != 1:
-        raise UserError(
-            f"stage finetune has DATASETS.TESTS {[*tests.DATASETS.TESTS]}; the study evaluates on "
-            "one test set: set FINETUNE.DATASETS.TESTS to it"
-        )
-    return [*tests.DATASETS.TESTS]
-
-
 def pool_names(config: str, options: Sequence[str]) -> list[str]:
     """Names of the pool's images, in order, which the pipeline's own config must pre-train on.
 
     Raises:
-        UserError: it pre-trains on something else, of which no truth is known, or its test sets
-            are wrong.
+        UserError: it pre-trains on something else, of which no truth is known.
     """
     cfg = load_config(find_config(config), [*options, "OUTPUT_DIR", "."])
-    one_test_set(cfg)
     pool = read_config(cfg.PRETRAIN.CONFIG, stage_options(cfg, "pretrain"), "pretrain")
     if [name.partition(":")[0] for name in pool.DATASETS.NAMES] != [POOL]:
         raise UserError(
@@ -169,15 +163,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if len(set(args.seeds)) < len(args.seeds):
         raise UserError(f"--seeds {' '.join(map(str, args.seeds))} names one twice; take it out")
     names = pool_names(args.config_file, args.options)
-    seeds = []
+    prepared = []
+    for seed in args.seeds:
+        folder = args.out / f"seed{seed}"
+        options = [*args.options, "SEED", str(seed), "OUTPUT_DIR", str(folder)]
+        if args.images is not None:
+            options += small_pool(folder, names, args.images)
+        prepared.append(prepare(args.config_file, options, args.domain))
+    results: list[dict[str, Any]] = []
     try:
-        for seed in args.seeds:
-            folder = args.out / f"seed{seed}"
-            options = [*args.options, "SEED", str(seed), "OUTPUT_DIR", str(folder)]
-            if args.images is not None:
-                options += small_pool(folder, names, args.images)
-            seeds.append(run_seed(args.config_file, folder, options, args.domain))
-            print(f"\n{report(args.out, seeds)}\n", flush=True)
+        for ready in prepared:
+            results.append(run_seed(args.config_file, ready, args.domain))
+            print(f"\n{report(args.out, results)}\n", flush=True)
     except (Interrupted, KeyboardInterrupt) as interruption:
         print("\ninterrupted: the same command goes on from here", file=sys.stderr)
         return 128 + getattr(interruption, "signum", signal.SIGINT)

@@ -1,4 +1,4 @@
-"""The arms of the study of CFS: what each of them pre-trains on, and its trainings as stages.
+"""The arms of the study of CFS: what each pre-trains on, its trainings and evaluation as stages.
 
 Every arm trains as the pipeline's stages pretrain and finetune do, but for the images and the first
 weights.
@@ -7,7 +7,6 @@ weights.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import cfs_truth
@@ -16,14 +15,20 @@ import pipeline_checks
 from cfs import select
 from cfs.pipeline.config import stage_gpus, stage_options
 from cfs.pipeline.records import read_record
-from cfs.pipeline.settings import check_same_settings
 from cfs.scores import read_scores
 from cfs.scoring.lists import write_list
 from dinopretrain.data.pool.plan import PERSON
 from fastreid.config import CfgNode
-from pipeline_earlier import check_earlier
+from fastreid_compat.errors import UserError
 from pipeline_plan import SCORES, plan
-from pipeline_stages import Stage, only_listed, read_config, started_from, training_stage
+from pipeline_stages import (
+    Stage,
+    evaluation_stage,
+    only_listed,
+    read_config,
+    started_from,
+    training_stage,
+)
 
 ALL, RANDOM, WORST, DOMAIN = "all", "random", "worst", "domain"
 DOMAIN_TITLE = "DINO on the target's domain alone (hidden truth)"
@@ -33,7 +38,7 @@ def titles(keep: str) -> dict[str, str]:
     """Training that is evaluated -> row of the table.
 
     Args:
-        keep: how much is selected, as in "50%".
+        keep: how much is selected, as in "50%" or "300".
     """
     return {
         "scratch": "from scratch",
@@ -50,6 +55,8 @@ def _list_name(arm: str) -> str:
 
 def write_selections(folder: Path, count: int, seed: int, domain: bool = False) -> None:
     """List as many images as CFS has selected: random ones, and those of the lowest scores.
+
+    A list stays as it is once its arm has begun.
 
     Args:
         folder: of a pipeline that has scored.
@@ -69,12 +76,14 @@ def write_selections(folder: Path, count: int, seed: int, domain: bool = False) 
         chosen[DOMAIN] = np.random.default_rng(seed).permutation(rows)[:count]
     for arm, rows in chosen.items():
         file = folder / _list_name(arm)
+        if file.exists() and read_record(folder, f"pretrain_{arm}") is not None:
+            continue
         file.parent.mkdir(exist_ok=True)
         write_list(file, scores.names.take(rows), scores.values[rows])
 
 
-def training_stages(cfg: CfgNode, folder: Path, domain: bool = False) -> list[Stage]:
-    """The trainings that the pipeline has not, in order; one from scratch is the last.
+def study_stages(cfg: CfgNode, folder: Path, domain: bool = False) -> list[Stage]:
+    """What the pipeline has not, in order: trainings, one from scratch the last, and evaluations.
 
     Args:
         cfg: of the pipeline.
@@ -82,7 +91,7 @@ def training_stages(cfg: CfgNode, folder: Path, domain: bool = False) -> list[St
         domain: also those on the images of the target's domain alone.
 
     Raises:
-        UserError: a config is wrong.
+        UserError: a config is wrong, or has not one test set.
     """
     pool = read_config(cfg.PRETRAIN.CONFIG, stage_options(cfg, "pretrain"), "pretrain")
 
@@ -97,33 +106,41 @@ def training_stages(cfg: CfgNode, folder: Path, domain: bool = False) -> list[St
         pretrain = training("pretrain", f"pretrain_{arm}", chosen)
         weights = folder / pretrain.outputs["weights"]
         stages += [pretrain, training("finetune", f"finetune_{arm}", started_from(weights))]
-    return [*stages, training("finetune", "scratch", [])]
+    scratch = training("finetune", "scratch", [])
+    assert scratch.cfg is not None
+    tests = _one_test_set(scratch.cfg)
+    keep = f"{cfg.KEEP_NUM:,}" if cfg.KEEP is None else f"{cfg.KEEP:.0%}"
+    tables = {"study": titles(keep)}
+    if domain:
+        tables["study_domain"] = {f"finetune_{DOMAIN}": DOMAIN_TITLE}
+    how = {"options": cfg.EVALUATE.OPTS, "num_gpus": cfg.NUM_GPUS, "cfg": scratch.cfg}
+    evaluations = [evaluation_stage(folder, *table, tests, **how) for table in tables.items()]
+    return [*stages, scratch, *evaluations]
 
 
-def check_arms(cfg: CfgNode, folder: Path, arms: Sequence[Stage]) -> None:
+def _one_test_set(cfg: CfgNode) -> list[str]:
+    if len(cfg.DATASETS.TESTS) != 1:
+        raise UserError(
+            f"stage finetune has DATASETS.TESTS {[*cfg.DATASETS.TESTS]}; the study's table has "
+            "room for one test set: write --options FINETUNE.DATASETS.TESTS \"('ToyReID',)\""
+        )
+    return [*cfg.DATASETS.TESTS]
+
+
+def check_study(cfg: CfgNode, folder: Path, stages: Sequence[Stage]) -> None:
     """Check what is there of earlier calls, before the pipeline begins.
 
     Args:
         cfg: of the pipeline.
         folder: its OUTPUT_DIR.
-        arms: see :func:`training_stages`.
+        stages: see :func:`study_stages`.
 
     Raises:
-        UserError: an arm was begun with other settings, or with what the pipeline is yet to make.
+        UserError: one was begun with other settings, or with what the pipeline is yet to make.
     """
-    stages = [*plan(cfg, folder), *arms]
-    records = {stage.name: read_record(folder, stage.name) for stage in stages}
-    for stage in arms:
-        record = records[stage.name]
-        if record is None:
-            pipeline_checks.check_unused(stage, folder)
-        else:
-            check_same_settings(record, stage.settings, folder)
     lists = {arm: _list_name(arm) for arm in (RANDOM, WORST, DOMAIN)}
-    stages = [
-        replace(stage, outputs={**stage.outputs, **lists}) if stage.name == "select" else stage
-        for stage in stages
-    ]
-    done = {name for name, record in records.items() if record is not None and record.done}
-    todo = [stage for stage in stages if stage.name not in done]
-    check_earlier(stages, stages, todo, records, folder)
+    before = plan(cfg, folder)
+    for stage in before:
+        if stage.name == "select":  # the study's lists come from the same scores
+            stage.outputs = {**stage.outputs, **lists}
+    pipeline_checks.check_records([*before, *stages], [*before, *stages], folder)

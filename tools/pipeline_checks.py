@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from cfs.pipeline.config import STAGES
 from cfs.pipeline.records import FOLDER, read_record
 from cfs.pipeline.settings import check_same_settings
 from cfs.selection import number_kept
@@ -49,17 +50,7 @@ def check_stages(
     Raises:
         UserError: the first thing that is wrong, with the stage's name.
     """
-    records = {stage.name: read_record(folder, stage.name) for stage in stages}
-    todo = []
-    for stage in chosen:
-        record = records[stage.name]
-        if record is None:
-            check_unused(stage, folder)
-        else:
-            check_same_settings(record, stage.settings, folder)
-        if record is None or not record.done:
-            todo.append(stage)
-    check_earlier(stages, chosen, todo, records, folder)
+    todo = check_records(stages, chosen, folder)
     by_name = {stage.name: stage for stage in stages}
     _check_pairs(by_name)
     for stage in todo:
@@ -73,6 +64,32 @@ def check_stages(
         with _named(by_name["evaluate"]):
             check_dataset("EVALUATE.TESTS", name)
     check_space(todo, folder)
+
+
+def check_records(stages: Sequence[Stage], chosen: Sequence[Stage], folder: Path) -> list[Stage]:
+    """Check what earlier calls have left, and return those of the chosen stages that are not done.
+
+    Args:
+        stages: all that make and read files of one another.
+        chosen: those to run, in order.
+        folder: OUTPUT_DIR.
+
+    Raises:
+        UserError: one was begun with other settings, or with what is yet to be made; or a folder
+            is of another run.
+    """
+    records = {stage.name: read_record(folder, stage.name) for stage in stages}
+    todo = []
+    for stage in chosen:
+        record = records[stage.name]
+        if record is None:
+            check_unused(stage, folder)
+        else:
+            check_same_settings(record, stage.settings, folder)
+        if record is None or not record.done:
+            todo.append(stage)
+    check_earlier(stages, chosen, todo, records, folder)
+    return todo
 
 
 def check_training(stage: Stage) -> None:
@@ -213,8 +230,9 @@ def check_unused(stage: Stage, folder: Path) -> None:
     for path in stage.outputs.values():
         found = folder / path
         if found.exists() or (stage.trains and (found.parent / "last_checkpoint").exists()):
+            behind = ", or begin behind this stage with --from to use it"
             raise UserError(
                 f"{str(found.parent if stage.trains else found)!r} is there already, but there is "
-                f"no {FOLDER}/{stage.name}.json: it is of another run. Delete it, choose another "
-                "OUTPUT_DIR, or begin behind this stage with --from to use it"
+                f"no {FOLDER}/{stage.name}.json: it is of another run. Delete it or choose another "
+                f"OUTPUT_DIR{behind if stage.name in STAGES else ''}"
             )

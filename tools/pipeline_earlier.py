@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cfs.pipeline.config import STAGES
 from cfs.pipeline.records import FOLDER, Record
 from cfs.pipeline.settings import check_same_settings, digests
 from fastreid_compat.errors import UserError
@@ -88,9 +89,12 @@ def _check_nothing_older(
     outputs = [path for stage in chosen if stage.name in older for path in stage.outputs.values()]
     made = dict.fromkeys(f"{path.partition('/')[0]}/" for path in outputs)
     away = [*(f"{FOLDER}/{name}.json" for name in older), *made]
+    alone = (
+        f"; or run it alone, conditional_pretrain.py --only {first} with the same config, options "
+        f"and OUTPUT_DIR {folder}: if it makes the same files again, all goes on"
+    )
     raise UserError(
         f"stage {first} is not done, but {', '.join(older)} in {str(folder)!r} came after it: they "
-        f"would be older than what they read. Delete {', '.join(away)} there to run them again, "
-        f"too; or run it alone, conditional_pretrain.py --only {first}: if it makes the same files "
-        "again, all goes on"
+        f"would be older than what they read. Delete {', '.join(away)} there to run them again, too"
+        f"{alone if first in STAGES else ''}"
     )

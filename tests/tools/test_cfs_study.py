@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -135,11 +136,21 @@ def test_each_seed_draws_its_own_random_images(study, tmp_path) -> None:
 
 
 def call_again(study: Path, out: Path, *more: str) -> list[str]:
-    """Command line of the study once more, with a copy of its results."""
-    shutil.copytree(study, out, symlinks=True)
+    """Arguments of the study once more, with a copy of its results."""
+    shutil.copytree(study, out)
+    for record in (out / "seed1" / "stages").glob("*.json"):  # --images has its place in names
+        record.write_text(record.read_text().replace(str(study), str(out)))
     command = json.loads((study / "call.json").read_text())
     command[command.index("--out") + 1] = str(out)
     return [*command[2:], *more]
+
+
+class Begun(Exception):
+    """The pipeline has begun."""
+
+
+def begin(*_: object) -> None:
+    raise Begun
 
 
 def refusal(line: list[str], capsys) -> str:
@@ -177,7 +188,80 @@ def test_arms_older_than_the_selection_are_refused_before_the_pipeline_begins(
     for arm in ("random", "worst", "domain"):
         assert f"stages/pretrain_{arm}.json" in message
         assert f"finetune_{arm}/" in message
+    assert "stages/study.json, stages/study_domain.json" in message
     assert "pretrain_all" not in message and "scratch" not in message
+
+
+def test_another_share_is_refused_of_all_that_was_made_with_it(
+    study, root, tmp_path, monkeypatch, capsys
+) -> None:
+    """Whatever the refusals name is deleted; the table's rows have the share in their titles."""
+    monkeypatch.setenv("FASTREID_DATASETS", str(root))
+    line = call_again(study, tmp_path / "again", "KEEP", "0.75")
+    monkeypatch.setattr(cfs_study.pipeline_run, "run_pipeline", begin)
+    named: set[str] = set()
+    for _ in range(30):
+        try:
+            cfs_study.main(line)
+        except Begun:
+            break
+        except SystemExit:
+            (away,) = re.findall(r"elete (.*?) there to run", capsys.readouterr().err)
+            named |= set(away.split(", "))
+            for name in away.split(", "):
+                path = tmp_path / "again" / "seed1" / name
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    else:
+        pytest.fail(f"refused after all of {named} is deleted")
+    assert {"stages/select.json", "stages/study.json", "study/"} <= named
+    assert "stages/source.json" not in named and "stages/pretrain_all.json" not in named
+
+
+def test_what_was_cut_or_is_added_later_goes_on(study, root, tmp_path, monkeypatch) -> None:
+    """A study without --domain, cut in an arm, goes on, with --domain or without."""
+    monkeypatch.setenv("FASTREID_DATASETS", str(root))
+    line = call_again(study, tmp_path / "again")
+    folder = tmp_path / "again" / "seed1"
+    for name in ("pretrain_domain", "finetune_domain", "study_domain", "study"):
+        (folder / "stages" / f"{name}.json").unlink()
+        shutil.rmtree(folder / name)
+    for name in ("finetune_worst", "pretrain_random"):
+        record = json.loads((folder / "stages" / f"{name}.json").read_text())
+        (folder / "stages" / f"{name}.json").write_text(json.dumps({**record, "status": "started"}))
+    (folder / "stages" / "finetune_random.json").unlink()
+    shutil.rmtree(folder / "finetune_random")
+    options = [*line[line.index("--options") + 1 :], "SEED", "1", "OUTPUT_DIR", str(folder)]
+    options += cfs_study.small_pool(folder, sorted(read_scores(str(folder / "scores")).names), USED)
+    config = line[line.index("--config-file") + 1]
+    names = [stage.name for stage in cfs_study.prepare(config, options).stages]
+    assert names[-2:] == ["scratch", "study"] and "pretrain_domain" not in names
+    names = [stage.name for stage in cfs_study.prepare(config, options, domain=True).stages]
+    assert names[-2:] == ["study", "study_domain"] and "pretrain_domain" in names
+
+
+def test_the_list_of_an_arm_that_has_begun_stays(study, tmp_path) -> None:
+    shutil.copytree(study / "seed1", tmp_path / "seed1")
+    folder = tmp_path / "seed1"
+    kept = folder / "selection" / "random.txt"
+    before = kept.read_text()
+    cfs_study_arms.write_selections(folder, USED // 2, seed=2)
+    assert kept.read_text() == before
+    (folder / "stages" / "pretrain_random.json").unlink()
+    cfs_study_arms.write_selections(folder, USED // 2, seed=2)
+    assert kept.read_text() != before
+
+
+def test_all_seeds_are_looked_at_before_the_first_begins(
+    study, root, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("FASTREID_DATASETS", str(root))
+    monkeypatch.setattr(cfs_study.pipeline_run, "run_pipeline", pytest.fail)
+    line = call_again(study, tmp_path / "again")
+    (tmp_path / "again" / "seed2" / "scratch").mkdir(parents=True)
+    (tmp_path / "again" / "seed2" / "scratch" / "last_checkpoint").write_text("model_final.pth")
+    line.insert(line.index("--seeds") + 2, "2")
+    message = refusal(line, capsys)
+    assert "seed2/scratch' is there already" in message and "--from" not in message
 
 
 def test_a_seed_named_twice_and_two_test_sets_are_refused(
@@ -189,7 +273,7 @@ def test_a_seed_named_twice_and_two_test_sets_are_refused(
     twice.insert(line.index("--seeds") + 1, "1")
     assert "--seeds 1 1 names one twice" in refusal(twice, capsys)
     line += ["FINETUNE.DATASETS.TESTS", "('Market1501', 'ToyReID')"]
-    assert "the study evaluates on one test set" in refusal(line, capsys)
+    assert "has room for one test set" in refusal(line, capsys)
 
 
 def test_another_pool_or_too_many_images_are_refused(root, tmp_path, monkeypatch, capsys) -> None:

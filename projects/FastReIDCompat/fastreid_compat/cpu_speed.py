@@ -36,10 +36,10 @@ _libraries: list[torch.library.Library] = []
     symptom="AMP on a CPU: attention's backward pass takes 1.4 to 10 times as long as in float32",
 )
 def cpu_attention_in_float32() -> bool:
-    """Train attention in float32 under autocast; other CPUs than x86 without AMX: not measured."""
+    """Train attention in float32 under autocast; with AMX or on other than x86: not measured."""
     # Of torch's own, this is there from 2.5 on; the public get_capabilities() is younger.
-    amx = getattr(torch.cpu, "_is_amx_tile_supported", bool)()
-    if amx or platform.machine().lower() not in ("x86_64", "amd64"):
+    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    if platform.machine().lower() not in ("x86_64", "amd64") or has_amx is None or has_amx():
         return False
     train_attention_in_float32()
     return True
@@ -92,7 +92,7 @@ def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 @fix(
     where="engine/defaults.py:223",
     since="always",
-    symptom="on a CPU up to a tenth of a step goes into fetching memory just given back",
+    symptom="on a CPU up to a quarter of a step goes into fetching memory just given back",
 )
 def cpu_training_keeps_memory() -> bool:
     """A trainer on a CPU keeps the memory of freed tensors for the next step."""
@@ -102,13 +102,23 @@ def cpu_training_keeps_memory() -> bool:
     @functools.wraps(original)
     def __init__(self: Any, cfg: Any) -> None:
         on_cpu = torch.device(resolve_device(cfg)).type == "cpu"
-        kept = on_cpu and keep_freed_memory()
-        original(self, cfg)
-        if on_cpu and not kept:
-            logger.info("Memory of freed tensors is not kept: no glibc, or malloc's settings stand")
+        if on_cpu:
+            keep_freed_memory()
+        original(self, cfg)  # sets up the log
+        if on_cpu and malloc_setting():
+            logger.info(f"{malloc_setting()} is set: freed memory is handled as it says")
 
     cls.__init__ = __init__
     return True
+
+
+def malloc_setting() -> str:
+    """What the environment tells malloc itself, as "MALLOC_MMAP_MAX_=65536" (glibc's own value)."""
+    for name in (*MALLOC_SETTINGS, TUNABLES):
+        value = os.environ.get(name, "")
+        if value and (name != TUNABLES or "glibc.malloc." in value):
+            return f"{name}={value}"
+    return ""
 
 
 def keep_freed_memory() -> bool:
@@ -119,12 +129,10 @@ def keep_freed_memory() -> bool:
     with zeros, one page fault each.
 
     Returns:
-        Whether glibc has been told so: not without it, and not where the environment sets malloc
-        itself, as MALLOC_MMAP_MAX_=65536, glibc's own value. Another allocator in its place
-        (LD_PRELOAD) does not listen.
+        Whether glibc has been told so: not without it, and not with a :func:`malloc_setting`.
+        Another allocator in its place (LD_PRELOAD) does not listen.
     """
-    chosen = [name for name in MALLOC_SETTINGS if os.environ.get(name)]
-    if os.name != "posix" or chosen or "glibc.malloc." in os.environ.get(TUNABLES, ""):
+    if os.name != "posix" or malloc_setting():
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
