@@ -47,9 +47,11 @@ POOL = "ToyUnlabeled"
 
 @dataclass
 class Seed:
-    """The study of one seed: options and config of its pipeline, and the stages beyond it."""
+    """The study of one seed: its pipeline, the stages beyond it, and what :func:`prepare` got."""
 
+    config: str
     options: list[str]
+    domain: bool
     cfg: CfgNode
     stages: list[Stage]
 
@@ -69,21 +71,15 @@ def prepare(config: str, options: list[str], domain: bool = False) -> Seed:
     folder = Path(cfg.OUTPUT_DIR)
     stages = study_stages(cfg, folder, domain)
     check_study(cfg, folder, stages)
-    return Seed(options, cfg, stages)
+    return Seed(config, options, domain, cfg, stages)
 
 
-def run_seed(config: str, seed: Seed, domain: bool = False) -> dict[str, Any]:
-    """All arms of one seed; returns the results, which are also in OUTPUT_DIR/study.json.
-
-    Args:
-        config: of the pipeline.
-        seed: see :func:`prepare`.
-        domain: as there.
-    """
-    folder, cfg = pipeline_run.run_pipeline(config, seed.options), seed.cfg
+def run_seed(seed: Seed) -> dict[str, Any]:
+    """All arms of one seed; returns the results, which are also in OUTPUT_DIR/study.json."""
+    folder, cfg = pipeline_run.run_pipeline(seed.config, seed.options), seed.cfg
     selected = read_record(folder, "select")
     assert selected is not None
-    write_selections(folder, selected.sizes["kept"], cfg.SEED, domain)
+    write_selections(folder, selected.sizes["kept"], cfg.SEED, seed.domain)
     figures: list[dict[str, Any]] = []
     for stage in seed.stages:
         pipeline_run.run_stage(folder, stage)
@@ -173,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     results: list[dict[str, Any]] = []
     try:
         for ready in prepared:
-            results.append(run_seed(args.config_file, ready, args.domain))
+            results.append(run_seed(ready))
             print(f"\n{report(args.out, results)}\n", flush=True)
     except (Interrupted, KeyboardInterrupt) as interruption:
         print("\ninterrupted: the same command goes on from here", file=sys.stderr)

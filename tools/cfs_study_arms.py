@@ -13,22 +13,15 @@ import cfs_truth
 import numpy as np
 import pipeline_checks
 from cfs import select
-from cfs.pipeline.config import stage_gpus, stage_options
+from cfs.pipeline.config import stage_options
 from cfs.pipeline.records import read_record
 from cfs.scores import read_scores
 from cfs.scoring.lists import write_list
 from dinopretrain.data.pool.plan import PERSON
 from fastreid.config import CfgNode
 from fastreid_compat.errors import UserError
-from pipeline_plan import SCORES, plan
-from pipeline_stages import (
-    Stage,
-    evaluation_stage,
-    only_listed,
-    read_config,
-    started_from,
-    training_stage,
-)
+from pipeline_plan import SCORES, plan, training_like
+from pipeline_stages import Stage, evaluation_stage, only_listed, read_config, started_from
 
 ALL, RANDOM, WORST, DOMAIN = "all", "random", "worst", "domain"
 DOMAIN_TITLE = "DINO on the target's domain alone (hidden truth)"
@@ -96,9 +89,7 @@ def study_stages(cfg: CfgNode, folder: Path, domain: bool = False) -> list[Stage
     pool = read_config(cfg.PRETRAIN.CONFIG, stage_options(cfg, "pretrain"), "pretrain")
 
     def training(stage: str, name: str, more: Sequence[str]) -> Stage:
-        options = [*stage_options(cfg, stage), *more]
-        config, title = cfg[stage.upper()].CONFIG, name.replace("_", ", ")
-        return training_stage(folder, name, title, config, options, stage_gpus(cfg, stage))
+        return training_like(cfg, folder, stage, name, name.replace("_", ", "), more)
 
     stages = []
     for arm in (ALL, RANDOM, WORST, *([DOMAIN] if domain else [])):

@@ -6,6 +6,7 @@ Algorithm 1 of arXiv 2111.12084 and what surrounds it.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,26 @@ def select_stage(cfg: CfgNode, folder: Path) -> Stage:
     )
 
 
+def training_like(
+    cfg: CfgNode, folder: Path, stage: str, name: str, title: str, more: Sequence[str] = ()
+) -> Stage:
+    """A training with the config, options and processes of one of the pipeline's stages.
+
+    Args:
+        cfg: of the pipeline.
+        folder: its OUTPUT_DIR.
+        stage: source, target, pretrain or finetune.
+        name: of the training.
+        title: what it is.
+        more: KEY VALUE pairs after the stage's own.
+
+    Raises:
+        UserError: the stage's config is wrong.
+    """
+    config, options = cfg[stage.upper()].CONFIG, [*stage_options(cfg, stage), *more]
+    return training_stage(folder, name, title, config, options, stage_gpus(cfg, stage))
+
+
 def plan(cfg: CfgNode, folder: Path) -> list[Stage]:
     """The seven stages of a pipeline's config, in order.
 
@@ -101,8 +122,7 @@ def plan(cfg: CfgNode, folder: Path) -> list[Stage]:
     """
 
     def training(name: str, title: str, *wiring: str) -> Stage:
-        config, options = cfg[name.upper()].CONFIG, [*stage_options(cfg, name), *wiring]
-        return training_stage(folder, name, title, config, options, stage_gpus(cfg, name))
+        return training_like(cfg, folder, name, name, title, wiring)
 
     source = training("source", TITLES["source"])
     target_cfg = read_config(cfg.TARGET.CONFIG, stage_options(cfg, "target"), "target")

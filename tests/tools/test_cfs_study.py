@@ -135,22 +135,29 @@ def test_each_seed_draws_its_own_random_images(study, tmp_path) -> None:
     assert set(drawn[1].splitlines()) != set(drawn[2].splitlines())
 
 
-def call_again(study: Path, out: Path, *more: str) -> list[str]:
-    """Arguments of the study once more, with a copy of its results."""
+class Begun(Exception):
+    """The pipeline has begun."""
+
+
+@pytest.fixture
+def again(study, root, tmp_path, monkeypatch) -> list[str]:
+    """Arguments of the study once more, with a copy of its results in tmp_path/again.
+
+    The pipeline itself only raises Begun.
+    """
+    monkeypatch.setenv("FASTREID_DATASETS", str(root))
+
+    def begin(*_: object) -> None:
+        raise Begun
+
+    monkeypatch.setattr(cfs_study.pipeline_run, "run_pipeline", begin)
+    out = tmp_path / "again"
     shutil.copytree(study, out)
     for record in (out / "seed1" / "stages").glob("*.json"):  # --images has its place in names
         record.write_text(record.read_text().replace(str(study), str(out)))
     command = json.loads((study / "call.json").read_text())
     command[command.index("--out") + 1] = str(out)
-    return [*command[2:], *more]
-
-
-class Begun(Exception):
-    """The pipeline has begun."""
-
-
-def begin(*_: object) -> None:
-    raise Begun
+    return command[2:]
 
 
 def refusal(line: list[str], capsys) -> str:
@@ -160,30 +167,25 @@ def refusal(line: list[str], capsys) -> str:
 
 
 def test_other_settings_of_an_arm_are_refused_before_the_pipeline_begins(
-    study, root, tmp_path, monkeypatch, capsys
+    again, tmp_path, capsys
 ) -> None:
     """The pipeline's own stages are gone, as its refusal asks for; those of the arms are there."""
-    monkeypatch.setenv("FASTREID_DATASETS", str(root))
-    monkeypatch.setattr(cfs_study.pipeline_run, "run_pipeline", pytest.fail)
-    line = call_again(study, tmp_path / "again", "PRETRAIN.SOLVER.BASE_LR", "0.01")
+    again += ["PRETRAIN.SOLVER.BASE_LR", "0.01"]
     for name in ("pretrain", "finetune", "evaluate"):
         (tmp_path / "again" / "seed1" / "stages" / f"{name}.json").unlink()
         shutil.rmtree(tmp_path / "again" / "seed1" / name)
-    message = refusal(line, capsys)
+    message = refusal(again, capsys)
     assert "stage pretrain_all" in message and "SOLVER.BASE_LR" in message
 
 
 def test_arms_older_than_the_selection_are_refused_before_the_pipeline_begins(
-    study, root, tmp_path, monkeypatch, capsys
+    again, tmp_path, capsys
 ) -> None:
-    monkeypatch.setenv("FASTREID_DATASETS", str(root))
-    monkeypatch.setattr(cfs_study.pipeline_run, "run_pipeline", pytest.fail)
-    line = call_again(study, tmp_path / "again")
     stages = tmp_path / "again" / "seed1" / "stages"
     for name in ("select", "pretrain", "finetune", "evaluate"):
         (stages / f"{name}.json").unlink()
         shutil.rmtree(tmp_path / "again" / "seed1" / ("selection" if name == "select" else name))
-    message = refusal(line, capsys)
+    message = refusal(again, capsys)
     assert "stage select is not done" in message
     for arm in ("random", "worst", "domain"):
         assert f"stages/pretrain_{arm}.json" in message
@@ -192,17 +194,13 @@ def test_arms_older_than_the_selection_are_refused_before_the_pipeline_begins(
     assert "pretrain_all" not in message and "scratch" not in message
 
 
-def test_another_share_is_refused_of_all_that_was_made_with_it(
-    study, root, tmp_path, monkeypatch, capsys
-) -> None:
+def test_another_share_is_refused_of_all_that_was_made_with_it(again, tmp_path, capsys) -> None:
     """Whatever the refusals name is deleted; the table's rows have the share in their titles."""
-    monkeypatch.setenv("FASTREID_DATASETS", str(root))
-    line = call_again(study, tmp_path / "again", "KEEP", "0.75")
-    monkeypatch.setattr(cfs_study.pipeline_run, "run_pipeline", begin)
+    again += ["KEEP", "0.75"]
     named: set[str] = set()
     for _ in range(30):
         try:
-            cfs_study.main(line)
+            cfs_study.main(again)
         except Begun:
             break
         except SystemExit:
@@ -217,10 +215,8 @@ def test_another_share_is_refused_of_all_that_was_made_with_it(
     assert "stages/source.json" not in named and "stages/pretrain_all.json" not in named
 
 
-def test_what_was_cut_or_is_added_later_goes_on(study, root, tmp_path, monkeypatch) -> None:
+def test_what_was_cut_or_is_added_later_goes_on(again, tmp_path) -> None:
     """A study without --domain, cut in an arm, goes on, with --domain or without."""
-    monkeypatch.setenv("FASTREID_DATASETS", str(root))
-    line = call_again(study, tmp_path / "again")
     folder = tmp_path / "again" / "seed1"
     for name in ("pretrain_domain", "finetune_domain", "study_domain", "study"):
         (folder / "stages" / f"{name}.json").unlink()
@@ -230,9 +226,9 @@ def test_what_was_cut_or_is_added_later_goes_on(study, root, tmp_path, monkeypat
         (folder / "stages" / f"{name}.json").write_text(json.dumps({**record, "status": "started"}))
     (folder / "stages" / "finetune_random.json").unlink()
     shutil.rmtree(folder / "finetune_random")
-    options = [*line[line.index("--options") + 1 :], "SEED", "1", "OUTPUT_DIR", str(folder)]
+    options = [*again[again.index("--options") + 1 :], "SEED", "1", "OUTPUT_DIR", str(folder)]
     options += cfs_study.small_pool(folder, sorted(read_scores(str(folder / "scores")).names), USED)
-    config = line[line.index("--config-file") + 1]
+    config = again[again.index("--config-file") + 1]
     names = [stage.name for stage in cfs_study.prepare(config, options).stages]
     assert names[-2:] == ["scratch", "study"] and "pretrain_domain" not in names
     names = [stage.name for stage in cfs_study.prepare(config, options, domain=True).stages]
@@ -251,29 +247,20 @@ def test_the_list_of_an_arm_that_has_begun_stays(study, tmp_path) -> None:
     assert kept.read_text() != before
 
 
-def test_all_seeds_are_looked_at_before_the_first_begins(
-    study, root, tmp_path, monkeypatch, capsys
-) -> None:
-    monkeypatch.setenv("FASTREID_DATASETS", str(root))
-    monkeypatch.setattr(cfs_study.pipeline_run, "run_pipeline", pytest.fail)
-    line = call_again(study, tmp_path / "again")
+def test_all_seeds_are_looked_at_before_the_first_begins(again, tmp_path, capsys) -> None:
     (tmp_path / "again" / "seed2" / "scratch").mkdir(parents=True)
     (tmp_path / "again" / "seed2" / "scratch" / "last_checkpoint").write_text("model_final.pth")
-    line.insert(line.index("--seeds") + 2, "2")
-    message = refusal(line, capsys)
+    again.insert(again.index("--seeds") + 2, "2")
+    message = refusal(again, capsys)
     assert "seed2/scratch' is there already" in message and "--from" not in message
 
 
-def test_a_seed_named_twice_and_two_test_sets_are_refused(
-    study, root, tmp_path, monkeypatch, capsys
-) -> None:
-    monkeypatch.setenv("FASTREID_DATASETS", str(root))
-    line = call_again(study, tmp_path / "again")
-    twice = [*line]
-    twice.insert(line.index("--seeds") + 1, "1")
+def test_a_seed_named_twice_and_two_test_sets_are_refused(again, capsys) -> None:
+    twice = [*again]
+    twice.insert(again.index("--seeds") + 1, "1")
     assert "--seeds 1 1 names one twice" in refusal(twice, capsys)
-    line += ["FINETUNE.DATASETS.TESTS", "('Market1501', 'ToyReID')"]
-    assert "has room for one test set" in refusal(line, capsys)
+    again += ["FINETUNE.DATASETS.TESTS", "('Market1501', 'ToyReID')"]
+    assert "has room for one test set" in refusal(again, capsys)
 
 
 def test_another_pool_or_too_many_images_are_refused(root, tmp_path, monkeypatch, capsys) -> None:
