@@ -12,11 +12,15 @@ ROOT = Path(__file__).parent
 
 # package -> folder. A new project adds one line.
 PROJECTS = {
+    "reid_common": "projects/ReIDCommon/reid_common",
     "fastreid_compat": "projects/FastReIDCompat/fastreid_compat",
-    "transreid": "projects/TransReID/transreid",
+    "reid_core": "projects/ReIDCore/reid_core",
     "fasteval": "projects/FastEval/fasteval",
+    "toyreid": "projects/ToyReID/toyreid",
+    "transreid": "projects/TransReID/transreid",
     "dinopretrain": "projects/DINOPretrain/dinopretrain",
     "cfs": "projects/CFS/cfs",
+    "reid_commands": "projects/Commands/reid_commands",
 }
 
 EXPORT = ["onnx>=1.16", "onnxruntime>=1.18"]
@@ -44,6 +48,7 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=packages,
     package_dir=package_dir,
+    package_data={"reid_common": ["*.jinja"]},
     # fastreid itself is absent on purpose: its pins of 2022 (torch 1.13) cannot be met any more, so
     # it is installed with `pip install --no-deps fastreid==1.4.0`. What it really needs is below.
     install_requires=[
@@ -60,7 +65,7 @@ setup(
         "yacs>=0.1.8",
         "PyYAML",
         "tabulate",
-        "Jinja2>=3.1",  # tools/report_pages.py
+        "Jinja2>=3.1",  # reid_common.report_pages
         "termcolor",
         "tensorboard",
         "tqdm",

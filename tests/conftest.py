@@ -8,7 +8,7 @@ import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import pytest
 import torch
 from fastreid.config import get_cfg
-from fastreid_compat.command_line import forget_loggers
+from reid_core.run.command_line import forget_loggers
 from synthetic import write_market
 
 

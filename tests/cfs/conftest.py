@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cfs.filters.chain import run_filters
 from dinopretrain.data.images import UnlabelledImages
-from fastreid_compat.dataset_files import open_dataset
+from fastreid_compat.repairs.data.dataset_files import open_dataset
 from filter_pictures import write_picture
 from person_pictures import picture
 from small_scoring import vit_cfg, write_pool, write_weights

@@ -8,9 +8,9 @@ import pytest
 from cfs import load_config
 from cfs.filters import FILTER_REGISTRY, build_filters
 from fastreid.config import get_cfg
-from fastreid_compat import item_filters
-from fastreid_compat.errors import UserError
-from fastreid_compat.validation import validate_config
+from reid_common.errors import UserError
+from reid_core.data import filter_hook as item_filters
+from reid_core.run.validation import validate_config
 
 SIZE = {"NAME": "ResolutionFilter", "MIN_HEIGHT": 64}
 BLUR = {"NAME": "BlurFilter", "MIN": 2.5, "SIZE": [64, 32]}

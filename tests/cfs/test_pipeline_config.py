@@ -10,7 +10,7 @@ from cfs.filters.list_filter import ListFilter
 from cfs.pipeline.config import load_config, stage_gpus, stage_options
 from cfs.pipeline.records import Record, read_record, record_file, write_record
 from cfs.pipeline.settings import check_same_settings, digests, training_inputs, training_settings
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 from small_pipeline import dino_cfg, write_pipeline
 
 CONFIGS = sorted((Path(__file__).parents[2] / "projects" / "CFS" / "configs").glob("*.yml"))

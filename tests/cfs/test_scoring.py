@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cfs.scores import read_scores
+from cfs.scores.reading import read_scores
+from cfs.scores.score_files import read_reasons
 from cfs.scoring import scoring
 from cfs.scoring.models import build_pair, cosines
 from cfs.scoring.run import Run
-from cfs.scoring.score_files import read_reasons
 from cfs.scoring.scoring import score_images
 from cfs.scoring.sources import open_listing
 from fastreid.data import build as data_build
 from fastreid.modeling.meta_arch import build_model
 from fastreid.utils.checkpoint import Checkpointer
-from fastreid_compat.errors import UserError
 from PIL import Image
+from reid_common.errors import UserError
 from small_inference import write_bad_images
 from small_scoring import (
     NUM_IMAGES,
@@ -28,7 +28,7 @@ from small_scoring import (
     write_pool,
     write_weights,
 )
-from transreid.checkpoint import load_weights
+from transreid.weights.checkpoint import load_weights
 
 
 def whole_model(cfg, weights: str) -> torch.nn.Module:

@@ -7,12 +7,12 @@ import pickle
 
 import numpy as np
 import pytest
-from cfs.scores import Scores
-from cfs.scoring.lists import write_list
-from cfs.scoring.summary import folder_means, summarise
+from cfs.scores.lists import write_list
+from cfs.scores.reading import Scores
+from cfs.scores.summary import folder_means, summarise
 from dinopretrain.data.listing import read_list
 from dinopretrain.data.path_list import PathList
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 
 NAMES = ["b/2.jpg", "a/1.jpg", "ü/ 3.jpg", "a/0.jpg"]
 VALUES = np.array([0.75, 0.5, 0.5, 0.25], np.float32)

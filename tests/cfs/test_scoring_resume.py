@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cfs.scores import read_scores
+from cfs.scores.reading import read_scores
+from cfs.scores.score_files import only_process
 from cfs.scoring import scoring
 from cfs.scoring.run import Run, rank_and_world
-from cfs.scoring.score_files import only_process
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 from small_scoring import NUM_IMAGES, content, score, vit_cfg, write_pool
 
 HERE = Path(__file__).parent

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cfs.selection import number_kept, select
+from cfs.scores.selection import number_kept, select
 from dinopretrain.data.path_list import PathList
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 
 NAN = float("nan")
 #          0    1    2    3    4    5

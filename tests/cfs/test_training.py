@@ -12,8 +12,8 @@ from dinopretrain.data.images import SelectedImages
 from dinopretrain.data.sampler import EpochSampler
 from fastreid.data.samplers import NaiveIdentitySampler
 from fastreid.engine import DefaultTrainer
-from fastreid_compat.errors import UserError
-from fastreid_compat.validation import preflight
+from reid_common.errors import UserError
+from reid_core.run.validation import preflight
 from small_dino import NUM_IMAGES, small_dino_cfg, start, write_noise
 from small_transreid import make_small_transreid
 from synthetic import write_market

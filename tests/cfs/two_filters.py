@@ -15,7 +15,7 @@ from cfs.filters import measuring
 from dinopretrain.data.loader import training_images
 from fastreid.engine import launch
 from fastreid.utils import comm
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 
 
 def main(pool: str, out: str, min_height: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from dinopretrain import DINO
 from fastreid.modeling import build_model
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 from small_dino import assert_same_weights, start
 from torch import Tensor
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torchvision.transforms.functional as tv
-from dinopretrain import colour
-from dinopretrain.blur import extended_box, gaussian_blur
+from dinopretrain.transforms import colour
+from dinopretrain.transforms.blur import extended_box, gaussian_blur
 from person_pictures import picture
 from PIL import Image, ImageFilter
 

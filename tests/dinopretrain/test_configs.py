@@ -9,7 +9,7 @@ import pytest
 import torch
 from dinopretrain import load_config
 from dinopretrain.data.loader import open_images
-from dinopretrain.trainer import check_dino_config, parameter_groups
+from dinopretrain.engine.trainer import check_dino_config, parameter_groups
 from fastreid.config import CfgNode
 from fastreid.modeling import build_model
 from fastreid.utils.events import EventStorage

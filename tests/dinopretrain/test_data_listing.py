@@ -11,7 +11,7 @@ import pytest
 from dinopretrain.data.listing import read_list, tree_names
 from dinopretrain.data.path_list import BLOCK, PathList
 from dinopretrain.data.pickled_names import read_pickled_names
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 
 NAMES = ["b/2.jpg", "a/1.jpg", "mañana/人.png", "", "a/1.jpg"]
 

@@ -20,10 +20,10 @@ from dinopretrain.data.sampler import EpochSampler
 from fastreid.config import CfgNode
 from fastreid.utils import comm
 from fastreid.utils.events import EventStorage
-from fastreid_compat.dataset_files import open_dataset
-from fastreid_compat.errors import UserError
-from fastreid_compat.reproducible import SeededIndex, restart_at, skip_batches
+from fastreid_compat.repairs.data.dataset_files import open_dataset
+from fastreid_compat.repairs.loading.reproducible import SeededIndex, restart_at, skip_batches
 from PIL import Image
+from reid_common.errors import UserError
 
 COUNT = 10
 

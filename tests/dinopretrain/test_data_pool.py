@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dinopretrain.data.pool import KINDS, PoolSpec, plan_pool, render, render_pool
-from dinopretrain.data.pool.sheet import draw_pool_sheet
-from dinopretrain.data.pool.strangers import SIZES, WORLDS, other_domain
-from draw_toyreid import main as draw
-from fastreid_compat.dataset_files import open_dataset
-from fastreid_compat.errors import UserError
+from fastreid_compat.repairs.data.dataset_files import open_dataset
 from PIL import Image
-from transreid.data.toy import ToySpec, plan_shots
+from reid_commands.draw_toyreid import main as draw
+from reid_common.errors import UserError
+from toyreid.people import ToySpec, plan_shots
+from toyreid.pool import KINDS, PoolSpec, plan_pool, render, render_pool
+from toyreid.pool.sheet import draw_pool_sheet
+from toyreid.pool.strangers import SIZES, WORLDS, other_domain
 
 SMALL = PoolSpec(num_images=40, seed=3)
 
@@ -104,7 +104,7 @@ def test_every_other_domain_can_be_drawn(monkeypatch):
     person = plan_pool(SMALL).people[0]
     means = []
     for world in WORLDS:
-        monkeypatch.setattr("dinopretrain.data.pool.strangers.WORLDS", (world,))
+        monkeypatch.setattr("toyreid.pool.strangers.WORLDS", (world,))
         picture = other_domain(person, np.random.default_rng(0))
         assert picture.dtype == np.uint8 and picture.shape[:2] in SIZES
         means.append(picture.mean((0, 1)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dinopretrain.decode import decode_image
+from dinopretrain.transforms.decode import decode_image
 from person_pictures import picture
 from PIL import Image
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from dinopretrain.trainer import TEACHER_FILE
+from dinopretrain.engine.trainer import TEACHER_FILE
 from fastreid.engine.train_loop import HookBase
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 from small_dino import ITERS_PER_EPOCH, assert_same_weights, start
 
 

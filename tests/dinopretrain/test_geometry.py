@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from dinopretrain.geometry import DRAWS, central_crop, random_crops, resize
+from dinopretrain.transforms.geometry import DRAWS, central_crop, random_crops, resize
 from person_pictures import picture
 from PIL import Image
 from scipy.stats import ks_2samp

@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 import torch
 from dinopretrain import DINOTrainer
-from dinopretrain.groups import parameter_groups
-from dinopretrain.step import DINOStep
+from dinopretrain.engine.step import DINOStep
+from dinopretrain.solver.parameter_groups import parameter_groups
 from fastreid.config import CfgNode
 from fastreid.engine.train_loop import HookBase
 from fastreid.modeling import build_model
 from fastreid.utils.events import EventStorage
-from fastreid_compat import distributed
+from fastreid_compat.repairs.distributed import launch as distributed
 from small_dino import ITERS_PER_EPOCH, start
 from torch.nn.parallel import DistributedDataParallel
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from dinopretrain.koleo import koleo_loss
+from dinopretrain.losses.koleo import koleo_loss
 from torch.nn import functional as F
 
 

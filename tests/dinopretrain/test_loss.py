@@ -7,12 +7,12 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from dinopretrain.head import DINOHead
-from dinopretrain.loss import DINOLoss, cross_view_loss
-from dinopretrain.outputs import OutputSums
-from dinopretrain.schedules import cosine_with_warmup, teacher_temperature
-from dinopretrain.step import clip_each
-from dinopretrain.watch import collapse_kind
+from dinopretrain.engine.step import clip_each
+from dinopretrain.engine.watch import collapse_kind
+from dinopretrain.losses.dino_loss import DINOLoss, cross_view_loss
+from dinopretrain.losses.outputs import OutputSums
+from dinopretrain.modeling.head import DINOHead
+from dinopretrain.solver.schedules import cosine_with_warmup, teacher_temperature
 
 
 def naive_loss(student, teacher, center, student_temp, teacher_temp):

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from dinopretrain.config import load_config
-from dinopretrain.view_spec import Drawer
-from dinopretrain.views import MultiCrop, dino_views
-from fastreid_compat.errors import UserError
-from fastreid_compat.reproducible import SeededIndex, draws_of
+from dinopretrain.transforms.view_spec import Drawer
+from dinopretrain.transforms.views import MultiCrop, dino_views
+from fastreid_compat.repairs.loading.reproducible import SeededIndex, draws_of
 from person_pictures import picture
+from reid_common.errors import UserError
 
 (FIRST, _), (LOCAL, *_) = dino_views()
 

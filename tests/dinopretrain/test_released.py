@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from dinopretrain.released import from_released, to_released
-from dinopretrain.trainer import DINOTrainer
+from dinopretrain.engine.trainer import DINOTrainer
+from dinopretrain.weights.released import from_released, to_released
 from fastreid.modeling import build_model
-from fastreid_compat.checkpoint_files import read_file
-from fastreid_compat.errors import UserError
+from fastreid_compat.repairs.checkpoints.checkpoint_files import read_file
+from reid_common.errors import UserError
 from small_dino import assert_same_weights, start
 from torch import nn
-from transreid.vits import create_vit
+from transreid.modeling.vits import create_vit
 
 
 class ReleasedStyle(nn.Module):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 from small_dino import metrics, start
 from torch import Tensor
 

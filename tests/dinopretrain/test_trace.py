@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from dinopretrain.dino import DINO, Encoder
-from dinopretrain.head import DINOHead
-from dinopretrain.loss import DINOLoss
-from dinopretrain.schedules import cosine_with_warmup
-from dinopretrain.step import DINOStep
-from dinopretrain.trainer import Schedules, parameter_groups
+from dinopretrain.engine.step import DINOStep
+from dinopretrain.engine.trainer import Schedules, parameter_groups
+from dinopretrain.losses.dino_loss import DINOLoss
+from dinopretrain.modeling.dino import DINO, Encoder
+from dinopretrain.modeling.head import DINOHead
+from dinopretrain.solver.schedules import cosine_with_warmup
 from fastreid.config import CfgNode
 from fastreid.utils.events import EventStorage
 from timm.models.vision_transformer import VisionTransformer

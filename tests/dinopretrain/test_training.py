@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 from small_dino import ITERS_PER_EPOCH, assert_same_weights, metrics, start
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from timm.models.vision_transformer import VisionTransformer
 from transreid import TransReIDBackbone, load_weights
-from transreid.vits import create_vit
+from transreid.modeling.vits import create_vit
 
 HERE = Path(__file__).parent
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fasteval.analysis_cameras import CameraPairRanking, CameraPairs
-from fasteval.analysis_identities import identity_scores
+from fasteval.analysis.cameras import CameraPairRanking, CameraPairs
+from fasteval.analysis.identities import identity_scores
 from fastreid.evaluation.rank import evaluate_py
-from fastreid_compat.cameras import FIRST_WITHOUT_CAMERA
+from reid_core.side_information.cameras import FIRST_WITHOUT_CAMERA
 
 NUM_QUERY, NUM_GALLERY = 40, 90
 

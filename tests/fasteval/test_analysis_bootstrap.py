@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fasteval.analysis_bootstrap import cluster_sums, confidence_interval
+from fasteval.analysis.bootstrap import cluster_sums, confidence_interval
 
 
 def test_width_is_that_of_the_normal_approximation() -> None:

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fasteval.analysis import Analysis, analyse
-from fasteval.analysis_comparison import compare_evaluations, match_queries
+from fasteval.analysis.analyse import Analysis, analyse
+from fasteval.analysis.comparison import compare_evaluations, match_queries
 from fasteval.options import Options
-from fasteval.results import ResultSet
-from fastreid_compat.errors import UserError
+from fasteval.results.result_set import ResultSet
+from reid_common.errors import UserError
 
 NUM_QUERY = 6
 

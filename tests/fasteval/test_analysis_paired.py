@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fasteval.analysis_paired import compare, sign_flip_p_value
+from fasteval.analysis.paired import compare, sign_flip_p_value
 from scipy.stats import binomtest
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from fasteval import distances as distances_module
-from fasteval.distances import FeatureDistances, blocks
+from fasteval.distances import blocks as distances_module
+from fasteval.distances.blocks import FeatureDistances, blocks
 from fastreid.utils.compute_dist import build_dist
 
 

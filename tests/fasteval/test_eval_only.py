@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-import train_net
 from fasteval import FastEvaluator, add_fasteval_config
 from fastreid.engine import default_argument_parser
 from fastreid.evaluation import ReidEvaluator
-from fastreid_compat.command_line import forget_loggers
-from fastreid_compat.errors import UserError
+from reid_commands import train as train_net
+from reid_common.errors import UserError
+from reid_core.run.command_line import forget_loggers
 from transreid import load_config
 
 CONFIG = str(

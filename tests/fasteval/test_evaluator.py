@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from fasteval import Evaluation, FastEvaluator, Options, distance_blocks, evaluate_features
-from fasteval.results import read_results
+from fasteval.results.result_set import read_results
 from fastreid.engine import DefaultTrainer
 from fastreid.evaluation import ReidEvaluator
-from fastreid_compat.errors import UserError
-from fastreid_compat.evaluators import make_evaluator
-from fastreid_compat.repeated_splits import RepeatedEvaluator, one_gallery_image
-from fastreid_compat.validation import validate_config
+from fastreid_compat.repairs.evaluation.repeated_splits import RepeatedEvaluator, one_gallery_image
+from reid_common.errors import UserError
+from reid_core.run.evaluators import make_evaluator
+from reid_core.run.validation import validate_config
 from retrieval_sets import Ids, clustered_features, random_ids
 
 NUM_QUERY, NUM_GALLERY = 23, 90

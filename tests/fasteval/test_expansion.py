@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from fasteval import expansion
-from fasteval.expansion import Expansion, expand
+from fasteval.distances import expansion
+from fasteval.distances.expansion import Expansion, expand
 from fastreid.evaluation.query_expansion import aqe
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 from retrieval_sets import clustered_features
 
 

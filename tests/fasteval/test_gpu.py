@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from fasteval import Evaluation, FastEvaluator, Options, Rerank, distance_blocks, evaluate_features
-from fasteval.distances import FeatureDistances, products
-from fasteval.expansion import Expansion, expand
-from fasteval.jaccard import JaccardDistances
-from fasteval.neighbours import nearest
+from fasteval.distances.blocks import FeatureDistances, products
+from fasteval.distances.expansion import Expansion, expand
+from fasteval.distances.jaccard import JaccardDistances
+from fasteval.neighbours.nearest import nearest
 from retrieval_sets import Ids, clustered_features, random_ids
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")

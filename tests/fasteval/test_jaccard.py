@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from fasteval import jaccard as jaccard_module
-from fasteval.distances import FeatureDistances
-from fasteval.jaccard import Blend, JaccardDistances, neighbour_weights
-from fasteval.neighbours import nearest
-from fasteval.reciprocal import expanded_sets, reciprocal
+from fasteval.distances import jaccard as jaccard_module
+from fasteval.distances.blocks import FeatureDistances
+from fasteval.distances.jaccard import Blend, JaccardDistances, neighbour_weights
+from fasteval.distances.reciprocal import expanded_sets, reciprocal
+from fasteval.neighbours.nearest import nearest
 from fastreid.utils.compute_dist import compute_jaccard_distance
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 from retrieval_sets import clustered_features
 
 

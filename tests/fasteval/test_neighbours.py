@@ -5,10 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from fasteval import neighbours, neighbours_bounds, neighbours_pruned
-from fasteval.neighbours import nearest
-from fasteval.neighbours_bounds import RoundedScores, fast_dtype
-from fasteval.neighbours_pruned import faiss_search, pruned_search
+from fasteval.neighbours import (
+    bounds as neighbours_bounds,
+)
+from fasteval.neighbours import (
+    nearest as neighbours,
+)
+from fasteval.neighbours import (
+    pruned as neighbours_pruned,
+)
+from fasteval.neighbours.bounds import RoundedScores, fast_dtype
+from fasteval.neighbours.nearest import nearest
+from fasteval.neighbours.pruned import faiss_search, pruned_search
 
 DTYPES = [torch.bfloat16, torch.float32]
 METRICS = ["euclidean", "inner_product"]

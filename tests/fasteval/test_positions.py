@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fasteval import positions, positions_sorted
-from fasteval.positions import MOST_WORDS, WORD, Counter, kept_positions
-from fasteval.positions_sorted import PIECE
+from fasteval.ranking import positions, positions_sorted
+from fasteval.ranking.positions import MOST_WORDS, WORD, Counter, kept_positions
+from fasteval.ranking.positions_sorted import PIECE
 
 FULL = MOST_WORDS * WORD  # images at which a byte of the sum is full
 

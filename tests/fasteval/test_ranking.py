@@ -6,10 +6,10 @@ import types
 
 import numpy as np
 import pytest
-from fasteval import positions, positions_sorted
-from fasteval.ranking import GalleryRanker, RankingResult, concatenate
+from fasteval.ranking import positions, positions_sorted
+from fasteval.ranking.metrics import GalleryRanker, RankingResult, concatenate
 from fastreid.evaluation import rank
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 from retrieval_sets import Ids, random_distances, random_ids
 
 

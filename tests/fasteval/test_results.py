@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import fasteval.results_files as results_files
 import numpy as np
 import pytest
-from fasteval.results import ResultSet, read_results, write_results
-from fastreid_compat.cameras import FIRST_WITHOUT_CAMERA
-from fastreid_compat.errors import UserError
-from transreid.features.feature_files import FeatureSet, read_features, write_features
+from fasteval.results import files as results_files
+from fasteval.results.result_set import ResultSet, read_results, write_results
+from reid_common.errors import UserError
+from reid_core.side_information.cameras import FIRST_WITHOUT_CAMERA
+from transreid.inference.feature_files import FeatureSet, read_features, write_features
 
 FORMATS = (".npz", ".parquet")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fasteval.ranking import GalleryRanker
-from fasteval.roc import RocCollector, RocCurve
+from fasteval.ranking.metrics import GalleryRanker
+from fasteval.ranking.roc import RocCollector, RocCurve
 from fastreid.evaluation import roc
 from retrieval_sets import Ids, random_distances, random_ids
 from sklearn import metrics

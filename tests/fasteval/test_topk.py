@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fasteval import topk
-from fasteval.ranking import GalleryRanker
-from fasteval.topk import nearest_kept
+from fasteval.ranking import topk
+from fasteval.ranking.metrics import GalleryRanker
+from fasteval.ranking.topk import nearest_kept
 
 
 def naive(dist: np.ndarray, junk: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

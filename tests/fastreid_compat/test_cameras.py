@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from fastreid.config import get_cfg
 from fastreid.data import build
-from fastreid_compat.cameras import CameraTable, camera_rows, camera_table, raw_cameras
-from fastreid_compat.errors import UserError
 from PIL import Image
+from reid_common.errors import UserError
+from reid_core.side_information.cameras import CameraTable, camera_rows, camera_table, raw_cameras
 
 
 def test_rows_are_offset_plus_camera():

@@ -16,9 +16,9 @@ from fastreid.config import get_cfg
 from fastreid.engine.defaults import DefaultPredictor
 from fastreid.modeling import build_model
 from fastreid.utils.checkpoint import Checkpointer
-from fastreid_compat.checkpoint_files import AtomicPathManager
-from fastreid_compat.checkpoints import check_fit
-from fastreid_compat.errors import UserError
+from fastreid_compat.repairs.checkpoints.checkpoint_files import AtomicPathManager
+from fastreid_compat.repairs.checkpoints.checkpoints import check_fit
+from reid_common.errors import UserError
 from small_trainer import ITERS_PER_EPOCH, KillAt, Killed, SmallModel, SmallTrainer, small_cfg
 from torch import nn
 

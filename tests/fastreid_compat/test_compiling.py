@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from fastreid.modeling.meta_arch import build_model
-from fastreid_compat import compiling, settings
-from fastreid_compat.compiling import check_compiler, compile_model
-from fastreid_compat.errors import UserError
-from fastreid_compat.validation import validate_config
+from fastreid_compat.repairs.config import settings
+from reid_common.errors import UserError
+from reid_core.run import compiling
+from reid_core.run.compiling import check_compiler, compile_model
+from reid_core.run.validation import validate_config
 from small_trainer import ITERS_PER_EPOCH, KillAt, Killed, SmallTrainer, small_cfg
 from torch import nn
 

@@ -13,13 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from fastreid_compat import cpu_speed
-from fastreid_compat.cpu_speed import (
-    MALLOC_SETTINGS,
-    TUNABLES,
-    keep_freed_memory,
-    malloc_setting,
-)
+from reid_core.run import cpu_speed
+from reid_core.run.cpu_speed import MALLOC_SETTINGS, TUNABLES, keep_freed_memory, malloc_setting
 from small_trainer import SmallTrainer, small_cfg
 
 # Page faults of 20 tensors of 64 MB that are filled and freed, one after the other; with 4 KB pages

@@ -9,8 +9,8 @@ import shutil
 import pytest
 from fastreid.data import CommDataset, build
 from fastreid.data.datasets import DATASET_REGISTRY, market1501
-from fastreid_compat.errors import UserError
 from PIL import Image
+from reid_common.errors import UserError
 from synthetic import write_market
 
 

@@ -11,7 +11,7 @@ from fastreid.evaluation import ReidEvaluator, reid_evaluation
 from fastreid.evaluation.query_expansion import aqe
 from fastreid.utils import compute_dist
 from fastreid.utils.compute_dist import build_dist, compute_jaccard_distance
-from fastreid_compat import distances
+from fastreid_compat.repairs.evaluation import distances
 
 
 def clusters(num_images=30, num_ids=5, dim=8, seed=0):

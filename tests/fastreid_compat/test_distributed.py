@@ -13,8 +13,8 @@ import pytest
 import torch
 from fastreid.engine import default_argument_parser, defaults, launch
 from fastreid.utils import comm
-from fastreid_compat import distributed
-from fastreid_compat.errors import UserError
+from fastreid_compat.repairs.distributed import launch as distributed
+from reid_common.errors import UserError
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
 

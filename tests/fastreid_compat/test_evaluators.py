@@ -8,11 +8,11 @@ import torch
 from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.engine import DefaultTrainer
 from fastreid.evaluation import ReidEvaluator
-from fastreid_compat.errors import UserError
-from fastreid_compat.evaluators import EVALUATOR_REGISTRY, make_evaluator
-from fastreid_compat.repeated_splits import RepeatedEvaluator, one_gallery_image
-from fastreid_compat.validation import validate_config
+from fastreid_compat.repairs.evaluation.repeated_splits import RepeatedEvaluator, one_gallery_image
 from PIL import Image
+from reid_common.errors import UserError
+from reid_core.run.evaluators import EVALUATOR_REGISTRY, make_evaluator
+from reid_core.run.validation import validate_config
 
 
 class Constant(ReidEvaluator):

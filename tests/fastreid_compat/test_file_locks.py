@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from fastreid_compat import file_locks
-from fastreid_compat.errors import UserError
+from reid_common import locks as file_locks
+from reid_common.errors import UserError
 
 fcntl = pytest.importorskip("fcntl")
 TAKES = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"

@@ -13,7 +13,7 @@ import fastreid
 import pytest
 from fastreid_compat import FIXES, apply_all
 from fastreid_compat.__main__ import main
-from fastreid_compat.fixes import fix, rebind, source_has
+from fastreid_compat.registry import fix, rebind, source_has
 
 SOURCE = Path(fastreid.__file__).parent
 

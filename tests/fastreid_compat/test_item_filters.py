@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fastreid.data import build_reid_test_loader, build_reid_train_loader
-from fastreid_compat import item_filters
-from fastreid_compat.errors import UserError
-from fastreid_compat.item_filters import ItemFilters
-from fastreid_compat.validation import dataset_images, validate_config
+from reid_common.errors import UserError
+from reid_core.data import filter_hook as item_filters
+from reid_core.data.filter_hook import ItemFilters
+from reid_core.run.validation import dataset_images, validate_config
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import torch
 from fastreid.data import build, data_utils
-from fastreid_compat import prefetch
-from fastreid_compat.errors import UserError
-from fastreid_compat.loading import collate
+from fastreid_compat.repairs.loading import prefetch
+from fastreid_compat.repairs.loading.batches import collate
 from PIL import Image
+from reid_common.errors import UserError
 from torch.utils.data import BatchSampler, Dataset, SequentialSampler
 
 SECONDS = 60  # after which a wait counts as a hang

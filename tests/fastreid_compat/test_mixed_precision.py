@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from fastreid_compat.errors import UserError
-from fastreid_compat.mixed_precision import amp_dtype, check_amp
-from fastreid_compat.validation import validate_config
+from fastreid_compat.repairs.training.mixed_precision import amp_dtype, check_amp
+from reid_common.errors import UserError
+from reid_core.run.validation import validate_config
 from small_trainer import ITERS_PER_EPOCH, KillAt, Killed, SmallTrainer, small_cfg, weights
 
 

@@ -15,8 +15,9 @@ from fastreid.layers.batch_norm import get_norm
 from fastreid.modeling import build_model
 from fastreid.modeling.backbones import build_backbone
 from fastreid.utils.events import EventStorage
-from fastreid_compat import models, pretrained
-from fastreid_compat.errors import UserError
+from fastreid_compat.repairs.checkpoints import pretrained
+from fastreid_compat.repairs.modeling import models
+from reid_common.errors import UserError
 
 
 @pytest.fixture

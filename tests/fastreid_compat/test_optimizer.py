@@ -11,8 +11,8 @@ from fastreid.modeling import build_model
 from fastreid.solver.optim import SWA
 from fastreid.utils.events import EventStorage
 from fastreid.utils.params import ContiguousParams
-from fastreid_compat.errors import UserError
-from fastreid_compat.optimizer import released_build_optimizer, usable_optimizers
+from fastreid_compat.repairs.training.optimizer import released_build_optimizer, usable_optimizers
+from reid_common.errors import UserError
 from torch import nn
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from fastreid.evaluation import ReidEvaluator, rank, reid_evaluation, roc
-from fastreid_compat.errors import UserError
-from fastreid_compat.ranking import rank_gallery, roc_pairs
+from fastreid_compat.repairs.evaluation.ranking import rank_gallery, roc_pairs
+from reid_common.errors import UserError
 from sklearn import metrics
 
 

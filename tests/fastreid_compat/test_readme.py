@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from fastreid_compat import FIXES
-from fastreid_compat.fixes import INSTALL_COMMAND
+from fastreid_compat.registry import INSTALL_COMMAND
 
 README = Path(__file__).parents[2] / "projects" / "FastReIDCompat" / "README.md"
 HEADER = "| fix | symptom without it | where | since | repair | upstream |"

@@ -10,7 +10,7 @@ import pytest
 import torch
 from fastreid.data import build, samplers
 from fastreid.engine.train_loop import SimpleTrainer
-from fastreid_compat import reproducible
+from fastreid_compat.repairs.loading import reproducible
 
 
 @pytest.fixture

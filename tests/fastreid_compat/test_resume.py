@@ -14,8 +14,8 @@ import torch
 from fastreid.data.samplers import TrainingSampler
 from fastreid.engine import DefaultTrainer, default_setup
 from fastreid.engine.train_loop import HookBase
-from fastreid_compat.reproducible import SeededBatchSampler, draws_of
-from fastreid_compat.resume import epoch_seed
+from fastreid_compat.repairs.loading.reproducible import SeededBatchSampler, draws_of
+from fastreid_compat.repairs.training.resume import epoch_seed
 from small_trainer import (
     ITERS_PER_EPOCH,
     NUM_IMAGES,

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from fastreid.engine.train_loop import HookBase
-from fastreid_compat.errors import UserError
-from fastreid_compat.schedules import SCHEDULE_REGISTRY
-from fastreid_compat.validation import validate_config
+from fastreid_compat.repairs.training.schedules import SCHEDULE_REGISTRY
+from reid_common.errors import UserError
+from reid_core.run.validation import validate_config
 from small_trainer import ITERS_PER_EPOCH, SmallLoader, SmallTrainer, small_cfg
 from torch.optim.lr_scheduler import ExponentialLR, LRScheduler
 

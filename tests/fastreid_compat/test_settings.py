@@ -12,8 +12,8 @@ import torch
 from fastreid.config import get_cfg
 from fastreid.engine import default_setup
 from fastreid.modeling import backbones, meta_arch
-from fastreid_compat import settings
-from fastreid_compat.errors import UserError
+from fastreid_compat.repairs.config import settings
+from reid_common.errors import UserError
 
 no_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 

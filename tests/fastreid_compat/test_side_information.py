@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from fastreid.data import build
 from fastreid.data.datasets import DATASET_REGISTRY
-from fastreid_compat.cameras import FIRST_WITHOUT_CAMERA, camera_table
-from fastreid_compat.errors import UserError
-from fastreid_compat.side_information import check_side_information, match
-from fastreid_compat.validation import preflight
+from reid_common.errors import UserError
+from reid_core.run.validation import preflight
+from reid_core.side_information.cameras import FIRST_WITHOUT_CAMERA, camera_table
+from reid_core.side_information.label_files import check_side_information, match
 
 MARKET = "Market-1501-v15.09.15"
 

@@ -14,7 +14,7 @@ from fastreid.engine.train_loop import HookBase
 from fastreid.evaluation import evaluator
 from fastreid.utils.events import EventStorage
 from fastreid_compat import FIXES
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 from small_trainer import (
     ITERS_PER_EPOCH,
     KillAt,

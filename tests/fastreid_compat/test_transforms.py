@@ -10,10 +10,10 @@ import torch
 from fastreid.config import get_cfg
 from fastreid.data import build_reid_test_loader, build_reid_train_loader
 from fastreid.data.transforms import ToTensor, autoaugment, build, build_transforms, functional
-from fastreid_compat.errors import UserError
-from fastreid_compat.transforms import TRANSFORM_REGISTRY
-from fastreid_compat.validation import validate_config
+from fastreid_compat.repairs.loading.transforms import TRANSFORM_REGISTRY
 from PIL import Image
+from reid_common.errors import UserError
+from reid_core.run.validation import validate_config
 
 
 def photo(mode="RGB", size=(32, 64)):

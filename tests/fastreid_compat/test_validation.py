@@ -15,10 +15,10 @@ from fastreid.data.samplers import (
 )
 from fastreid.engine import DefaultTrainer
 from fastreid.utils import comm
-from fastreid_compat.errors import UserError
-from fastreid_compat.images import check_images
-from fastreid_compat.validation import check_output_dir, preflight, validate_config
 from PIL import Image
+from reid_common.errors import UserError
+from reid_common.image_files import check_images
+from reid_core.run.validation import check_output_dir, preflight, validate_config
 
 
 def set_key(cfg, key, value):
@@ -144,7 +144,7 @@ def test_text_and_absent_files_are_named_and_counted(pictures):
 def test_preflight_finds_a_damaged_training_image_but_not_for_an_evaluation(tiny_cfg, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "fastreid_compat.validation.check_images", lambda paths: seen.append(list(paths))
+        "reid_core.run.validation.check_images", lambda paths: seen.append(list(paths))
     )
     preflight(tiny_cfg)
     preflight(tiny_cfg, eval_only=True)

@@ -22,7 +22,7 @@ from fastreid.engine import defaults, launch
 from fastreid.evaluation import ReidEvaluator, inference_on_dataset
 from fastreid.modeling import build_model
 from fastreid.utils import comm
-from fastreid_compat.repeated_splits import RepeatedEvaluator, one_gallery_image
+from fastreid_compat.repairs.evaluation.repeated_splits import RepeatedEvaluator, one_gallery_image
 
 NUM_IMAGES, NUM_QUERY = 21, 8
 

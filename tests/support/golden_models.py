@@ -11,7 +11,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from transreid import BNNeckHead, JPMHead, TransReID, TransReIDBackbone
-from transreid.side_information import SideInformationEmbedding
+from transreid.modeling.side_embedding import SideInformationEmbedding
 from transreid.weights.released import from_released
 
 GOLDEN = Path(__file__).parents[1] / "golden"

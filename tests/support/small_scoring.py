@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from cfs.scores.score_files import ScoreShards
 from cfs.scoring.models import build_pair
 from cfs.scoring.run import Run
-from cfs.scoring.score_files import ScoreShards
 from cfs.scoring.scoring import score_images
 from cfs.scoring.sources import open_listing
 from dinopretrain import load_config

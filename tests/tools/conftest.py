@@ -6,14 +6,14 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import model_pictures
-import pictures
-import pipeline_report
 import pytest
 import small_report
+from cfs.pipeline.report import writing as pipeline_report
+from reid_common import pictures
 from small_scoring import write_pool
-from transreid.data.toy.plan import ToySpec
-from transreid.data.toy.render import render_toyreid
+from toyreid.people.plan import ToySpec
+from toyreid.people.render import render_toyreid
+from transreid.visualize import model_pictures
 
 
 @pytest.fixture

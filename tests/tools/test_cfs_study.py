@@ -11,20 +11,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cfs_study
-import cfs_study_arms
-import cfs_truth
 import numpy as np
 import pytest
-from cfs.scores import Scores, read_scores
+from cfs.scores.reading import Scores, read_scores
 from cfs.scoring.sources import open_listing
 from dinopretrain import load_config
 from dinopretrain.data.listing import read_list
 from dinopretrain.data.path_list import PathList
-from dinopretrain.data.pool.plan import KINDS, PERSON, PoolSpec
-from dinopretrain.data.pool.render import render_pool
+from reid_commands.studies import cfs as cfs_study
+from reid_commands.studies import cfs_arms as cfs_study_arms
+from reid_commands.studies import cfs_truth
 from small_pipeline import write_pipeline
 from synthetic import write_market
+from toyreid.pool.plan import KINDS, PERSON, PoolSpec
+from toyreid.pool.render import render_pool
 
 TOOL = Path(__file__).parents[2] / "tools" / "cfs_study.py"
 NUM_IMAGES, USED = 48, 40

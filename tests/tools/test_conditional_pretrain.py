@@ -10,23 +10,23 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import cfs_commands
-import conditional_pretrain
-import pipeline_checks
-import pipeline_costs
-import pipeline_process
-import pipeline_recording
-import pipeline_run
-import pipeline_space
 import pytest
 import torch
+from cfs.pipeline import checks as pipeline_checks
+from cfs.pipeline import costs as pipeline_costs
+from cfs.pipeline import process as pipeline_process
+from cfs.pipeline import recording as pipeline_recording
+from cfs.pipeline import run as pipeline_run
+from cfs.pipeline import space as pipeline_space
 from cfs.pipeline.config import STAGES
 from cfs.pipeline.records import Record
-from fastreid_compat.errors import UserError
-from pipeline_stages import tool
+from cfs.pipeline.stages import tool
+from reid_commands import pretrain as conditional_pretrain
+from reid_commands import scores as cfs_commands
+from reid_common.errors import UserError
 from small_dino import NUM_IMAGES
 from small_pipeline import KEPT, transreid_cfg, write_data, write_pipeline
-from transreid.features.parquet_files import import_pyarrow
+from transreid.inference.parquet_files import import_pyarrow
 
 DONE_ONCE = ["source", "target", "score", "select", "select", "pretrain", "finetune"]
 
@@ -57,9 +57,9 @@ class Children:
         if self.fails(command):
             return 1
         words = command[1:]
-        if words[:2] == [tool("cfs.py"), "score"]:
+        if words[:2] == [tool("cfs_scores.py"), "score"]:
             self.score(Path(words[words.index("--out") + 1]))
-        elif words[0] == tool("cfs.py"):
+        elif words[0] == tool("cfs_scores.py"):
             assert cfs_commands.main(words[1:]) == 0
         else:
             self.train(words, Path(words[-1]))
@@ -89,7 +89,9 @@ class Children:
     def stages(self) -> list[str]:
         """What was run: the folder of a training, or the command of cfs.py."""
         folders = [
-            c[2] if c[1] == tool("cfs.py") else f"{Path(c[-1]).parent.name}/{Path(c[-1]).name}"
+            c[2]
+            if c[1] == tool("cfs_scores.py")
+            else f"{Path(c[-1]).parent.name}/{Path(c[-1]).name}"
             for c in self.commands
         ]
         return [name.removeprefix("out/") for name in folders]

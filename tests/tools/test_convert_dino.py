@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import convert_dino
 import pytest
 import torch
+from reid_commands import convert_dino
 from small_dino import small_dino_cfg, start, write_noise
 
 

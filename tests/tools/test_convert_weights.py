@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import convert_weights
 import pytest
 import torch
 from fastreid.modeling import build_model
+from reid_commands import convert_weights
 from transreid import load_config, load_weights
-from transreid.side_information import decode_table
+from transreid.modeling.side_embedding import decode_table
 from transreid.weights.released import to_released
 
 CONFIG = str(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import visualize
+from reid_commands import visualize
 
 
 def write_metrics(folder: Path, rows: list[dict], tail: str = "") -> Path:

@@ -6,11 +6,11 @@ import json
 import re
 import sys
 
-import dino_study
 import pytest
-from dinopretrain.data.pool.plan import PoolSpec
-from dinopretrain.data.pool.render import render_pool
-from transreid.data.toy import ToySpec, render_toyreid
+from reid_commands.studies import dino as dino_study
+from toyreid.people import ToySpec, render_toyreid
+from toyreid.pool.plan import PoolSpec
+from toyreid.pool.render import render_pool
 
 OPTIONS = {
     "MODEL.DEVICE": "cpu",

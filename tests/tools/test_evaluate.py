@@ -7,21 +7,21 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import evaluate
-import evaluation_report
 import numpy as np
 import pytest
 import torch
-from fasteval.analysis_paired import compare
+from fasteval.analysis.paired import compare
 from fasteval.evaluation import evaluate_features
 from fasteval.evaluator import FastEvaluator
 from fasteval.options import options_from_config
-from fasteval.results import ResultSet, read_results, write_results
-from fasteval.results_meta import config_of, settings_of
+from fasteval.report import writing as evaluation_report
+from fasteval.results.meta import config_of, settings_of
+from fasteval.results.result_set import ResultSet, read_results, write_results
 from fastreid.evaluation import ReidEvaluator
-from fastreid_compat.errors import UserError
 from PIL import Image
-from transreid.features.feature_files import FeatureSet, write_features
+from reid_commands import evaluate
+from reid_common.errors import UserError
+from transreid.inference.feature_files import FeatureSet, write_features
 
 NUM_QUERY, NUM_IMAGES = 12, 50
 QUICK = ["--resamples", "99"]

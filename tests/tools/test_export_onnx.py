@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import export_onnx
 import numpy as np
 import pytest
 import torch
 from fastreid.modeling.meta_arch import build_model
+from reid_commands import export as export_onnx
 from transreid.config import load_config
-from transreid.features.inference import FeatureExtractor
+from transreid.inference.extractor import FeatureExtractor
 
 pytest.importorskip("onnx", reason="pip install onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="pip install onnxruntime")

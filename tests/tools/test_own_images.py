@@ -12,16 +12,20 @@ import sys
 import time
 from pathlib import Path
 
-import calibrate
-import extract_features
 import numpy as np
 import pytest
-import search
 import torch
 from PIL import Image
+from reid_commands import calibrate, search
+from reid_commands import extract as extract_features
 from small_inference import DIM, picture, small_cfg, write_bad_images, write_config, write_model
 from transreid import FeatureExtractor
-from transreid.features.feature_files import FeatureSet, read_features, read_ranking, write_features
+from transreid.inference.feature_files import (
+    FeatureSet,
+    read_features,
+    read_ranking,
+    write_features,
+)
 
 ROOT = Path(__file__).parents[2]
 NUM_IDS, PER_ID = 4, 3

@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pipeline_process
 import pytest
+from cfs.pipeline import process as pipeline_process
 
 TOOLS = Path(__file__).parents[2] / "tools"
 WRITES_PID = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid()))\n"
@@ -165,7 +165,7 @@ def test_a_child_does_not_outlive_a_killed_parent(tmp_path) -> None:
 def test_scoring_does_not_outlive_a_killed_torchrun(tmp_path) -> None:
     """Each worker of torchrun has a session of its own; it would keep its lock."""
     pid, worker = tmp_path / "pid", tmp_path / "worker.py"
-    tool = str(TOOLS / "cfs.py")
+    tool = str(TOOLS / "cfs_scores.py")
     worker.write_text(
         "import os, runpy, sys, time\nimport cfs_commands\n"
         "def scores(argv, description):\n"

@@ -9,15 +9,15 @@ import json
 import re
 from pathlib import Path
 
-import cfs_pictures
-import pipeline_report
-import pipeline_report_pictures
 import pytest
 import small_report
 from cfs.pipeline.records import read_record, write_record
-from fastreid_compat.errors import UserError
+from cfs.pipeline.report import pictures as pipeline_report_pictures
+from cfs.pipeline.report import writing as pipeline_report
+from cfs.scores import pictures as cfs_pictures
 from html_page import Page, check_alone
 from PIL import Image
+from reid_common.errors import UserError
 from small_report import HOSTILE, TABLES
 from synthetic import write_market
 

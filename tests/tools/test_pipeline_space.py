@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import pipeline_space
 import pytest
-from fastreid_compat.errors import UserError
-from pipeline_stages import training_stage
+from cfs.pipeline import space as pipeline_space
+from cfs.pipeline.stages import training_stage
+from reid_common.errors import UserError
 from small_pipeline import write_pipeline
 
 

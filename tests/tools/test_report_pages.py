@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 
 import browser
-import pipeline_report
 from cfs.pipeline.records import read_record, write_record
+from cfs.pipeline.report import writing as pipeline_report
 from html_page import check_alone
-from report_pages import Code, Report, Section, Table, Text, to_html, to_markdown
+from reid_common.report_pages import Code, Report, Section, Table, Text, to_html, to_markdown
 from small_report import HOSTILE, TABLES
 
 

@@ -6,18 +6,17 @@ import itertools
 import json
 from pathlib import Path
 
-import ablation
-import demo
 import numpy as np
 import pytest
-import reports
 import torch
-import train_net
 from fastreid.evaluation.rank import evaluate_py
-from fastreid_compat.errors import UserError
 from PIL import Image
-from transreid.data.toy.plan import ToySpec
-from transreid.data.toy.render import render_toyreid
+from reid_commands import train as train_net
+from reid_commands.studies import ablation, demo
+from reid_common.errors import UserError
+from reid_core.run import reports
+from toyreid.people.plan import ToySpec
+from toyreid.people.render import render_toyreid
 
 CONFIG = str(
     Path(__file__).parents[2] / "projects/TransReID/configs/ToyReID/vit_tiny_transreid.yml"

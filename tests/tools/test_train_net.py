@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
-import train_net
 from fastreid.engine import default_argument_parser
+from reid_commands import train as train_net
 from synthetic import write_market
 
 ROOT = Path(__file__).parents[2]

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-import train_net
 from fastreid.engine import default_argument_parser
+from reid_commands import train as train_net
 
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / "projects/TransReID/configs/ToyReID/vit_tiny_transreid.yml")

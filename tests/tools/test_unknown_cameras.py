@@ -7,10 +7,10 @@ import sys
 
 import pytest
 import torch
-import train_net
-import unknown_cameras
 from fastreid.engine import default_argument_parser
-from transreid.data.toy import ToySpec, render_toyreid
+from reid_commands import train as train_net
+from reid_commands.studies import unknown_cameras
+from toyreid.people import ToySpec, render_toyreid
 
 OPTIONS = ["MODEL.BACKBONE.NUM_BLOCKS", "1", "DATALOADER.NUM_WORKERS", "0", "MODEL.DEVICE", "cpu"]
 

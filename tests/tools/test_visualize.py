@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import model_pictures
 import numpy as np
-import pictures
 import pytest
 import torch
-import visualize
-from fastreid_compat.errors import UserError
 from PIL import Image
-from transreid.attention import attention_maps
-from transreid.features.feature_files import Ranking, write_ranking
-from transreid.features.trained_model import build_trained_model, inference_config
-from transreid.side_information import SideInformationEmbedding
+from reid_commands import visualize
+from reid_common import pictures
+from reid_common.errors import UserError
+from transreid.inference.feature_files import Ranking, write_ranking
+from transreid.inference.trained_model import build_trained_model, inference_config
+from transreid.modeling.side_embedding import SideInformationEmbedding
+from transreid.visualize import model_pictures
+from transreid.visualize.attention import attention_maps
 
 CONFIG = str(
     Path(__file__).parents[2] / "projects/TransReID/configs/ToyReID/vit_tiny_transreid.yml"

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 
-import convert_weights
-import export_onnx
-import extract_features
 import pytest
-import search
-import visualize
-from fastreid_compat.command_line import forget_loggers
-from fastreid_compat.errors import UserError
+from reid_commands import convert_weights, search, visualize
+from reid_commands import export as export_onnx
+from reid_commands import extract as extract_features
+from reid_common.errors import UserError
+from reid_core.run.command_line import forget_loggers
 
 
 @pytest.mark.parametrize(
@@ -26,7 +24,7 @@ from fastreid_compat.errors import UserError
 )
 def test_warnings_of_the_package_reach_stderr(capsys, monkeypatch, tool, step, words) -> None:
     def warns(*_: object, **__: object) -> None:
-        logging.getLogger("transreid.checkpoint").warning("half of it is missing")
+        logging.getLogger("transreid.weights.checkpoint").warning("half of it is missing")
         raise UserError("far enough")
 
     forget_loggers()

@@ -6,22 +6,22 @@ from functools import partial
 
 import pytest
 import torch
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 from timm.layers import Attention
 from timm.models.vision_transformer import ResPostBlock, VisionTransformer
 from torch import Tensor, nn
 from transreid import BNNeckHead, JPMHead, TransReID, TransReIDBackbone
-from transreid.attention import (
+from transreid.modeling.jigsaw import jigsaw_parts
+from transreid.modeling.patch_embed import OverlapPatchEmbed
+from transreid.modeling.side_embedding import SideInformationEmbedding
+from transreid.modeling.vits import QueryScale
+from transreid.visualize.attention import (
     attention_maps,
     attention_weights,
     part_patches,
     rollout_step,
     to_pixels,
 )
-from transreid.jigsaw import jigsaw_parts
-from transreid.patch_embed import OverlapPatchEmbed
-from transreid.side_information import SideInformationEmbedding
-from transreid.vits import QueryScale
 
 SIZE = (64, 32)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 from transreid import TransReIDBackbone
-from transreid.cls_attention import cls_of_block
-from transreid.patch_embed import pos_embed_for_view, resize_pos_embed
-from transreid.vits import create_vit
+from transreid.modeling.cls_attention import cls_of_block
+from transreid.modeling.patch_embed import pos_embed_for_view, resize_pos_embed
+from transreid.modeling.vits import create_vit
 
 
 def backbone(stem: str = "patch", drop_path: float = 0.0, **options: object) -> TransReIDBackbone:

@@ -14,12 +14,12 @@ import torch
 from fastreid.config import CfgNode
 from fastreid.modeling import build_model
 from fastreid.utils.checkpoint import Checkpointer
-from fastreid_compat.errors import UserError
 from golden_models import GOLDEN, MODELS, GoldenModel, build
+from reid_common.errors import UserError
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 from transreid import TransReIDBackbone, load_config, load_weights
-from transreid.patch_embed import patch_grid, resize_pos_embed
+from transreid.modeling.patch_embed import patch_grid, resize_pos_embed
 from transreid.weights.formats import read_weights
 from transreid.weights.released import from_released, to_released
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from fastreid.modeling.meta_arch import build_model
 from fastreid.utils.events import EventStorage
-from fastreid_compat.compiling import compile_model
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
+from reid_core.run.compiling import compile_model
 from torch import Tensor
 from torch.torch_version import TorchVersion
 from transreid.config import load_config

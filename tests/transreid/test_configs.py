@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fastreid.config import get_cfg
 from fastreid.modeling import build_model
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 from transreid import add_transreid_config
 
 CONFIGS = Path(__file__).parents[2] / "projects" / "TransReID" / "configs"

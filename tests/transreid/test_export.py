@@ -9,12 +9,13 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from fastreid_compat.errors import UserError
 from golden_models import MODELS, GoldenModel
+from reid_common.errors import UserError
 from torch import nn
-from transreid import BNNeckHead, JPMHead, TransReID, TransReIDBackbone, export
-from transreid.onnx_model import features_of
-from transreid.side_information import SideInformationEmbedding
+from transreid import BNNeckHead, JPMHead, TransReID, TransReIDBackbone
+from transreid.export import onnx_export as export
+from transreid.export.onnx_model import features_of
+from transreid.modeling.side_embedding import SideInformationEmbedding
 
 pytest.importorskip("onnx", reason="pip install onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="pip install onnxruntime")

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fastreid_compat.errors import UserError
 from PIL import Image
+from reid_common.errors import UserError
 from small_inference import picture, small_cfg, write_bad_images, write_model, write_odd_images
 from transreid import FeatureExtractor
-from transreid.features.extraction import extract_to_file
-from transreid.features.feature_files import read_features
-from transreid.features.image_lists import ImageItem, list_images
+from transreid.inference.extraction import extract_to_file
+from transreid.inference.feature_files import read_features
+from transreid.inference.image_lists import ImageItem, list_images
 
 COUNT = 11  # odd images and bad ones
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fastreid_compat.errors import UserError
-from transreid.features.feature_files import (
+from reid_common.errors import UserError
+from transreid.inference.feature_files import (
     FeatureSet,
     Ranking,
     read_features,

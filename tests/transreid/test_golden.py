@@ -7,7 +7,7 @@ import pytest
 import torch
 from fastreid.utils.events import EventStorage
 from golden_models import GOLDEN, MODELS, GoldenModel
-from transreid.patch_embed import resize_pos_embed
+from transreid.modeling.patch_embed import resize_pos_embed
 from transreid.weights.released import from_released
 
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}

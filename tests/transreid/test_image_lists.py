@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from fastreid_compat.errors import UserError
-from transreid.features.image_lists import ImageItem, identity_number, list_images
+from reid_common.errors import UserError
+from transreid.inference.image_lists import ImageItem, identity_number, list_images
 
 
 def touch(folder, *names: str) -> None:

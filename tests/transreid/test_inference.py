@@ -9,8 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fastreid.engine import DefaultTrainer
-from fastreid_compat.errors import UserError
 from PIL import Image
+from reid_commands.train import model_with
+from reid_common.errors import UserError
 from small_inference import (
     DIM,
     PARTS,
@@ -21,9 +22,8 @@ from small_inference import (
     write_model,
     write_odd_images,
 )
-from train_net import model_with
 from transreid import FeatureExtractor, resolve_side_information
-from transreid.features.image_inputs import to_rgb
+from transreid.inference.image_inputs import to_rgb
 from transreid.weights.released import to_released
 
 

@@ -12,7 +12,7 @@ from fastreid.modeling.meta_arch.baseline import Baseline
 from fastreid.utils.events import EventStorage
 from torch import Tensor
 from transreid import BNNeck, BNNeckHead, JPMHead, TransReID, TransReIDBackbone
-from transreid.bnneck import CLASSIFIERS
+from transreid.modeling.bnneck import CLASSIFIERS
 
 CLASSES, DIM = 4, 192
 METRIC_LOSSES = {

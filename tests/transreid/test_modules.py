@@ -6,14 +6,14 @@ import pytest
 import timm
 import torch
 from fastreid.utils.events import EventStorage
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 from timm.models.vision_transformer import Block
 from transreid import BNNeckHead, JPMHead, TransReID, TransReIDBackbone
-from transreid.bnneck import CLASSIFIERS
-from transreid.cls_attention import cls_of_block
-from transreid.jigsaw import jigsaw_parts, shift_tokens, shuffle_tokens
-from transreid.patch_embed import OverlapPatchEmbed, patch_grid
-from transreid.side_information import SideInformationEmbedding
+from transreid.modeling.bnneck import CLASSIFIERS
+from transreid.modeling.cls_attention import cls_of_block
+from transreid.modeling.jigsaw import jigsaw_parts, shift_tokens, shuffle_tokens
+from transreid.modeling.patch_embed import OverlapPatchEmbed, patch_grid
+from transreid.modeling.side_embedding import SideInformationEmbedding
 
 
 def numbered(count: int) -> torch.Tensor:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from fastreid_compat.errors import UserError
-from fastreid_compat.validation import validate_config
+from reid_common.errors import UserError
+from reid_core.run.validation import validate_config
 from transreid import load_config
 
 CONFIGS = Path(__file__).parents[2] / "projects" / "TransReID" / "configs"

@@ -13,10 +13,10 @@ from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.data.datasets.bases import ImageDataset
 from fastreid.engine import DefaultTrainer
 from fastreid.modeling import build_model
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 from synthetic import write_market
 from transreid import resolve_side_information
-from transreid.side_information import SideInformationEmbedding
+from transreid.modeling.side_embedding import SideInformationEmbedding
 
 MARKET = "Market-1501-v15.09.15"
 

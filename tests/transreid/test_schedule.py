@@ -11,12 +11,12 @@ import pytest
 import torch
 from fastreid.engine import DefaultTrainer
 from fastreid.engine.train_loop import HookBase
-from fastreid_compat.errors import UserError
-from fastreid_compat.schedules import build_schedule, check_schedule
+from fastreid_compat.repairs.training.schedules import build_schedule, check_schedule
+from reid_common.errors import UserError
 from small_trainer import ITERS_PER_EPOCH, KillAt, Killed, SmallTrainer, small_cfg
 from timm.scheduler import CosineLRScheduler
 from transreid import add_transreid_config
-from transreid.schedule import WarmupCosineLR, warmup_cosine
+from transreid.solver.schedule import WarmupCosineLR, warmup_cosine
 
 BASE = 0.008
 

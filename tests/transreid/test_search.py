@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fastreid_compat.errors import UserError
-from transreid.features import search
-from transreid.features.feature_files import FeatureSet
+from reid_common.errors import UserError
+from transreid.inference import search
+from transreid.inference.feature_files import FeatureSet
 
 
 def features(names: str, seed: int, dim: int = 6, **meta: object) -> FeatureSet:

@@ -6,9 +6,9 @@ import logging
 
 import pytest
 import torch
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 from torch import Tensor
-from transreid.side_information import (
+from transreid.modeling.side_embedding import (
     POLICIES,
     SideInformationEmbedding,
     decode_table,

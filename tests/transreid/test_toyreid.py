@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 import transreid.data  # noqa: F401  (registers ToyReID)
 from fastreid.data.datasets import DATASET_REGISTRY
-from fastreid_compat.dataset_files import open_dataset
-from fastreid_compat.errors import UserError
+from fastreid_compat.repairs.data.dataset_files import open_dataset
 from PIL import Image
-from transreid.data import ToyReID
-from transreid.data.toy import (
+from reid_common.errors import UserError
+from toyreid.people import (
     Pose,
     ToySpec,
     draw_person,
@@ -29,8 +28,9 @@ from transreid.data.toy import (
     render_toyreid,
     take_picture,
 )
-from transreid.data.toy.sheet import draw_sheet
-from transreid.data.toyreid import parse_name
+from toyreid.people.sheet import draw_sheet
+from toyreid.reid import parse_name
+from transreid.data import ToyReID
 
 SMALL = ToySpec(num_train_ids=8, num_test_ids=8, num_cameras=4, num_distractors=4, seed=3)
 TINY = ToySpec(num_train_ids=2, num_test_ids=2, num_cameras=2, num_distractors=1, seed=3)

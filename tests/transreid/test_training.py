@@ -11,10 +11,10 @@ import torch
 from fastreid.engine import DefaultTrainer
 from fastreid.modeling import build_model
 from fastreid.utils.checkpoint import Checkpointer
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 from synthetic import write_market
 from transreid import resolve_side_information
-from transreid.side_information import decode_table
+from transreid.modeling.side_embedding import decode_table
 
 
 def train(cfg):

@@ -7,11 +7,11 @@ import math
 
 import numpy as np
 import pytest
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 from scipy.stats import binomtest
 from sklearn.metrics import roc_curve
-from transreid.features.pairs import identity_pairs, pair_similarities
-from transreid.features.verification import operating_point, roc, threshold_at, wilson
+from transreid.inference.pairs import identity_pairs, pair_similarities
+from transreid.inference.verification import operating_point, roc, threshold_at, wilson
 
 
 def by_hand() -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""tools/benchmarks/cfs.py memory and select: scores by the million."""
+"""tools/benchmarks/scoring.py memory and select: scores by the million."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ import numpy as np
 import torch
 from cfs import select
 from cfs.filters.names import key_list
-from cfs.scores import read_scores
-from cfs.scoring import score_files, scoring
-from cfs.scoring.lists import write_list
+from cfs.scores import score_files
+from cfs.scores.lists import write_list
+from cfs.scores.reading import read_scores
+from cfs.scores.summary import summarise
+from cfs.scoring import scoring
 from cfs.scoring.models import FeatureModel
 from cfs.scoring.run import SHARD_SIZE, Run
-from cfs.scoring.summary import summarise
 from cfs_scoring import Drawn, config
 from dino_listing import peak, printed_json
 from fastreid.data.build import build_transforms
 from torch import nn
 
-SCRIPT = Path(__file__).with_name("cfs.py")
+SCRIPT = Path(__file__).with_name("scoring.py")
 WORKERS = 2
 MIB = 2**20
 

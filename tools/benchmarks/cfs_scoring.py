@@ -1,4 +1,4 @@
-"""tools/benchmarks/cfs.py speed: the stages of scoring."""
+"""tools/benchmarks/scoring.py speed: the stages of scoring."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from cfs.scoring import score_files, scoring
+from cfs.scores import score_files
+from cfs.scoring import scoring
 from cfs.scoring.models import FeatureModel
 from cfs.scoring.run import Run
 from dino_views import jpegs

@@ -5,7 +5,7 @@ python tools/benchmarks/cpu_step.py
 
 A step as DINOTrainer makes it, in autocast's bfloat16, on views of noise. The baseline has torch's
 own attention and glibc's own handling of memory; then come attention in float32, and freed memory
-that is kept as well (fastreid_compat.cpu_speed). Each is a process of its own, since memory once
+that is kept as well (reid_core.run.cpu_speed). Each is a process of its own, since memory once
 kept stays; they take turns. Times are the processor's, which other work disturbs less.
 """
 
@@ -27,7 +27,7 @@ from dino_step import Runner, our_step, views_of_noise
 from dinopretrain import load_config
 from fastreid.modeling import build_model
 from fastreid.utils.events import EventStorage
-from fastreid_compat.cpu_speed import (
+from reid_core.run.cpu_speed import (
     MALLOC_SETTINGS,
     TUNABLES,
     keep_freed_memory,

@@ -20,8 +20,8 @@ import torch
 from dino_listing import peak
 from dino_step import CONFIGS, views_of_noise
 from dinopretrain import load_config
-from dinopretrain.groups import parameter_groups
-from dinopretrain.step import DINOStep
+from dinopretrain.engine.step import DINOStep
+from dinopretrain.solver.parameter_groups import parameter_groups
 from fastreid.modeling import build_model
 from fastreid.utils.events import EventStorage
 

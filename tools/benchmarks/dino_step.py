@@ -21,9 +21,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from dinopretrain import DINO, load_config
-from dinopretrain.step import clip_each
-from dinopretrain.trainer import parameter_groups
-from dinopretrain.views import MultiCrop
+from dinopretrain.engine.step import clip_each
+from dinopretrain.engine.trainer import parameter_groups
+from dinopretrain.transforms.views import MultiCrop
 from fastreid.config import CfgNode
 from fastreid.modeling import build_model
 from fastreid.utils.events import EventStorage

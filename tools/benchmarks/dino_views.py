@@ -23,8 +23,8 @@ import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import numpy as np
 import torch
 import torchvision.transforms as tv
-from dinopretrain.decode import decode_image
-from dinopretrain.views import MultiCrop, dino_views, use_one_thread
+from dinopretrain.transforms.decode import decode_image
+from dinopretrain.transforms.views import MultiCrop, dino_views, use_one_thread
 from PIL import Image, ImageFilter
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms import v2

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from fasteval import evaluate_features
-from fasteval.ranking import GalleryRanker, RankingResult
+from fasteval.ranking.metrics import GalleryRanker, RankingResult
 from fastreid.evaluation import rank, rank_cylib
 from fastreid.utils.compute_dist import build_dist
 from retrieval import Contender, TestSet, compare, header, parser

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from transreid.config import load_config
-from transreid.features.inference import FeatureExtractor
+from transreid.inference.extractor import FeatureExtractor
 
 MODELS = {
     "ViT-S/16": {"TIMM_NAME": "vit_small_patch16_224", "FEAT_DIM": 384},
@@ -68,7 +68,7 @@ def build(name: str, variant: str, args: argparse.Namespace) -> FeatureExtractor
 
 def export(name: str, path: str, args: argparse.Namespace) -> None:
     """Write the ONNX file, in a process of its own."""
-    from transreid.export import export_onnx
+    from transreid.export.onnx_export import export_onnx
 
     export_onnx(build(name, BASELINE, args).model, path, args.size)
 

@@ -19,7 +19,7 @@ import sys
 import numpy as np
 import torch
 from fasteval import Options, Rerank, evaluate_features
-from fasteval.ranking import GalleryRanker, RankingResult
+from fasteval.ranking.metrics import GalleryRanker, RankingResult
 from fastreid.utils.compute_dist import build_dist
 from retrieval import TOLERANCE, Contender, TestSet, compare, header, parser
 

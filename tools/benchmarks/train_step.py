@@ -24,8 +24,8 @@ import torch
 from fastreid.utils.events import EventStorage
 from torch import Tensor, nn
 from transreid import JPMHead, TransReID, TransReIDBackbone
-from transreid.jigsaw import jigsaw_parts
-from transreid.side_information import SideInformationEmbedding
+from transreid.modeling.jigsaw import jigsaw_parts
+from transreid.modeling.side_embedding import SideInformationEmbedding
 
 MODELS = {"ViT-S/16": "vit_small_patch16_224", "ViT-B/16": "vit_base_patch16_224"}
 NUM_CLASSES, NUM_CAMERAS, INSTANCES = 751, 6, 4

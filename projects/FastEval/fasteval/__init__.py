@@ -3,12 +3,12 @@
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 
 from .config import add_fasteval_config
+from .distances.expansion import Expansion
 from .evaluation import Evaluation, distance_blocks, evaluate_features
 from .evaluator import FastEvaluator
-from .expansion import Expansion
 from .options import Options, Rerank, options_from_config
-from .ranking import RankingResult
-from .roc import RocCurve
+from .ranking.metrics import RankingResult
+from .ranking.roc import RocCurve
 from .unfinished import evaluate_model
 
 __all__ = [

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 from torch import Tensor
 
-from .distances import Distances, FeatureDistances, blocks
-from .expansion import expand
-from .jaccard import Blend, JaccardDistances
+from .distances.blocks import Distances, FeatureDistances, blocks
+from .distances.expansion import expand
+from .distances.jaccard import Blend, JaccardDistances
 from .options import Options
-from .ranking import GalleryRanker, RankingResult, concatenate, rank_block
-from .roc import RocCollector, RocCurve
-from .topk import nearest_kept
+from .ranking.metrics import GalleryRanker, RankingResult, concatenate, rank_block
+from .ranking.roc import RocCollector, RocCurve
+from .ranking.topk import nearest_kept
 
 RANKS = (1, 5, 10)
 FALSE_POSITIVE_RATES = (1e-4, 1e-3, 1e-2)

@@ -18,15 +18,15 @@ import torch
 from fastreid.config import CfgNode, configurable
 from fastreid.evaluation.evaluator import DatasetEvaluator
 from fastreid.utils import comm
-from fastreid_compat.errors import UserError
-from fastreid_compat.evaluators import EVALUATOR_REGISTRY
+from reid_common.errors import UserError
+from reid_core.run.evaluators import EVALUATOR_REGISTRY
 from torch import Tensor
 
 from .evaluation import Evaluation, evaluate_features
 from .gathering import gather_rows
 from .options import Options, options_from_config
-from .results import SUFFIXES, ResultSet, write_results
-from .results_meta import settings_of
+from .results.meta import settings_of
+from .results.result_set import SUFFIXES, ResultSet, write_results
 
 logger = logging.getLogger(__name__)
 

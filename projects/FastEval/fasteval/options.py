@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fastreid.config import CfgNode
-from fastreid_compat.errors import UserError
-from fastreid_compat.settings import resolve_device
+from fastreid_compat.repairs.config.settings import resolve_device
+from reid_common.errors import UserError
 
-from .distances import METRICS
-from .expansion import Expansion
+from .distances.blocks import METRICS
+from .distances.expansion import Expansion
 
 
 @dataclass(frozen=True)

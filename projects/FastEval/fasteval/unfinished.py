@@ -28,8 +28,8 @@ from fastreid.data import build
 from fastreid.engine import DefaultTrainer
 from fastreid.evaluation.evaluator import DatasetEvaluator
 from fastreid.utils import comm
-from fastreid_compat.atomic_files import replacing
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
+from reid_common.files import replacing
 from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)

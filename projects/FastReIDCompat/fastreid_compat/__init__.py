@@ -5,7 +5,7 @@ is repaired in memory, once, and only where it is broken. ``python -m fastreid_c
 fixes.
 """
 
-from .fixes import FIXES, Fix, apply_all
+from .registry import FIXES, Fix, apply_all
 
 apply_all()
 

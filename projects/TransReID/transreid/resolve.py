@@ -9,14 +9,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastreid.config import CfgNode
-from fastreid_compat.cameras import KEY, CameraTable, camera_rows, camera_table, raw_cameras
-from fastreid_compat.dataset_files import MissingDataset, dataset_name
-from fastreid_compat.errors import UserError
-from fastreid_compat.side_information import KEY as FILES_KEY
-from fastreid_compat.side_information import open_labelled
+from fastreid_compat.repairs.data.dataset_files import MissingDataset, dataset_name
+from reid_common.errors import UserError
+from reid_core.side_information.cameras import (
+    KEY,
+    CameraTable,
+    camera_rows,
+    camera_table,
+    raw_cameras,
+)
+from reid_core.side_information.label_files import KEY as FILES_KEY
+from reid_core.side_information.label_files import open_labelled
 from torch import Tensor
 
-from .side_information import decode_table
+from .modeling.side_embedding import decode_table
 from .weights.formats import read_weights
 
 logger = logging.getLogger(__name__)

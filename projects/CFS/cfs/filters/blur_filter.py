@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 
 from .base import DataFilter, Drop, Items
 from .measurements import Sharpness

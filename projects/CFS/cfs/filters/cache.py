@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from fastreid_compat.atomic_files import replacing
+from reid_common.files import replacing
 
 from .measurements import Measurement
 

@@ -7,11 +7,11 @@ import logging
 import numpy as np
 from dinopretrain.data.images import UnlabelledImages
 from dinopretrain.data.path_list import PathList
-from fastreid_compat.dataset_files import data_root, find_path
-from fastreid_compat.errors import UserError
+from fastreid_compat.repairs.data.dataset_files import data_root, find_path
+from reid_common.errors import UserError
 
-from ..scores import Scores, read_scores, score_files
-from ..selection import check_keep, number_kept, select
+from ..scores.reading import Scores, read_scores, score_files
+from ..scores.selection import check_keep, number_kept, select
 from .base import DataFilter, Drop, Items
 from .names import positions_in
 from .registry import FILTER_REGISTRY
@@ -21,14 +21,14 @@ logger = logging.getLogger(__name__)
 
 @FILTER_REGISTRY.register()
 class CFSFilter(DataFilter):
-    """Keeps the images of the highest score; see :func:`cfs.selection.select`.
+    """Keeps the images of the highest score; see :func:`cfs.scores.selection.select`.
 
     One of ``keep`` and ``keep_num`` must be given. Both count from the images that reach this
     filter and have a score.
 
     Args:
         scores: folder or file of scores, or a list that is sorted best first, see
-            :func:`cfs.scores.read_scores`; as given or in the data root.
+            :func:`cfs.scores.reading.read_scores`; as given or in the data root.
         keep: fraction, 0..1.
         keep_num: number of images.
     """

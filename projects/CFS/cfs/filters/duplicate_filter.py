@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import faiss
 import numpy as np
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 
 from .base import DataFilter, Drop, Items
 from .measurements import PerceptualHash

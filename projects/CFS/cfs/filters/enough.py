@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 from fastreid.config import CfgNode
-from fastreid_compat.errors import UserError
-from fastreid_compat.item_filters import KEY
-from fastreid_compat.validation import IDENTITY_SAMPLERS
+from reid_common.errors import UserError
+from reid_core.data.filter_hook import KEY
+from reid_core.run.validation import IDENTITY_SAMPLERS
 
 from .report import EXAMPLES
 

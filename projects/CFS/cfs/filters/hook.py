@@ -13,8 +13,8 @@ from dinopretrain.data.images import FileImages, UnlabelledImages
 from dinopretrain.data.path_list import PathList
 from fastreid.config import CfgNode
 from fastreid.utils import comm
-from fastreid_compat.errors import UserError
-from fastreid_compat.item_filters import ItemFilters
+from reid_common.errors import UserError
+from reid_core.data.filter_hook import ItemFilters
 
 from .chain import run_filters
 from .enough import check_enough
@@ -30,7 +30,7 @@ def check(cfg: CfgNode) -> None:
 
 
 def choose(cfg: CfgNode, images: Any, identities: Sequence[Any] | None = None) -> np.ndarray:
-    """Apply the filters of a config; see :class:`fastreid_compat.item_filters.ItemFilters`.
+    """Apply the filters of a config; see :class:`reid_core.data.filter_hook.ItemFilters`.
 
     Args:
         cfg: reads DATASETS.FILTERS, DATASETS.FILTER_CACHE, OUTPUT_DIR, SOLVER and DATALOADER.

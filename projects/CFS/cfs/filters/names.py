@@ -19,8 +19,8 @@ from dinopretrain.data.images import (
     UnlabelledImages,
 )
 from dinopretrain.data.path_list import PathList
-from fastreid_compat.dataset_files import data_root
-from fastreid_compat.errors import UserError
+from fastreid_compat.repairs.data.dataset_files import data_root
+from reid_common.errors import UserError
 
 logger = logging.getLogger(__name__)
 

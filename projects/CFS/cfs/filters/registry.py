@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastreid.utils.registry import Registry
-from fastreid_compat.errors import UserError
-from fastreid_compat.item_filters import KEY
-from fastreid_compat.validation import check_choice
+from reid_common.errors import UserError
+from reid_core.data.filter_hook import KEY
+from reid_core.run.validation import check_choice
 
 from .base import DataFilter
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastreid_compat.atomic_files import replacing
+from reid_common.files import replacing
 from tabulate import tabulate
 
 EXAMPLES = 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 
 from .base import DataFilter, Drop, Items
 from .measurements import HeaderSize

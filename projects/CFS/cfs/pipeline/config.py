@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from fastreid.config import CfgNode
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 
+from ..scores.selection import check_keep
 from ..scoring.run import BATCH_SIZE, SHARD_SIZE, Run
-from ..selection import check_keep
 
 # In the order of Algorithm 1 of arXiv 2111.12084 and what follows it.
 STAGES = ("source", "target", "score", "select", "pretrain", "finetune", "evaluate")
@@ -47,7 +47,7 @@ def default_config() -> CfgNode:
     # triplet loss and BNNeck of a small batch see the images of one process
     for stage in TRAINED:
         cfg[stage.upper()] = CfgNode({"CONFIG": "", "OPTS": [], "NUM_GPUS": 0})
-    # As the options of tools/cfs.py score
+    # As the options of tools/cfs_scores.py score
     cfg.SCORE = CfgNode(
         {"BATCH_SIZE": BATCH_SIZE, "SHARD_SIZE": SHARD_SIZE, "PRECISION": "fp32"},
     )

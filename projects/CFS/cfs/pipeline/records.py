@@ -13,8 +13,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from fastreid_compat.atomic_files import replacing
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
+from reid_common.files import replacing
 
 FOLDER = "stages"
 STARTED, DONE = "started", "done"

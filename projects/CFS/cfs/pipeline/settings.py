@@ -13,10 +13,10 @@ from typing import Any
 
 import yaml
 from fastreid.config import CfgNode
-from fastreid_compat.errors import UserError
-from transreid.features.run_meta import file_digest
+from reid_common.errors import UserError
+from transreid.inference.run_meta import file_digest
 
-from ..scoring.score_files import META
+from ..scores.score_files import META
 from .records import FOLDER, Record
 
 # Keys, or beginnings of keys, that make no difference to the weights of a training.

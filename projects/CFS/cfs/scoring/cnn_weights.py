@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ def load_cnn(backbone: nn.Module, pool: nn.Module, state: Mapping[str, Any], sou
     Args:
         backbone: one of FastReID's.
         pool: what pools its maps; it stays as it is where the file has none.
-        state: of a file, see ``fastreid_compat.checkpoint_files.unwrapped``.
+        state: of a file, see ``fastreid_compat.repairs.checkpoints.checkpoint_files.unwrapped``.
         source: the file, for messages.
 
     Raises:

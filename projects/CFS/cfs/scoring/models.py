@@ -14,13 +14,13 @@ import torch
 from fastreid.config import CfgNode
 from fastreid.layers import pooling
 from fastreid.modeling.backbones import build_backbone
-from fastreid_compat.checkpoint_files import read_file, unwrapped
-from fastreid_compat.errors import UserError
+from fastreid_compat.repairs.checkpoints.checkpoint_files import read_file, unwrapped
+from reid_common.errors import UserError
 from torch import Tensor, nn
-from transreid.backbone import TransReIDBackbone
-from transreid.checkpoint import load_recognised
-from transreid.features.run_meta import file_digest, relevant_config
-from transreid.features.trained_model import fill_side_information, inference_config
+from transreid.inference.run_meta import file_digest, relevant_config
+from transreid.inference.trained_model import fill_side_information, inference_config
+from transreid.modeling.backbone import TransReIDBackbone
+from transreid.weights.checkpoint import load_recognised
 from transreid.weights.formats import recognise
 
 from .cnn_weights import load_cnn

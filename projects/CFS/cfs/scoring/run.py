@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 
 from fastreid.utils import comm
-from fastreid_compat.errors import UserError
-from transreid.features.inference import PRECISIONS
+from reid_common.errors import UserError
+from transreid.inference.extractor import PRECISIONS
 
 SHARD_SIZE = 4096  # images a kill costs at most; of LUPerson there are 1,021 shards
 BATCH_SIZE = 64

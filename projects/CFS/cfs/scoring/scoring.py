@@ -24,21 +24,21 @@ import timm
 import torch
 from dinopretrain.data.images import UnlabelledImages
 from dinopretrain.data.path_list import PathList
-from dinopretrain.views import use_one_thread
-from fastreid_compat.errors import UserError
+from dinopretrain.transforms.views import use_one_thread
+from reid_common.errors import UserError
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
-from transreid.features.extraction import Batch, collate
-from transreid.features.inference import PRECISIONS
-from transreid.features.parquet_files import import_pyarrow
-from transreid.features.run_meta import digest
+from transreid.inference.extraction import Batch, collate
+from transreid.inference.extractor import PRECISIONS
+from transreid.inference.parquet_files import import_pyarrow
+from transreid.inference.run_meta import digest
 
 from ..filters.names import key_list
+from ..scores.score_files import ScoreShards, only_process
 from .loading import Batches, ResizedImages, Transform
 from .models import FeatureModel, check_features, cosines
 from .run import Run
-from .score_files import ScoreShards, only_process
 
 Scored = tuple[list[int], np.ndarray, list[tuple[int, str]]]  # of a batch: indices, scores, bad
 
@@ -59,7 +59,7 @@ def score_images(
         source: theta_s.
         target: theta_t.
         transform: from a PIL image to a tensor (3, H, W), pixels 0..255.
-        out: folder of the scores, see :mod:`cfs.scoring.score_files`.
+        out: folder of the scores, see :mod:`cfs.scores.score_files`.
         run: how.
         info: more for meta.json, which makes no difference to a score: what the data set is.
 

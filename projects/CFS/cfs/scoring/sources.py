@@ -8,7 +8,7 @@ import numpy as np
 from dinopretrain.data.images import ChainedImages, UnlabelledImages
 from dinopretrain.data.loader import open_images
 from fastreid.config import CfgNode
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 
 from ..filters.names import key_list
 

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from fastreid.engine.train_loop import HookBase
 from fastreid.utils import comm
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 
 logger = logging.getLogger(__name__)
 

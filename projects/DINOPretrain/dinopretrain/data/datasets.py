@@ -20,13 +20,13 @@ import os
 from typing import Any
 
 from fastreid.data.datasets import DATASET_REGISTRY
-from fastreid_compat.dataset_files import MissingDataset, find_path
-from fastreid_compat.errors import UserError
+from fastreid_compat.repairs.data.dataset_files import MissingDataset, find_path
+from reid_common.errors import UserError
+from toyreid.pool.plan import PoolSpec
+from toyreid.pool.render import read_meta, render_pool
 
 from .images import UnlabelledImages
 from .listing import LIST_SUFFIXES, is_list_file
-from .pool.plan import PoolSpec
-from .pool.render import read_meta, render_pool
 from .sources import check_place, open_list, open_place
 
 logger = logging.getLogger(__name__)

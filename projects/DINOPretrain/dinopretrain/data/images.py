@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from ..decode import decode_image
+from ..transforms.decode import decode_image
 from .path_list import PathList
 
 MIN_SIDE = 4  # pixels; of less, a local view would be a part of one pixel

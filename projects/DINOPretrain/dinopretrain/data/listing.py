@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 
 from .path_list import PathList
 from .pickled_names import read_pickled_names

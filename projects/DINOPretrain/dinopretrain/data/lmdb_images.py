@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 
 from .images import ListedImages, stamp_of
 from .path_list import PathList

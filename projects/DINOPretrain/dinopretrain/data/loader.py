@@ -8,14 +8,14 @@ import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import torch
 from fastreid.config import CfgNode
 from fastreid.utils import comm
-from fastreid_compat.dataset_files import data_root
-from fastreid_compat.errors import UserError
-from fastreid_compat.item_filters import chosen_items
-from fastreid_compat.prefetch import PrefetchLoader
-from fastreid_compat.reproducible import SeededBatchSampler
-from fastreid_compat.side_information import open_labelled
+from fastreid_compat.repairs.data.dataset_files import data_root
+from fastreid_compat.repairs.loading.prefetch import PrefetchLoader
+from fastreid_compat.repairs.loading.reproducible import SeededBatchSampler
+from reid_common.errors import UserError
+from reid_core.data.filter_hook import chosen_items
+from reid_core.side_information.label_files import open_labelled
 
-from ..views import MultiCrop, use_one_thread
+from ..transforms.views import MultiCrop, use_one_thread
 from .images import ChainedImages, FileImages, SelectedImages, UnlabelledImages
 from .multi_crop_dataset import MultiCropDataset, collate_views
 from .path_list import PathList

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from fastreid_compat.errors import UserError
-from fastreid_compat.reproducible import draws_of
+from fastreid_compat.repairs.loading.reproducible import draws_of
+from reid_common.errors import UserError
 from torch.utils.data import Dataset, default_collate
 
 from .images import BadImage, UnlabelledImages
@@ -20,7 +20,7 @@ class MultiCropDataset(Dataset[dict[str, Any]]):
     """The views of each image; an image that cannot be read is replaced by another.
 
     The random draws of a sample, the choice of a replacement among them, depend on the index that
-    the batch sampler hands out (see ``fastreid_compat.reproducible``) and on nothing else.
+    the batch sampler hands out (see ``repairs.loading.reproducible``) and on nothing else.
 
     Args:
         images: to read from.

@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 
 MAX_NAME = 65_535  # bytes; the longest path that Linux knows has 4,096
 

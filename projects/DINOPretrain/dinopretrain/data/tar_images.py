@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 from tqdm import tqdm
 
 from .images import ListedImages, stamp_of

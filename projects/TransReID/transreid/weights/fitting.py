@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from fastreid_compat.cameras import CameraTable
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
+from reid_core.side_information.cameras import CameraTable
 
-from ..patch_embed import resize_pos_embed
-from ..side_information import SideInformationEmbedding, decode_table
+from ..modeling.patch_embed import resize_pos_embed
+from ..modeling.side_embedding import SideInformationEmbedding, decode_table
 from .formats import BACKBONE, State
 
 if TYPE_CHECKING:
-    from ..backbone import TransReIDBackbone
-    from ..checkpoint import LoadReport
+    from ..modeling.backbone import TransReIDBackbone
+    from .checkpoint import LoadReport
 
 # (rows, columns) of 256x128 images in patches of 16: the published LUPerson weights.
 LUPERSON_GRID = (16, 8)

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastreid_compat.checkpoint_files import read_file, unwrapped
-from fastreid_compat.errors import UserError
+from fastreid_compat.repairs.checkpoints.checkpoint_files import read_file, unwrapped
+from reid_common.errors import UserError
 from torch import Tensor
 
 from .released import from_released

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import timm
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 
-from ..backbone import TransReIDBackbone
-from ..checkpoint import LoadReport, load_recognised
+from ..modeling.backbone import TransReIDBackbone
+from .checkpoint import LoadReport, load_recognised
 from .formats import recognise
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from fastreid_compat.errors import UserError
+from reid_common.errors import UserError
 from torch import Tensor
 
 State = dict[str, Tensor]

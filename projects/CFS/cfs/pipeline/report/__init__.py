@@ -1,0 +1,1 @@
+"""Report of a pipeline run: content, tables, pictures, files."""

@@ -1,0 +1,122 @@
+"""The pictures of a pipeline's report, drawn into its folder's ``report/``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from dinopretrain import load_config
+from dinopretrain.data.images import ChainedImages, UnlabelledImages
+from dinopretrain.data.loader import open_images
+from reid_common.errors import UserError
+from reid_common.pictures import draw_curves, read_metrics
+from reid_common.report_pages import Block, Picture, Text
+from reid_core.run.reports import write_json
+
+from ...scores import pictures as cfs_pictures
+from ...scores.reading import Scores
+from ...scores.score_files import META, read_meta
+from ...scoring.sources import open_listing
+
+PICTURES = "report"
+DRAWN = "drawn.json"
+NUMBER, COLUMNS = 15, 3  # images of a contact sheet: what a page has room for
+# Trainings whose curves share a picture: picture -> stages
+CURVES = {"pretraining": ("source", "pretrain"), "target": ("target", "finetune")}
+
+
+def draw_scores(folder: Path, scores: Scores, target: Sequence[str]) -> list[Block]:
+    """Draw the histogram and the contact sheets; what is up to date is left.
+
+    Args:
+        folder: of the pipeline.
+        scores: of ``folder/scores``, at least one.
+        target: names of the data sets of the target.
+
+    Returns:
+        Pictures, and a text where the images of the sheets are not to be had.
+    """
+    histogram, sheets = (folder / PICTURES / name for name in ("histogram.png", "images.png"))
+    drawn = folder / PICTURES / DRAWN
+    blocks: list[Block] = [_histogram(histogram, scores)]
+    of = _what_is_drawn(folder / "scores", target)
+    try:
+        if not (of and _read(drawn) == of and histogram.is_file() and sheets.is_file()):
+            _draw(folder, scores, target)
+            write_json(drawn, of)
+    except UserError as error:
+        values = scores.values[~np.isnan(scores.values)]
+        cfs_pictures.draw_histogram(values, histogram)
+        return [*blocks, Text(f"No contact sheets: {error}")]
+    alt = "Contact sheets: images with the highest, the middle and the lowest scores"
+    caption = "The highest, middle and lowest scores, each image with its own"
+    if target:
+        alt += f", beside images of {', '.join(target)}"
+        caption += f"; on the right images of the target, {', '.join(target)}, evenly spaced"
+    return [*blocks, Picture(sheets, alt + ".", caption + ".")]
+
+
+def _histogram(file: Path, scores: Scores) -> Picture:
+    values = scores.values[~np.isnan(scores.values)]
+    low, high = float(values.min()), float(values.max())
+    alt = f"Histogram of {len(values):,} scores, from {low:.3f} to {high:.3f}."
+    return Picture(file, alt, "How the scores are distributed.")
+
+
+def _draw(folder: Path, scores: Scores, target: Sequence[str]) -> None:
+    """Draw both.
+
+    Raises:
+        UserError: the images are not there, or others than those that were scored.
+    """
+    cfg = load_config()
+    images = open_listing(cfg, read_meta(folder / "scores").get("dataset", []))
+    parts = [open_images(cfg, name) for name in target]
+    beside: UnlabelledImages | None = ChainedImages(parts) if parts else None
+    cfs_pictures.draw_all(scores, images, beside, folder / PICTURES, NUMBER, COLUMNS)
+
+
+def _what_is_drawn(scores: Path, target: Sequence[str]) -> dict[str, Any]:
+    """What the pictures depend on; empty if that cannot be said."""
+    meta = scores / META
+    if not meta.is_file():
+        return {}
+    digest = hashlib.sha256(meta.read_bytes()).hexdigest()
+    return {"scores": digest, "target": [*target], "number": NUMBER}
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def draw_training(folder: Path) -> list[Block]:
+    """Draw the curves of the trainings that have some, unless that has been done."""
+    blocks: list[Block] = []
+    for name, stages in CURVES.items():
+        runs = {stage: folder / stage for stage in stages if _has_curves(folder / stage)}
+        if runs:
+            file = folder / PICTURES / f"curves_{name}.png"
+            if not _newer(file, [run / "metrics.json" for run in runs.values()]):
+                draw_curves(runs, file, " and ".join(runs))
+            shown = f"training loss, learning rate and test scores of {' and '.join(runs)}"
+            blocks.append(Picture(file, f"Curves: {shown}.", f"{shown.capitalize()}."))
+    return blocks
+
+
+def _newer(file: Path, others: Sequence[Path]) -> bool:
+    changed = max(other.stat().st_mtime_ns for other in others)
+    return file.is_file() and file.stat().st_mtime_ns > changed
+
+
+def _has_curves(run: Path) -> bool:
+    try:
+        return bool(read_metrics(run))
+    except UserError:
+        return False

@@ -1,0 +1,157 @@
+"""Run stages: skip what is done, go on with what was cut, keep records; and a whole pipeline.
+
+In Python::
+
+    folder = run_pipeline("projects/CFS/configs/Toy.yml", ["OUTPUT_DIR", "logs/x", "SEED", "2"])
+    run_training(folder, "random", "DINO on a random half", CONFIG, ["DATASETS.FILTERS", "[...]"])
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from reid_common.errors import UserError
+from reid_common.locks import only_holder
+from reid_core.run.validation import check_choice, check_output_dir
+
+from . import checks as pipeline_checks
+from .config import STAGES, load_config
+from .plan import plan
+from .recording import read_json, run_recorded
+from .records import Record, read_record
+from .report import writing as pipeline_report
+from .stages import Stage, evaluation_stage, find_config, training_stage
+
+
+def run_pipeline(
+    config: str | Path,
+    options: Sequence[Any] = (),
+    only: Sequence[str] = (),
+    start: str = "",
+) -> Path:
+    """Run the stages of a pipeline that are not done yet, and write its report.
+
+    Args:
+        config: file of the pipeline, see :mod:`cfs.pipeline.config`.
+        options: KEY VALUE pairs, as behind the command.
+        only: names of the stages to run; () = all.
+        start: first stage to run; "" = the first.
+
+    Returns:
+        OUTPUT_DIR.
+
+    Raises:
+        UserError: something is wrong with the config, the data or what earlier calls have made; or
+            a stage failed.
+        pipeline_process.Interrupted: a signal asked to stop.
+    """
+    cfg = load_config(find_config(str(config)), options)
+    chosen = chosen_stages(only, start)
+    folder = Path(cfg.OUTPUT_DIR)
+    with _alone(folder):
+        stages = plan(cfg, folder)
+        open_stages = [stage for stage in stages if stage.name in chosen]
+        pipeline_checks.check_stages(stages, open_stages, folder, cfg)
+        begin = time.monotonic()
+        for stage in open_stages:
+            number = STAGES.index(stage.name) + 1
+            run_recorded(stage, folder, f"stage {number} of {len(STAGES)}, {stage.name}", begin)
+        write_report(folder)
+    return folder
+
+
+def run_training(
+    folder: Path,
+    name: str,
+    title: str,
+    config: str,
+    options: Sequence[Any] = (),
+    num_gpus: int = 1,
+) -> Record:
+    """Train as a recorded stage of its own in ``folder/name``; skipped if done, resumed if cut.
+
+    Args:
+        folder: where stages/ and the training's folder are; a pipeline's, or any other.
+        name: of the stage, none of a pipeline's seven.
+        title: what it is.
+        config: FastReID config file.
+        options: KEY VALUE pairs for it, without OUTPUT_DIR.
+        num_gpus: processes.
+
+    Raises:
+        UserError: as :func:`run_pipeline`.
+    """
+    stage = training_stage(folder, name, title, config, options, num_gpus)
+    return run_stage(folder, stage)
+
+
+def run_evaluation(
+    folder: Path,
+    name: str,
+    models: Mapping[str, str],
+    tests: Sequence[str],
+    rerank: bool = False,
+    options: Sequence[Any] = (),
+    num_gpus: int = 1,
+) -> list[dict[str, Any]]:
+    """Evaluate trainings of ``folder`` as a recorded stage; returns folder/name/results.json.
+
+    Args:
+        folder: of the trainings.
+        name: of the stage, none of a pipeline's seven.
+        models: name of a training -> title in the results.
+        tests: test sets.
+        rerank: evaluate with re-ranking as well.
+        options: KEY VALUE pairs.
+        num_gpus: processes.
+
+    Raises:
+        UserError: as :func:`run_pipeline`.
+    """
+    stage = evaluation_stage(folder, name, models, tests, rerank, options, num_gpus)
+    run_stage(folder, stage)
+    return read_json(folder / stage.outputs["results"])
+
+
+def run_stage(folder: Path, stage: Stage) -> Record:
+    """Check and run one stage alone; see :func:`run_training` and :func:`run_evaluation`."""
+    with _alone(folder):
+        record = read_record(folder, stage.name)
+        if stage.trains and not (record and record.done):
+            pipeline_checks.check_training(stage)
+        return run_recorded(stage, folder, stage.name, time.monotonic())
+
+
+def chosen_stages(only: Sequence[str], start: str) -> list[str]:
+    """Names of the stages that --only and --from leave, in order.
+
+    Raises:
+        UserError: a name that is none, or both are given.
+    """
+    for option, names in (("--only", only), ("--from", [start] if start else [])):
+        for name in names:
+            check_choice(option, name, STAGES)
+    if only and start:
+        raise UserError("--only and --from are given; leave one of them out")
+    if start:
+        return [*STAGES[STAGES.index(start) :]]
+    return [name for name in STAGES if name in only or not only]
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep a second pipeline out of the folder."""
+    check_output_dir(str(folder))
+    refusal = f"another pipeline is running in {str(folder)!r}; wait for it"
+    with only_holder(folder / ".pipeline.lock", refusal):
+        yield
+
+
+def write_report(folder: Path) -> None:
+    """Write report.html and report.md of a pipeline's folder."""
+    page, _ = pipeline_report.write_report(folder)
+    print(f"\nreport: {page}")

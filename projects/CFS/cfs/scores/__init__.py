@@ -1,0 +1,1 @@
+"""Scores on disk: shards, reading, summaries, selection, lists, pictures."""

@@ -1,0 +1,59 @@
+"""Lists of chosen images, best first: text, Parquet, or a pickled list as the released one.
+
+``dinopretrain.data.listing.read_list`` reads them all.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+from dinopretrain.data.listing import LIST_SUFFIXES, PARQUET, PICKLE, is_list_file
+from dinopretrain.data.path_list import PathList
+from reid_common.errors import UserError
+from reid_common.files import replacing
+from transreid.inference.parquet_files import import_pyarrow
+
+
+def check_list_name(path: Path) -> None:
+    """Raise UserError if no list can be written under this name."""
+    if not is_list_file(str(path)):
+        raise UserError(f"{str(path)!r} is no list; end its name in {', '.join(LIST_SUFFIXES)}")
+
+
+def write_list(path: Path, names: PathList, scores: np.ndarray) -> None:
+    """Write a list.
+
+    Args:
+        path: its suffix says which kind. Text has a name a line; Parquet the columns image and
+            score; a pickle is one list of str.
+        names: K names, best first.
+        scores: (K,) of the images.
+
+    Raises:
+        UserError: the suffix is none of a list's, a name that text cannot hold, or the file cannot
+            be written.
+    """
+    check_list_name(path)
+    kind = path.name.lower()
+    if kind.endswith(PARQUET):
+        pa = import_pyarrow()
+        columns = {"image": pa.array(list(names), pa.string()), "score": pa.array(scores)}
+        with replacing(path) as temporary:
+            pa.parquet.write_table(pa.table(columns), temporary)
+    elif kind.endswith(PICKLE):
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            pickle.dump(list(names), file)
+    else:
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            file.writelines(_line(name) for name in names.iter_raw())
+
+
+def _line(name: bytes) -> bytes:
+    if name != name.strip() or name.startswith(b"#") or len(name.splitlines()) != 1:
+        raise UserError(
+            f"a text list cannot hold the name {name.decode('utf-8', 'replace')!r} (spaces around "
+            "it, line breaks, or # in front); write .parquet or .pkl"
+        )
+    return name + b"\n"

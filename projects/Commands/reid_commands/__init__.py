@@ -1,0 +1,1 @@
+"""Command lines; each module is a tool and a subcommand of ``transreid``."""

@@ -1,0 +1,1 @@
+"""Studies: several trainings and evaluations, with one table at the end."""

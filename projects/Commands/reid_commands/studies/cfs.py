@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+"""Does CFS choose the images that help? A study on synthetic data, several seeds, all arms.
+
+python tools/cfs_study.py --seeds 1 2 3
+
+For each seed runs the pipeline of tools/conditional_pretrain.py, pre-trains on all images, on a
+random half and on the worst half as well, fine-tunes from each and from scratch with the same
+config, and compares the scores with ToyUnlabeled's hidden truth. --domain adds what a perfect score
+would choose. Each step is recorded: kill it at any time, the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cfs.filters.names import key_list
+from cfs.pipeline import run as pipeline_run
+from cfs.pipeline.config import load_config, stage_options
+from cfs.pipeline.plan import SCORES
+from cfs.pipeline.process import Interrupted
+from cfs.pipeline.recording import read_json
+from cfs.pipeline.records import read_record
+from cfs.pipeline.stages import Stage, find_config, read_config
+from cfs.scores.lists import write_list
+from cfs.scores.reading import read_scores
+from cfs.scoring.sources import open_listing
+from dinopretrain.data.path_list import PathList
+from fastreid.config import CfgNode
+from reid_common.errors import UserError
+from reid_core.run import reports
+from reid_core.run.command_line import show_user_errors
+
+from . import ablation, cfs_truth
+from .cfs_arms import check_study, study_stages, write_selections
+
+CONFIG = "projects/CFS/configs/Toy.yml"
+RESULTS = "study.json"
+POOL = "ToyUnlabeled"
+
+
+@dataclass
+class Seed:
+    """The study of one seed: its pipeline, the stages beyond it, and what :func:`prepare` got."""
+
+    config: str
+    options: list[str]
+    domain: bool
+    cfg: CfgNode
+    stages: list[Stage]
+
+
+def prepare(config: str, options: list[str], domain: bool = False) -> Seed:
+    """Check what can be checked before anything of a study runs.
+
+    Args:
+        config: of the pipeline.
+        options: KEY VALUE pairs of the pipeline, SEED and OUTPUT_DIR among them.
+        domain: also pre-train on the images of the target's domain alone.
+
+    Raises:
+        UserError: a config is wrong, or earlier calls have made what this one cannot go on with.
+    """
+    cfg = load_config(find_config(config), options)
+    folder = Path(cfg.OUTPUT_DIR)
+    stages = study_stages(cfg, folder, domain)
+    check_study(cfg, folder, stages)
+    return Seed(config, options, domain, cfg, stages)
+
+
+def run_seed(seed: Seed) -> dict[str, Any]:
+    """All arms of one seed; returns the results, which are also in OUTPUT_DIR/study.json."""
+    folder, cfg = pipeline_run.run_pipeline(seed.config, seed.options), seed.cfg
+    selected = read_record(folder, "select")
+    assert selected is not None
+    write_selections(folder, selected.sizes["kept"], cfg.SEED, seed.domain)
+    figures: list[dict[str, Any]] = []
+    for stage in seed.stages:
+        pipeline_run.run_stage(folder, stage)
+        if stage.parts:
+            figures += read_json(folder / stage.outputs["results"])
+    pool = read_config(cfg.PRETRAIN.CONFIG, stage_options(cfg, "pretrain"), "pretrain")
+    images = open_listing(pool, [*pool.DATASETS.NAMES])
+    scores = read_scores(str(folder / SCORES))
+    results = {
+        "seed": cfg.SEED,
+        "figures": {row["title"]: {k: row[k] for k in ("mAP", "Rank-1")} for row in figures},
+        "separation": cfs_truth.separation(scores, images, folder / "filter_cache"),
+    }
+    reports.write_json(folder / RESULTS, results)
+    pipeline_run.write_report(folder)  # once more, with all arms
+    return results
+
+
+def pool_names(config: str, options: Sequence[str]) -> list[str]:
+    """Names of the pool's images, in order, which the pipeline's own config must pre-train on.
+
+    Raises:
+        UserError: it pre-trains on something else, of which no truth is known.
+    """
+    cfg = load_config(find_config(config), [*options, "OUTPUT_DIR", "."])
+    pool = read_config(cfg.PRETRAIN.CONFIG, stage_options(cfg, "pretrain"), "pretrain")
+    if [name.partition(":")[0] for name in pool.DATASETS.NAMES] != [POOL]:
+        raise UserError(
+            f"stage pretrain has DATASETS.NAMES {[*pool.DATASETS.NAMES]}; the study needs {POOL}, "
+            "whose images are known to be of the target's domain or not"
+        )
+    return sorted(key_list(open_listing(pool, [*pool.DATASETS.NAMES])))
+
+
+def small_pool(folder: Path, names: Sequence[str], count: int) -> list[str]:
+    """Options that make the first images of the pool, a mixture of all kinds, the source.
+
+    Args:
+        folder: of a seed.
+        names: all images of the pool.
+        count: how many are used.
+
+    Raises:
+        UserError: there are not so many.
+    """
+    if not 0 < count <= len(names):
+        raise UserError(f"--images is {count}; {POOL} has {len(names):,}, so write 1 to that")
+    file = folder / f"first{count}.txt"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_list(file, PathList.from_iterable(names[:count]), np.zeros(count))
+    value = repr((f"{POOL}:?list={file}",))
+    return ["SOURCE.DATASETS.NAMES", value, "PRETRAIN.DATASETS.NAMES", value]
+
+
+def report(out: Path, seeds: Sequence[dict[str, Any]]) -> str:
+    """The tables of this call's seeds; also in out/study.md and out/study.json."""
+    figures = {row: [seed["figures"][row] for seed in seeds] for row in seeds[0]["figures"]}
+    separation = cfs_truth.separation_table([seed["separation"] for seed in seeds])
+    names = ", ".join(str(seed["seed"]) for seed in seeds)
+    text = f"Seeds: {names}\n\n{ablation.summary(figures)}\n\n{separation}"
+    (out / "study.md").write_text(text + "\n")
+    reports.write_json(out / RESULTS, list(seeds))
+    return text
+
+
+@show_user_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what is missing, print and write the tables; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config-file", default=CONFIG, help="of the pipeline")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--out", type=Path, default=Path("logs/cfs_study"))
+    parser.add_argument("--images", type=int, help=f"take so many of {POOL}'s; default: all")
+    parser.add_argument("--domain", action="store_true", help="pre-train on its images alone, too")
+    parser.add_argument("--options", nargs="+", default=[], help="KEY VALUE pairs of the pipeline")
+    args = parser.parse_args(argv)
+    if len(set(args.seeds)) < len(args.seeds):
+        raise UserError(f"--seeds {' '.join(map(str, args.seeds))} names one twice; take it out")
+    names = pool_names(args.config_file, args.options)
+    prepared = []
+    for seed in args.seeds:
+        folder = args.out / f"seed{seed}"
+        options = [*args.options, "SEED", str(seed), "OUTPUT_DIR", str(folder)]
+        if args.images is not None:
+            options += small_pool(folder, names, args.images)
+        prepared.append(prepare(args.config_file, options, args.domain))
+    results: list[dict[str, Any]] = []
+    try:
+        for ready in prepared:
+            results.append(run_seed(ready))
+            print(f"\n{report(args.out, results)}\n", flush=True)
+    except (Interrupted, KeyboardInterrupt) as interruption:
+        print("\ninterrupted: the same command goes on from here", file=sys.stderr)
+        return 128 + getattr(interruption, "signum", signal.SIGINT)
+    print(
+        f"ToyUnlabeled and ToyReID are synthetic. Each seed's report: {args.out}/seed*/report.html"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

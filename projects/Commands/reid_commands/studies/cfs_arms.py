@@ -1,0 +1,138 @@
+"""The arms of the study of CFS: what each pre-trains on, its trainings and evaluation as stages.
+
+Every arm trains as the pipeline's stages pretrain and finetune do, but for the images and the first
+weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from cfs import select
+from cfs.pipeline import checks as pipeline_checks
+from cfs.pipeline.config import stage_options
+from cfs.pipeline.plan import SCORES, plan, training_like
+from cfs.pipeline.records import read_record
+from cfs.pipeline.stages import Stage, evaluation_stage, only_listed, read_config, started_from
+from cfs.scores.lists import write_list
+from cfs.scores.reading import read_scores
+from fastreid.config import CfgNode
+from reid_common.errors import UserError
+from toyreid.pool.plan import PERSON
+
+from . import cfs_truth
+
+ALL, RANDOM, WORST, DOMAIN = "all", "random", "worst", "domain"
+DOMAIN_TITLE = "DINO on the target's domain alone (hidden truth)"
+
+
+def titles(keep: str) -> dict[str, str]:
+    """Training that is evaluated -> row of the table.
+
+    Args:
+        keep: how much is selected, as in "50%" or "300".
+    """
+    return {
+        "scratch": "from scratch",
+        f"finetune_{ALL}": "DINO on all",
+        "finetune": f"DINO on the best {keep} by CFS",
+        f"finetune_{RANDOM}": f"DINO on a random {keep}",
+        f"finetune_{WORST}": f"DINO on the worst {keep} by CFS",
+    }
+
+
+def _list_name(arm: str) -> str:
+    return f"selection/{arm}.txt"
+
+
+def write_selections(folder: Path, count: int, seed: int, domain: bool = False) -> None:
+    """List as many images as CFS has selected: random ones, and those of the lowest scores.
+
+    A list stays as it is once its arm has begun.
+
+    Args:
+        folder: of a pipeline that has scored.
+        count: number of images.
+        seed: of the random choice.
+        domain: also list random ones of the target's domain, as many as there are or ``count``.
+    """
+    scores = read_scores(str(folder / SCORES))
+    scored = np.flatnonzero(np.isfinite(scores.values))
+    chosen = {
+        RANDOM: np.random.default_rng(seed).permutation(scored)[:count],
+        WORST: select(scores.names, -scores.values, keep_num=count),
+    }
+    if domain:
+        kinds = np.array(cfs_truth.kinds_of(scores.names))
+        rows = scored[kinds[scored] == PERSON]
+        chosen[DOMAIN] = np.random.default_rng(seed).permutation(rows)[:count]
+    for arm, rows in chosen.items():
+        file = folder / _list_name(arm)
+        if file.exists() and read_record(folder, f"pretrain_{arm}") is not None:
+            continue
+        file.parent.mkdir(exist_ok=True)
+        write_list(file, scores.names.take(rows), scores.values[rows])
+
+
+def study_stages(cfg: CfgNode, folder: Path, domain: bool = False) -> list[Stage]:
+    """What the pipeline has not, in order: trainings, one from scratch the last, and evaluations.
+
+    Args:
+        cfg: of the pipeline.
+        folder: its OUTPUT_DIR.
+        domain: also those on the images of the target's domain alone.
+
+    Raises:
+        UserError: a config is wrong, or has not one test set.
+    """
+    pool = read_config(cfg.PRETRAIN.CONFIG, stage_options(cfg, "pretrain"), "pretrain")
+
+    def training(stage: str, name: str, more: Sequence[str]) -> Stage:
+        return training_like(cfg, folder, stage, name, name.replace("_", ", "), more)
+
+    stages = []
+    for arm in (ALL, RANDOM, WORST, *([DOMAIN] if domain else [])):
+        chosen = [] if arm == ALL else only_listed(pool, str(folder / _list_name(arm)))
+        pretrain = training("pretrain", f"pretrain_{arm}", chosen)
+        weights = folder / pretrain.outputs["weights"]
+        stages += [pretrain, training("finetune", f"finetune_{arm}", started_from(weights))]
+    scratch = training("finetune", "scratch", [])
+    assert scratch.cfg is not None
+    tests = _one_test_set(scratch.cfg)
+    keep = f"{cfg.KEEP_NUM:,}" if cfg.KEEP is None else f"{cfg.KEEP:.0%}"
+    tables = {"study": titles(keep)}
+    if domain:
+        tables["study_domain"] = {f"finetune_{DOMAIN}": DOMAIN_TITLE}
+    how = {"options": cfg.EVALUATE.OPTS, "num_gpus": cfg.NUM_GPUS, "cfg": scratch.cfg}
+    evaluations = [evaluation_stage(folder, *table, tests, **how) for table in tables.items()]
+    return [*stages, scratch, *evaluations]
+
+
+def _one_test_set(cfg: CfgNode) -> list[str]:
+    if len(cfg.DATASETS.TESTS) != 1:
+        raise UserError(
+            f"stage finetune has DATASETS.TESTS {[*cfg.DATASETS.TESTS]}; the study's table has "
+            "room for one test set: write --options FINETUNE.DATASETS.TESTS \"('ToyReID',)\""
+        )
+    return [*cfg.DATASETS.TESTS]
+
+
+def check_study(cfg: CfgNode, folder: Path, stages: Sequence[Stage]) -> None:
+    """Check what is there of earlier calls, before the pipeline begins.
+
+    Args:
+        cfg: of the pipeline.
+        folder: its OUTPUT_DIR.
+        stages: see :func:`study_stages`.
+
+    Raises:
+        UserError: one was begun with other settings, or with what the pipeline is yet to make.
+    """
+    lists = {arm: _list_name(arm) for arm in (RANDOM, WORST, DOMAIN)}
+    before = plan(cfg, folder)
+    for stage in before:
+        if stage.name == "select":  # the study's lists come from the same scores
+            stage.outputs = {**stage.outputs, **lists}
+    pipeline_checks.check_records([*before, *stages], [*before, *stages], folder)

@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""How well scores part the images of ToyUnlabeled that are of the target's domain from the rest.
+
+python tools/cfs_truth.py --scores logs/conditional/Toy/scores
+
+Prints areas under the ROC curve, of the scores and of what the simple filters look at. For
+measurements only: nothing that trains or selects reads ToyUnlabeled's hidden truth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
+import numpy as np
+from cfs.filters.measurements import HeaderSize, Sharpness
+from cfs.filters.measuring import measured
+from cfs.filters.names import key_list
+from cfs.scores.reading import Scores, read_scores
+from cfs.scoring.sources import open_listing
+from dinopretrain import load_config
+from dinopretrain.data.images import UnlabelledImages
+from fastreid_compat.repairs.data.dataset_files import data_root
+from reid_common.errors import UserError
+from reid_core.run.command_line import show_user_errors
+from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
+from toyreid.pool.plan import KINDS, PERSON
+from toyreid.pool.render import FOLDER, TRUTH
+
+CFS, SIMPLE = "CFS", "simple filters together"
+BOTH = "CFS and the simple filters"
+OTHERS = [kind for kind in KINDS if kind != PERSON]
+SIZE = (128, 64)  # at which sharpness is measured; BlurFilter's
+UPRIGHT = 2.0  # height / width of a whole person
+
+
+def truth() -> dict[str, str]:
+    """File name -> kind of every image of ToyUnlabeled.
+
+    Raises:
+        UserError: the data set is not there.
+    """
+    path = Path(data_root()) / FOLDER / TRUTH
+    if not path.is_file():
+        raise UserError(f"there is no {str(path)!r}; train on ToyUnlabeled first, which draws it")
+    with open(path, newline="", encoding="utf-8") as file:
+        return {row["name"]: row["kind"] for row in csv.DictReader(file)}
+
+
+def kinds_of(names: Iterable[str]) -> list[str]:
+    """Kind of each image, in the order of the names, which may be paths."""
+    known = truth()
+    return [known[os.path.basename(name)] for name in names]
+
+
+def simple_scores(images: UnlabelledImages, cache: Path) -> dict[str, np.ndarray]:
+    """What the simple filters look at, as scores of all images: higher is better.
+
+    Args:
+        images: N images.
+        cache: folder in which measurements are kept.
+
+    Returns:
+        Name -> (N,).
+    """
+    everything = np.arange(len(images))
+    sizes = measured(HeaderSize(), images, everything, str(cache)).values.astype(float)
+    sharpness = measured(Sharpness(SIZE), images, everything, str(cache)).values
+    height, width = sizes.T
+    return {
+        "resolution (height x width)": height * width,
+        "aspect ratio (how near to 2)": -np.abs(np.log(height / width / UPRIGHT)),
+        "sharpness": sharpness.reshape(-1),
+    }
+
+
+def all_scores(
+    scores: Scores, images: UnlabelledImages, cache: Path
+) -> tuple[list[str], dict[str, np.ndarray]]:
+    """CFS, the simple filters, and means of ranks of several.
+
+    Args:
+        scores: of the images that are compared, in any order.
+        images: those images.
+        cache: as in :func:`simple_scores`.
+
+    Returns:
+        Names of N images, those that have a score; name of a score -> (N,) of these images.
+
+    Raises:
+        UserError: no image has a score.
+    """
+    by_name = dict(zip(scores.names, scores.values.tolist(), strict=True))
+    keys = list(key_list(images))
+    values = np.array([by_name.get(name, np.nan) for name in keys])
+    rows = np.flatnonzero(np.isfinite(values))
+    if not len(rows):
+        raise UserError("no image of ToyUnlabeled has a score; name scores of that data set")
+    names = [keys[row] for row in rows.tolist()]
+    found = {CFS: values[rows]}
+    simple = {name: values[rows] for name, values in simple_scores(images, cache).items()}
+    ranks = np.mean([rankdata(values) for values in simple.values()], axis=0)
+    found |= simple | {SIMPLE: ranks}
+    found[BOTH] = rankdata(found[CFS]) + rankdata(ranks)
+    return names, found
+
+
+def areas(values: np.ndarray, kinds: Sequence[str]) -> dict[str, float]:
+    """Area under the ROC curve of the target's domain against all else, and against each kind.
+
+    Args:
+        values: (N,) scores; 0.5 is chance, 1 a score that is always higher in the domain.
+        kinds: N of :data:`~toyreid.pool.plan.KINDS`.
+
+    Returns:
+        "all" and each other kind -> area.
+    """
+    kind = np.asarray(kinds)
+    inside = kind == PERSON
+    groups = {"all": ~inside, **{other: kind == other for other in OTHERS}}
+    found = {}
+    for name, outside in groups.items():
+        chosen = inside | outside
+        found[name] = float(roc_auc_score(inside[chosen], values[chosen]))
+    return found
+
+
+def separation(
+    scores: Scores, images: UnlabelledImages, cache: Path
+) -> dict[str, dict[str, float]]:
+    """:func:`areas` of CFS, of the simple filters, and of both together."""
+    names, found = all_scores(scores, images, cache)
+    kinds = kinds_of(names)
+    return {name: areas(values, kinds) for name, values in found.items()}
+
+
+def separation_table(of_seeds: Sequence[Mapping[str, Mapping[str, float]]]) -> str:
+    """Markdown table of :func:`separation`, mean ± standard deviation over the seeds."""
+    columns = ["all", *OTHERS]
+    titles = ["all others", *(name.replace("_", " ") for name in OTHERS)]
+    lines = [f"| area under ROC, {len(of_seeds)} seed(s) | {' | '.join(titles)} |"]
+    lines.append("|---" * (1 + len(columns)) + "|")
+    for name in of_seeds[0]:
+        cells = []
+        for column in columns:
+            values = np.array([seed[name][column] for seed in of_seeds])
+            varies = len(values) > 1 and values.std() > 0
+            cells.append(
+                f"{values.mean():.2f}" + (f" ± {values.std(ddof=1):.2f}" if varies else "")
+            )
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+@show_user_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scores", required=True, metavar="DIR", help="of ToyUnlabeled")
+    args = parser.parse_args(argv)
+    images = open_listing(load_config(), [FOLDER])
+    with tempfile.TemporaryDirectory() as cache:
+        found = separation(read_scores(args.scores), images, Path(cache))
+    print(separation_table([found]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Trainer, training step and its watch."""

@@ -1,0 +1,227 @@
+"""One training step of DINO, in the place of FastReID's SimpleTrainer and AMPTrainer.
+
+What these cannot do: a batch goes through the model in pieces, gradients are clipped for each
+parameter on its own after they are unscaled, the last layer's are dropped in the first epochs, and
+a step whose loss or gradient is not finite is skipped and counted instead of ending the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import time
+from typing import Any
+
+import torch
+from fastreid.engine.train_loop import SimpleTrainer, TrainerBase
+from fastreid.utils import comm
+from fastreid.utils.events import get_event_storage
+from reid_common.errors import UserError
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ..data.bad_images import BadImages
+
+logger = logging.getLogger(__name__)
+
+MAX_SKIPPED_IN_A_ROW = 10
+
+
+@torch.no_grad()
+def clip_each(parameters: list[nn.Parameter], max_norm: float) -> Tensor:
+    """Scale each gradient down to the norm ``max_norm`` on its own, in place.
+
+    Args:
+        parameters: those without a gradient are left out.
+        max_norm: 0 clips nothing.
+
+    Returns:
+        Norm of all gradients together, before; 0-dimensional.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norms = torch._foreach_norm(gradients)
+    if max_norm > 0:
+        # As torch.nn.utils.clip_grad_norm_ and the released code.
+        factors = [(max_norm / (norm + 1e-6)).clamp(max=1.0) for norm in norms]
+        torch._foreach_mul_(gradients, factors)
+    return torch.linalg.vector_norm(torch.stack(norms))
+
+
+def pieces(batch: dict[str, Any], size: int) -> list[dict[str, Tensor]]:
+    """Cut the views of a batch into pieces of ``size`` images, the last of what is left.
+
+    Args:
+        batch: "global_views" and "local_views", images first.
+        size: 0 for one piece.
+    """
+    count = len(batch["global_views"])
+    size = size or count
+    return [
+        {name: batch[name][first : first + size] for name in ("global_views", "local_views")}
+        for first in range(0, count, size)
+    ]
+
+
+class DINOStep(SimpleTrainer):
+    """Runs the steps of :class:`~dinopretrain.engine.trainer.DINOTrainer`.
+
+    Args:
+        simple: the trainer that it replaces, whose model (the DINO meta-architecture, or
+            DistributedDataParallel around it), data and optimizer it takes over.
+        dtype: of autocast; None for float32.
+        clip: greatest norm of each gradient, 0 for none.
+        micro_batch: images of one forward pass, 0 for all of the batch.
+    """
+
+    def __init__(
+        self,
+        simple: SimpleTrainer,
+        *,
+        dtype: torch.dtype | None,
+        clip: float,
+        micro_batch: int = 0,
+    ) -> None:
+        # Not SimpleTrainer's own, which would start the loader's workers a second time.
+        TrainerBase.__init__(self)
+        self.model, self.optimizer = simple.model, simple.optimizer
+        self.data_loader, self._data_loader_iter = simple.data_loader, simple._data_loader_iter
+        self.param_wrapper = None
+        self.dtype, self.clip, self.micro_batch = dtype, clip, micro_batch
+        self.grad_scaler = torch.amp.GradScaler(
+            self._module.device.type, enabled=dtype is torch.float16
+        )
+        self.freeze_last_layer = False  # set each step by the schedules
+        self.bad_images: BadImages | None = None  # set by BadImagesHook
+        self.skipped = False  # whether the last step was
+        self.skipped_in_a_row = self.skipped_in_all = 0
+
+    @property
+    def _module(self) -> Any:
+        return getattr(self.model, "module", self.model)
+
+    def run_step(self) -> None:
+        """Forward and backward pass of each piece; clip, step, move the centre.
+
+        Raises:
+            UserError: more than 10 steps in a row had no finite loss or gradient; those in which
+                float16's scaler looks for its scale do not count.
+        """
+        start = time.perf_counter()
+        data = next(self._data_loader_iter)
+        data_time = time.perf_counter() - start
+        if self.bad_images is not None:
+            self.bad_images.add(data["bad"], len(data["index"]))
+        self._module.outputs.clear()
+        self.optimizer.zero_grad(set_to_none=True)
+        # Statistics of BatchNorm move in the forward pass; a step that is skipped takes that back.
+        encoders = (self._module.student, self._module.teacher)
+        buffers = [(b, b.clone()) for encoder in encoders for b in encoder.buffers()]
+        losses = self._accumulate(data)
+        metrics = self._averaged({"grad_norm": self._clipped(), **losses})
+        self.skipped = not all(math.isfinite(value) for value in metrics.values())
+        if self.skipped:
+            for buffer, before in buffers:
+                buffer.copy_(before)
+            self._skip(metrics)
+            return
+        self.skipped_in_a_row = 0
+        self.grad_scaler.step(self.optimizer)
+        self.grad_scaler.update()
+        metrics.update(self._module.finish_step())
+        self._write(metrics, list(losses), data_time, len(data["global_views"]), start)
+
+    def _accumulate(self, data: dict[str, Any]) -> dict[str, Tensor]:
+        """Gradients of the mean loss over the batch, piece by piece; returns the losses.
+
+        A piece that is not finite goes through the backward pass as well: all processes wait for
+        one another there.
+        """
+        total: dict[str, Tensor] = {}
+        parts = pieces(data, self.micro_batch)
+        for number, piece in enumerate(parts, 1):
+            share = len(piece["global_views"]) / len(data["global_views"])
+            with self._gradients_kept(last=number == len(parts)):
+                with torch.autocast(
+                    self._module.device.type, dtype=self.dtype, enabled=self.dtype is not None
+                ):
+                    losses = self.model(piece)
+                weighted = {name: share * loss for name, loss in losses.items()}
+                self.grad_scaler.scale(sum(weighted.values())).backward()
+            for name, loss in weighted.items():
+                total[name] = total.get(name, 0) + loss.detach()
+        return total
+
+    def _gradients_kept(self, last: bool) -> contextlib.AbstractContextManager[Any]:
+        """Processes exchange gradients once, in the last piece's backward pass."""
+        if isinstance(self.model, DistributedDataParallel) and not last:
+            return self.model.no_sync()
+        return contextlib.nullcontext()
+
+    def _clipped(self) -> Tensor:
+        """Unscale and clip the gradients; returns their norm before clipping."""
+        if self.freeze_last_layer:
+            for parameter in self._module.student.head.last_layer.parameters():
+                parameter.grad = None
+        self.grad_scaler.unscale_(self.optimizer)
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        return clip_each(parameters, self.clip)
+
+    def _averaged(self, values: dict[str, Tensor]) -> dict[str, float]:
+        """Means over all processes, so that all of them come to the same decision."""
+        numbers = torch.stack([value.detach().float() for value in values.values()])
+        if comm.get_world_size() > 1:
+            torch.distributed.all_reduce(numbers)
+            numbers /= comm.get_world_size()
+        return dict(zip(values, numbers.tolist(), strict=True))
+
+    def _skip(self, metrics: dict[str, float]) -> None:
+        """Leave student, teacher and centre as they are; end the run if that never ends."""
+        self.optimizer.zero_grad(set_to_none=True)
+        figures = ", ".join(f"{name} {value}" for name, value in metrics.items())
+        # In float16 gradients overflow until the scaler, which halves its scale, has found one.
+        scale = self.grad_scaler.get_scale()
+        del metrics["grad_norm"]
+        if scale <= 1 or not all(math.isfinite(loss) for loss in metrics.values()):
+            self.skipped_in_a_row += 1
+        self.skipped_in_all += 1
+        self.grad_scaler.update()
+        self._write_skipped()
+        logger.warning(
+            "Iteration %d is not finite (%s, gradient scale %g): step skipped (%d in all)",
+            self.iter,
+            figures,
+            scale,
+            self.skipped_in_all,
+        )
+        if self.skipped_in_a_row > MAX_SKIPPED_IN_A_ROW:
+            raise UserError(
+                f"loss or gradient was not finite in {self.skipped_in_a_row} steps in a row "
+                f"({figures}); the last checkpoint is from before. Continue from it with --resume "
+                "and a lower SOLVER.BASE_LR, with SOLVER.AMP.DTYPE bf16 instead of fp16, or with a "
+                "lower DINO.CLIP_GRADIENT"
+            )
+
+    def _write(
+        self,
+        metrics: dict[str, float],
+        losses: list[str],
+        data_time: float,
+        images: int,
+        start: float,
+    ) -> None:
+        seconds = max(time.perf_counter() - start, 1e-9)
+        loss = sum(metrics[name] for name in losses)
+        get_event_storage().put_scalars(
+            **metrics,
+            total_loss=loss,
+            loss_over_ln_k=metrics["loss_dino"] / math.log(self._module.loss.center.shape[1]),
+            teacher_temp=self._module.teacher_temp,
+            data_time=data_time,
+            images_per_second=images * comm.get_world_size() / seconds,
+        )
+        self._write_skipped()
+
+    def _write_skipped(self) -> None:
+        count = self.skipped_in_all
+        get_event_storage().put_scalar("skipped_steps", count, smoothing_hint=False)

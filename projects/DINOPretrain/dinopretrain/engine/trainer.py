@@ -1,0 +1,238 @@
+"""FastReID's trainer for DINO: what differs is data, optimizer groups, schedules and the EMA."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from fastreid.config import CfgNode
+from fastreid.engine import DefaultTrainer
+from fastreid.engine.train_loop import HookBase
+from fastreid.utils import comm
+from fastreid_compat.repairs.checkpoints.checkpoint_files import AtomicPathManager
+from fastreid_compat.repairs.training.mixed_precision import amp_dtype
+from reid_common.errors import UserError
+from torch import nn
+
+from ..data.bad_images import BadImagesHook
+from ..data.loader import build_pretraining_loader
+from ..solver.parameter_groups import parameter_groups
+from ..solver.schedules import cosine_with_warmup, teacher_temperature
+from .step import DINOStep
+from .watch import CollapseWatch
+
+logger = logging.getLogger(__name__)
+
+TEACHER_FILE = "teacher_backbone.pth"
+
+
+class Schedules(HookBase):
+    """Sets everything that changes from step to step, and moves the teacher after each.
+
+    Args:
+        cfg: reads SOLVER and DINO.
+    """
+
+    def __init__(self, cfg: CfgNode) -> None:
+        self.solver, self.options = cfg.SOLVER, cfg.DINO
+        self.peak_rate = cfg.SOLVER.BASE_LR * cfg.SOLVER.IMS_PER_BATCH / 256
+
+    def before_train(self) -> None:
+        """Log the scaled learning rate and how a batch is shared out."""
+        solver, options = self.solver, self.options
+        logger.info(
+            "Learning rate: SOLVER.BASE_LR %g x batch %d / 256 = %g after %d epochs of warm-up, "
+            "then a cosine to %g",
+            solver.BASE_LR,
+            solver.IMS_PER_BATCH,
+            self.peak_rate,
+            solver.WARMUP_EPOCHS,
+            options.MIN_LR,
+        )
+        processes = comm.get_world_size()
+        share = solver.IMS_PER_BATCH // processes
+        piece = min(options.MICRO_BATCH or share, share)
+        logger.info(
+            "Step: %d images, %d in each of %d process(es), %d at a time (DINO.MICRO_BATCH)",
+            solver.IMS_PER_BATCH,
+            share,
+            processes,
+            piece,
+        )
+
+    def before_step(self) -> None:
+        """Learning rate, weight decay, teacher temperature, frozen last layer."""
+        trainer, solver, options = self.trainer, self.solver, self.options
+        steps, per_epoch = trainer.max_iter, trainer.iters_per_epoch
+        lr = cosine_with_warmup(
+            trainer.iter,
+            steps,
+            self.peak_rate,
+            options.MIN_LR,
+            solver.WARMUP_EPOCHS * per_epoch,
+        )
+        decay = cosine_with_warmup(
+            trainer.iter, steps, solver.WEIGHT_DECAY, options.WEIGHT_DECAY_END
+        )
+        self.momentum = cosine_with_warmup(trainer.iter, steps, options.MOMENTUM, 1.0)
+        decayed, plain = trainer.optimizer.param_groups
+        decayed["lr"] = plain["lr"] = lr
+        decayed["weight_decay"] = decay
+        epoch = trainer.iter // per_epoch
+        trainer.dino.teacher_temp = teacher_temperature(
+            epoch,
+            options.WARMUP_TEACHER_TEMP,
+            options.TEACHER_TEMP,
+            options.WARMUP_TEACHER_TEMP_EPOCHS,
+        )
+        trainer._trainer.freeze_last_layer = epoch < options.FREEZE_LAST_LAYER
+        trainer.storage.put_scalars(
+            weight_decay=decay, ema_momentum=self.momentum, smoothing_hint=False
+        )
+
+    def after_step(self) -> None:
+        """Exponential moving average of the student; nothing after a step that was skipped."""
+        if not self.trainer._trainer.skipped:
+            self.trainer.dino.update_teacher(self.momentum)
+
+
+class TeacherExport(HookBase):
+    """Writes the teacher's backbone with every checkpoint, for MODEL.BACKBONE.PRETRAIN_PATH.
+
+    Args:
+        folder: where to.
+        period: epochs between two checkpoints.
+    """
+
+    def __init__(self, folder: str, period: int) -> None:
+        self.folder, self.period = folder, period
+
+    def after_epoch(self) -> None:
+        """Write at the end of every period and of the run."""
+        epoch = self.trainer.epoch + 1
+        if epoch % self.period == 0 or epoch == self.trainer.max_epoch:
+            state = self.trainer.dino.teacher.backbone.state_dict()
+            with AtomicPathManager.open(os.path.join(self.folder, TEACHER_FILE), "wb") as file:
+                torch.save({key: value.cpu() for key, value in state.items()}, file)
+
+
+class DINOTrainer(DefaultTrainer):
+    """Pre-trains MODEL.BACKBONE on the images of DATASETS.NAMES, labels or none.
+
+    Args:
+        cfg: with the keys of add_dino_config; MODEL.META_ARCHITECTURE is DINO.
+    """
+
+    def __init__(self, cfg: CfgNode) -> None:
+        check_dino_config(cfg)
+        super().__init__(cfg)
+        amp = cfg.SOLVER.AMP
+        dtype = amp_dtype(amp.DTYPE, self.dino.device.type) if amp.ENABLED else None
+        simple: Any = self._trainer
+        self._trainer: Any = DINOStep(
+            simple,
+            dtype=dtype,
+            clip=cfg.DINO.CLIP_GRADIENT,
+            micro_batch=cfg.DINO.MICRO_BATCH,
+        )
+        self.checkpointer.checkpointables.pop("grad_scaler", None)
+        if self._trainer.grad_scaler.is_enabled():
+            self.checkpointer.checkpointables["grad_scaler"] = self._trainer.grad_scaler
+
+    @property
+    def dino(self) -> Any:
+        """The meta-architecture, out of DistributedDataParallel."""
+        return getattr(self.model, "module", self.model)
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode) -> Any:
+        """Loader of views, see :func:`dinopretrain.data.loader.build_pretraining_loader`."""
+        return build_pretraining_loader(cfg)
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> tuple[torch.optim.Optimizer, None]:
+        """AdamW over the student; learning rate and decay are set in each step."""
+        student: Any = model.student
+        groups = parameter_groups(student, cfg.SOLVER.WEIGHT_DECAY)
+        return torch.optim.AdamW(groups, lr=0.0), None
+
+    @classmethod
+    def build_lr_scheduler(
+        cls, cfg: CfgNode, optimizer: torch.optim.Optimizer, iters_per_epoch: int
+    ) -> dict[str, Any]:
+        """None of FastReID's: :class:`Schedules` sets the rates.
+
+        Raises:
+            UserError: fewer images than a batch.
+        """
+        if iters_per_epoch < 1:
+            raise UserError(
+                f"{', '.join(cfg.DATASETS.NAMES)} has fewer images than one batch, "
+                f"SOLVER.IMS_PER_BATCH = {cfg.SOLVER.IMS_PER_BATCH}; lower it or use a larger set"
+            )
+        return {"lr_sched": torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 1.0)}
+
+    def build_hooks(self) -> Sequence[HookBase]:
+        """FastReID's hooks, after those of DINO."""
+        cfg = self.cfg
+        own: list[HookBase] = [
+            Schedules(cfg),
+            CollapseWatch(cfg.DINO.OUT_DIM, cfg.DINO.STOP_ON_COLLAPSE, cfg.DINO.COLLAPSE_GRACE),
+            BadImagesHook(cfg.OUTPUT_DIR, cfg.DINO.MAX_BAD_IMAGES),
+        ]
+        if comm.is_main_process():
+            own.append(TeacherExport(cfg.OUTPUT_DIR, cfg.SOLVER.CHECKPOINT_PERIOD))
+        return [*own, *super().build_hooks()]
+
+
+def check_dino_config(cfg: CfgNode) -> None:
+    """Refuse settings that cannot work.
+
+    Raises:
+        UserError: the key, its value and what to write.
+    """
+    options, solver = cfg.DINO, cfg.SOLVER
+    if cfg.MODEL.META_ARCHITECTURE != "DINO":
+        raise UserError(
+            f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE!r}; DINO pre-training needs "
+            "DINO, as in projects/DINOPretrain/configs/Base-DINO.yml"
+        )
+    if not 0 <= solver.WARMUP_EPOCHS < solver.MAX_EPOCH:
+        raise UserError(
+            f"SOLVER.WARMUP_EPOCHS is {solver.WARMUP_EPOCHS}, which must be at least 0 and below "
+            f"SOLVER.MAX_EPOCH, {solver.MAX_EPOCH}"
+        )
+    if solver.WARMUP_ITERS:
+        raise UserError(
+            f"SOLVER.WARMUP_ITERS is {solver.WARMUP_ITERS}; the warm-up of DINO is "
+            "SOLVER.WARMUP_EPOCHS: set SOLVER.WARMUP_ITERS 0"
+        )
+    backbone = cfg.MODEL.BACKBONE
+    if backbone.GRADIENT_CHECKPOINTING and backbone.NAME != "build_transreid_backbone":
+        raise UserError(
+            f"MODEL.BACKBONE.GRADIENT_CHECKPOINTING is True, which {backbone.NAME} does not have; "
+            "set it to False, and DINO.MICRO_BATCH to save memory"
+        )
+    if options.MICRO_BATCH < 0:
+        raise UserError(
+            f"DINO.MICRO_BATCH is {options.MICRO_BATCH}; set the images of one forward pass, or 0 "
+            "for the whole batch at once"
+        )
+    for key in ("STUDENT_TEMP", "TEACHER_TEMP", "WARMUP_TEACHER_TEMP"):
+        if options[key] <= 0:
+            raise UserError(f"DINO.{key} is {options[key]}; temperatures are above 0")
+    for key in ("MOMENTUM", "CENTER_MOMENTUM"):
+        if not 0 <= options[key] <= 1:
+            raise UserError(f"DINO.{key} is {options[key]}; set a number from 0 to 1")
+    for key in ("KOLEO_WEIGHT", "COLLAPSE_GRACE"):
+        if not options[key] >= 0:
+            raise UserError(f"DINO.{key} is {options[key]}; set 0 or more")
+    for key, highest in (("GLOBAL_SCALE", 1), ("LOCAL_SCALE", 1), ("CROP_RATIO", math.inf)):
+        pair = options[key]
+        if len(pair) != 2 or not 0 < pair[0] <= pair[1] <= highest:
+            most = " <= 1" if highest == 1 else ""
+            raise UserError(f"DINO.{key} is {pair}; set [low, high], 0 < low <= high{most}")

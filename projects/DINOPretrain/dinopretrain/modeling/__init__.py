@@ -1,0 +1,1 @@
+"""DINO as a meta-architecture, and its projection head."""

@@ -1,0 +1,1 @@
+"""Multi-crop views, from an image file to tensors."""

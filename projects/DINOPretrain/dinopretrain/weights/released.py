@@ -1,0 +1,211 @@
+"""Checkpoints of the released DINO implementation, translated into ours and back.
+
+Source: facebookresearch/dino. A file holds {"student": state dict with ``module.`` in front,
+"teacher", "optimizer": of AdamW, "epoch": the next one, "args": argparse.Namespace, "dino_loss":
+{"center"}, perhaps "fp16_scaler"}. The optimizer has two groups, what decays and what does not, and
+numbers the parameters of each in the order of the student's state dict: moments are translated by
+name here. Iterations are not in the file; schedules follow from the epoch.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from fastreid.config import CfgNode
+from reid_common.errors import UserError
+from torch import Tensor, nn
+
+from ..solver.parameter_groups import parameter_groups, parameter_names
+
+State = dict[str, Any]
+
+NEEDED = ("student", "teacher", "optimizer", "epoch", "dino_loss")
+# What in a config decides about a parameter, for messages.
+KEYS = {
+    "last_layer": "DINO.OUT_DIM, DINO.BOTTLENECK_DIM",
+    "head.": "DINO.HIDDEN_DIM, DINO.BOTTLENECK_DIM",
+    "pos_embed": "INPUT.SIZE_TRAIN, MODEL.BACKBONE.STRIDE_SIZE",
+    "center": "DINO.OUT_DIM",
+    "": "MODEL.BACKBONE.TIMM_NAME, NUM_BLOCKS, STEM",
+}
+
+
+def from_released(content: Any, model: Any, source: str) -> State:
+    """Make of a released file what our trainer resumes from.
+
+    Args:
+        content: of the file.
+        model: the DINO meta-architecture that shall go on; it stays as it is.
+        source: the file's name, for messages.
+
+    Returns:
+        Content of our checkpoint: "model", "optimizer", "epoch" (the last one that is done), and
+        "grad_scaler" if the file has one.
+
+    Raises:
+        UserError: it is no DINO checkpoint, lacks what continuing needs, or is of another model.
+    """
+    missing = [key for key in NEEDED if not isinstance(content, Mapping) or key not in content]
+    if missing:
+        raise UserError(
+            f"{source!r} is no checkpoint of a DINO run: it lacks {', '.join(missing)}. Weights "
+            "alone can start one: MODEL.BACKBONE.PRETRAIN True, MODEL.BACKBONE.PRETRAIN_PATH FILE"
+        )
+    student = _without_module(content["student"])
+    state = {f"student.{name}": value for name, value in student.items()}
+    for name, value in _without_module(content["teacher"]).items():
+        state[f"teacher.{name}"] = value
+    state["loss.center"] = content["dino_loss"]["center"]
+    _check(model.state_dict(), state, source)
+    theirs = _in_order_of(list(student), parameter_names(model.student))
+    moments = _moments_by_name(content["optimizer"], theirs, model.student, source)
+    ours: State = {
+        "model": state,
+        "optimizer": _numbered(moments, parameter_names(model.student), model.student),
+        "epoch": int(content["epoch"]) - 1,
+    }
+    if content.get("fp16_scaler"):
+        ours["grad_scaler"] = content["fp16_scaler"]
+    return ours
+
+
+def to_released(content: Any, model: Any, cfg: CfgNode, source: str) -> State:
+    """Make a file of the released format of our checkpoint.
+
+    Args:
+        content: of our checkpoint file.
+        model: the DINO meta-architecture that it is of; it stays as it is.
+        cfg: of the run, for "args".
+        source: the file's name, for messages.
+
+    Raises:
+        UserError: it is no checkpoint of our trainer, or of another model.
+    """
+    needed = ("model", "optimizer", "epoch")
+    missing = [key for key in needed if not isinstance(content, Mapping) or key not in content]
+    if missing or "loss.center" not in content["model"]:
+        raise UserError(
+            f"{source!r} is no checkpoint of our DINO trainer: it lacks "
+            f"{', '.join(missing) or 'the centre'}; take model_*.pth of a DINO run"
+        )
+    state = content["model"]
+    _check(model.state_dict(), state, source)
+    student = _part(state, "student.")
+    names = parameter_names(model.student)
+    moments = _moments_by_name(content["optimizer"], names, model.student, source)
+    patches = getattr(model.student.backbone, "patch_embed", None)
+    released: State = {
+        "student": {f"module.{name}": value for name, value in student.items()},
+        "teacher": _part(state, "teacher."),
+        "optimizer": _numbered(moments, _in_order_of(list(student), names), model.student),
+        "epoch": int(content["epoch"]) + 1,
+        "args": released_arguments(cfg, getattr(patches, "patch_size", (0,))[0]),
+        "dino_loss": {"center": state["loss.center"]},
+    }
+    if "grad_scaler" in content:
+        released["fp16_scaler"] = content["grad_scaler"]
+    return released
+
+
+def released_arguments(cfg: CfgNode, patch_size: int) -> argparse.Namespace:
+    """A run's settings under the names of the released command line.
+
+    Args:
+        cfg: of the run.
+        patch_size: in pixels; 0 for a CNN.
+    """
+    solver, options, backbone = cfg.SOLVER, cfg.DINO, cfg.MODEL.BACKBONE
+    return argparse.Namespace(
+        arch=backbone.get("TIMM_NAME", backbone.NAME).partition("_patch")[0],
+        patch_size=patch_size,
+        out_dim=options.OUT_DIM,
+        norm_last_layer=options.NORM_LAST_LAYER,
+        use_bn_in_head=False,
+        momentum_teacher=options.MOMENTUM,
+        warmup_teacher_temp=options.WARMUP_TEACHER_TEMP,
+        teacher_temp=options.TEACHER_TEMP,
+        warmup_teacher_temp_epochs=options.WARMUP_TEACHER_TEMP_EPOCHS,
+        use_fp16=solver.AMP.ENABLED,
+        weight_decay=solver.WEIGHT_DECAY,
+        weight_decay_end=options.WEIGHT_DECAY_END,
+        clip_grad=options.CLIP_GRADIENT,
+        batch_size_per_gpu=solver.IMS_PER_BATCH,  # as if of one process
+        epochs=solver.MAX_EPOCH,
+        freeze_last_layer=options.FREEZE_LAST_LAYER,
+        lr=solver.BASE_LR,
+        warmup_epochs=solver.WARMUP_EPOCHS,
+        min_lr=options.MIN_LR,
+        optimizer="adamw",
+        drop_path_rate=backbone.DROP_PATH_RATIO,
+        global_crops_scale=tuple(options.GLOBAL_SCALE),
+        local_crops_number=options.LOCAL_VIEWS,
+        local_crops_scale=tuple(options.LOCAL_SCALE),
+        seed=cfg.get("SEED", -1),
+    )
+
+
+def _without_module(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): value for k, value in state.items() if k.startswith(prefix)}
+
+
+def _in_order_of(order: list[str], names: Sequence[list[str]]) -> list[list[str]]:
+    """The same groups of names, each in another order."""
+    return [[name for name in order if name in set(group)] for group in names]
+
+
+def _moments_by_name(
+    optimizer: Mapping[str, Any], names: Sequence[list[str]], student: nn.Module, source: str
+) -> dict[str, State]:
+    """State of AdamW by the parameter's name, from a state dict whose groups have ``names``."""
+    groups = [group["params"] for group in optimizer["param_groups"]]
+    found, wanted = ([len(group) for group in x] for x in (groups, names))
+    if found != wanted:
+        raise UserError(
+            f"the optimizer in {source!r} has groups of {found} parameters, the config's {wanted}; "
+            "is DINO.NORM_LAST_LAYER (norm_last_layer), or what is frozen, another?"
+        )
+    shapes = {name: parameter.shape for name, parameter in student.named_parameters()}
+    moments = {}
+    for numbers, group in zip(groups, names, strict=True):
+        for number, name in zip(numbers, group, strict=True):
+            state = optimizer["state"].get(number)
+            if state is None:  # it had no gradient yet: the last layer in the first epoch
+                continue
+            shape = list(getattr(state.get("exp_avg"), "shape", ()))
+            if shape != list(shapes[name]):
+                raise UserError(
+                    f"the optimizer in {source!r} has moments of shape {shape} for {name}, which "
+                    f"is {list(shapes[name])}; only AdamW's of that format can be taken over"
+                )
+            moments[name] = state
+    return moments
+
+
+def _numbered(
+    moments: Mapping[str, State], names: Sequence[list[str]], student: nn.Module
+) -> State:
+    """State dict of an AdamW whose groups have these names; rates are set in each step."""
+    optimizer = torch.optim.AdamW(parameter_groups(student, 0.0), lr=0.0).state_dict()
+    flat = [name for group in names for name in group]
+    optimizer["state"] = {n: moments[name] for n, name in enumerate(flat) if name in moments}
+    return optimizer
+
+
+def _check(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], source: str) -> None:
+    """Raise UserError with the first difference in names or shapes."""
+    shapes = [{name: list(value.shape) for name, value in x.items()} for x in (wanted, found)]
+    for name in dict.fromkeys([*wanted, *found]):
+        ours, theirs = (shape.get(name, "missing") for shape in shapes)
+        if ours != theirs:
+            keys = next(keys for part, keys in KEYS.items() if part in name)
+            raise UserError(
+                f"{source!r} is of another model than the config: {name} is {theirs} in the file, "
+                f"{ours} in the model; see {keys}"
+            )

@@ -1,0 +1,1 @@
+"""What results files tell: intervals, cameras, identities, comparisons."""

@@ -1,0 +1,1 @@
+"""Distances in blocks: features, Jaccard of k-reciprocal neighbours, expansion."""

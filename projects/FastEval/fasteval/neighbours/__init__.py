@@ -1,0 +1,1 @@
+"""Exact nearest neighbours of all features among themselves."""

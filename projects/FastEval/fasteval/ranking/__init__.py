@@ -1,0 +1,1 @@
+"""From distances to CMC, mAP, mINP, ROC and the first K."""

@@ -1,0 +1,1 @@
+"""Results files: one evaluation, to be analysed without the model."""

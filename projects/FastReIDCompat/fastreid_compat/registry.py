@@ -1,0 +1,169 @@
+"""What a fix is, and how fixes are applied to the released FastReID in memory.
+
+A fix is one small function, decorated with :func:`fix`. It looks whether the defect is there,
+repairs it in the loaded modules (no file in site-packages is touched) and returns True, or
+returns False when there is nothing to repair: on an old torch, or on a fork of FastReID that has
+repaired it itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+INSTALL_COMMAND = "pip install --no-deps fastreid==1.4.0"
+
+# Modules that hold fixes. The first must run before anything of fastreid can be imported.
+BEFORE_IMPORT = ("repairs.config.stubs",)
+AFTER_IMPORT = (
+    "fastreid_compat.repairs.config.settings",
+    "fastreid_compat.repairs.loading.batches",
+    "fastreid_compat.repairs.loading.transforms",
+    "fastreid_compat.repairs.data.dataset_files",
+    "fastreid_compat.repairs.loading.reproducible",
+    "fastreid_compat.repairs.loading.loaders",
+    "fastreid_compat.repairs.training.optimizer",
+    "fastreid_compat.repairs.training.step",
+    "fastreid_compat.repairs.training.schedules",
+    "fastreid_compat.repairs.training.hooks",
+    "fastreid_compat.repairs.checkpoints.checkpoint_files",
+    "fastreid_compat.repairs.checkpoints.checkpoints",
+    "fastreid_compat.repairs.training.resume",
+    "fastreid_compat.repairs.training.mixed_precision",
+    "reid_core.run.cpu_speed",
+    "fastreid_compat.repairs.modeling.models",
+    "fastreid_compat.repairs.checkpoints.pretrained",
+    "fastreid_compat.repairs.distributed.launch",
+    "fastreid_compat.repairs.distributed.collectives",
+    "fastreid_compat.repairs.evaluation.distances",
+    "fastreid_compat.repairs.evaluation.ranking",
+    "fastreid_compat.repairs.evaluation.repeated_splits",
+    "reid_core.run.evaluators",
+    "reid_core.run.validation",
+    "fastreid_compat.repairs.loading.samplers",
+)
+# Folders of functions that are put in the place of FastReID's.
+OWN_FOLDERS = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "")]
+
+
+@dataclass
+class Fix:
+    """One defect of FastReID and its repair.
+
+    Attributes:
+        name: name of the function that repairs it.
+        where: file and line in the released wheel, as in ``data/build.py:11``.
+        since: what made it appear, as in ``torch 2.0`` or ``always``.
+        symptom: what a user sees without the fix.
+        upstream: issue or pull request of JDAI-CV/fast-reid, "" when none is known.
+        repair: the function; returns whether it changed anything.
+        applied: None before :func:`apply_all`, then what ``repair`` returned.
+    """
+
+    name: str
+    where: str
+    since: str
+    symptom: str
+    upstream: str
+    repair: Callable[[], bool]
+    applied: bool | None = None
+
+
+FIXES: dict[str, Fix] = {}
+
+
+def fix(
+    *, where: str, since: str, symptom: str, upstream: str = ""
+) -> Callable[[Callable[[], bool]], Callable[[], bool]]:
+    """Register the decorated function as the repair of one defect (see :class:`Fix`)."""
+
+    def register(repair: Callable[[], bool]) -> Callable[[], bool]:
+        name = repair.__name__
+        if name in FIXES:
+            raise ValueError(f"two fixes are called {name!r}; give one another name")
+
+        @functools.wraps(repair)
+        def once() -> bool:
+            # Another fix may have wrapped the same function since: its source tells no more.
+            return not FIXES[name].applied and repair()
+
+        FIXES[name] = Fix(name, where, since, symptom, upstream, once)
+        return once
+
+    return register
+
+
+def source_has(function: Any, *fragments: str) -> bool:
+    """Whether every fragment stands in the source of ``function``: is the defect still there?
+
+    A function that this package put in place never has FastReID's fragment, which is what makes the
+    fixes idempotent. Without source code (a compiled fork) the answer is False.
+    """
+    code = getattr(function, "__code__", None)
+    if code is not None and os.path.abspath(code.co_filename).startswith(tuple(OWN_FOLDERS)):
+        return False  # ours; getsource would follow ``__wrapped__`` to the function it repairs
+    try:
+        source = inspect.getsource(function)
+    except (OSError, TypeError):
+        return False
+    return all(fragment in source for fragment in fragments)
+
+
+def rebind(old: Any, new: Any) -> None:
+    """Replace ``old`` by ``new`` in every loaded fastreid module that holds it under any name.
+
+    ``from x import y`` copies the reference, so that replacing ``x.y`` alone leaves the copies
+    broken.
+    """
+    for module_name, module in list(sys.modules.items()):
+        if module is None or module_name.split(".")[0] != "fastreid":
+            continue
+        for name, value in list(vars(module).items()):
+            if value is old:
+                setattr(module, name, new)
+
+
+def replace(old: Any, new: Any, *fragments: str) -> bool:
+    """Rebind ``old`` to ``new`` if :func:`source_has` the fragments; return whether it does."""
+    broken = source_has(old, *fragments)
+    if broken:
+        rebind(old, new)
+    return broken
+
+
+def apply_all() -> list[Fix]:
+    """Apply every fix that is needed; a second call does nothing.
+
+    Returns:
+        All fixes, with ``applied`` filled in.
+
+    Raises:
+        ImportError: fastreid is not installed; the message holds the command that installs it.
+    """
+    if importlib.util.find_spec("fastreid") is None:
+        raise ImportError(
+            f"FastReID is not installed. Install it with: {INSTALL_COMMAND}\n"
+            "(--no-deps because its pins of 2022, torch 1.13.1 among them, cannot be met any more)"
+        )
+    for module in BEFORE_IMPORT:
+        importlib.import_module(f"{__package__}.{module}")
+    _run_pending()
+    importlib.import_module("fastreid.engine")
+    importlib.import_module("fastreid.modeling")
+    for module in AFTER_IMPORT:
+        importlib.import_module(module)
+    _run_pending()
+    return list(FIXES.values())
+
+
+def _run_pending() -> None:
+    for item in FIXES.values():
+        if item.applied is None:
+            item.applied = item.repair()

@@ -1,0 +1,248 @@
+"""Configuration: the device, the new keys SEED and DATASETS.CAMERAS, errors that name the key."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import functools
+import logging
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from fastreid.config import CfgNode, defaults
+from fastreid.engine import defaults as engine_defaults
+from fastreid.modeling.backbones.regnet import config as regnet_config
+from fastreid.modeling.backbones.regnet import effnet, regnet
+from fastreid.modeling.meta_arch import build as meta_arch_build
+from fastreid.utils import comm
+from fastreid.utils.env import seed_all_rng
+from reid_common.errors import UserError
+from reid_core.run.compiling import compile_model
+
+from ...registry import fix, rebind, source_has
+
+logger = logging.getLogger(__name__)
+
+NEW_KEYS = {
+    # >= 0 fixes initialisation, sampling and augmentation (rank r starts from SEED + r);
+    # -1: another seed in every run.
+    "SEED": -1,
+    # Rows of camera embeddings, as in ("msmt17:15", "market1501:6"): data set and its number of
+    # cameras. (): found from the images of the training sets (see cameras.py).
+    "DATASETS.CAMERAS": (),
+    # CSV files of viewpoints and cameras, see side_information.py
+    "DATASETS.SIDE_INFORMATION": (),
+    # Keys of the project CFS: data filters of training sets, and where they keep what they measure
+    "DATASETS.FILTERS": [],
+    "DATASETS.FILTER_CACHE": "",
+    # Name in TRANSFORM_REGISTRY: from a PIL image to a tensor
+    "INPUT.TRANSFORM": "FastReID",
+    # Name in EVALUATOR_REGISTRY
+    "TEST.EVALUATOR": "ReidEvaluator",
+    # Keys of the project FastEval, which says what may stand here. Open, so that a config that was
+    # written with it can be read without it.
+    "TEST.FASTEVAL": CfgNode(new_allowed=True),
+    # Keys of the project DINOPretrain, likewise
+    "DINO": CfgNode(new_allowed=True),
+    # "auto" (float16 with CUDA, bfloat16 without), "fp16" or "bf16"
+    "SOLVER.AMP.DTYPE": "auto",
+    # torch.compile of the model's backbone, or of the parts that the model names: see compiling.py
+    "MODEL.COMPILE": False,
+}
+
+
+@fix(
+    where="config/defaults.py:23",
+    since="always",
+    symptom="without CUDA: RuntimeError: Found no NVIDIA driver, unless the config says"
+    " MODEL.DEVICE cpu",
+)
+def default_device() -> bool:
+    """Let the default of MODEL.DEVICE be ``cpu`` on a machine without CUDA."""
+    if torch.cuda.is_available() or not defaults._C.MODEL.DEVICE.startswith("cuda"):
+        return False
+    defaults._C.MODEL.DEVICE = "cpu"
+    return True
+
+
+@fix(
+    where="modeling/meta_arch/build.py:25",
+    since="always",
+    symptom="a config with MODEL.DEVICE: cuda cannot be used, not even evaluated, without CUDA",
+)
+def device_fallback() -> bool:
+    """Build the model on the CPU, with one warning, where the config asks for an absent CUDA."""
+    build_model = meta_arch_build.build_model
+    if not source_has(build_model, "torch.device(cfg.MODEL.DEVICE)"):
+        return False
+
+    @functools.wraps(build_model)
+    def build_on_present_device(cfg: CfgNode) -> torch.nn.Module:
+        device = resolve_device(cfg)
+        if device != cfg.MODEL.DEVICE:
+            cfg = cfg.clone()
+            cfg.defrost()
+            cfg.MODEL.DEVICE = device
+            cfg.freeze()
+        model = build_model(cfg)
+        if cfg.MODEL.get("COMPILE", False):
+            compile_model(model)
+        return model
+
+    rebind(build_model, build_on_present_device)
+    return True
+
+
+def resolve_device(cfg: CfgNode) -> str:
+    """Return ``cfg.MODEL.DEVICE``, or ``cpu`` (with one warning) if that CUDA is absent."""
+    device = str(cfg.MODEL.DEVICE)
+    if not device.startswith("cuda") or torch.cuda.is_available():
+        return device
+    _warn_no_cuda()
+    return "cpu"
+
+
+@functools.cache
+def _warn_no_cuda() -> None:
+    logger.warning("MODEL.DEVICE asks for CUDA, which this machine lacks: running on the CPU")
+
+
+@fix(
+    where="config/defaults.py:17",
+    since="always",
+    symptom="a run cannot be repeated: there is no key for a seed; nor for the camera table,"
+    " viewpoints, another pipeline of images, another evaluator, the type of mixed precision",
+)
+def new_keys() -> bool:
+    """Add the keys of :data:`NEW_KEYS` to the default config where they are absent."""
+    changed = False
+    for key, value in NEW_KEYS.items():
+        *path, name = key.split(".")
+        node = functools.reduce(getattr, path, defaults._C)
+        if name not in node:
+            node[name] = value
+            changed = True
+    return changed
+
+
+@fix(
+    where="engine/defaults.py:111",
+    since="always",
+    symptom="two runs of one config differ from the first weight on: default_setup draws a seed",
+)
+def seeded_setup() -> bool:
+    """Let ``default_setup`` seed with ``cfg.SEED + rank``, as detectron2 does, if SEED >= 0."""
+    default_setup = engine_defaults.default_setup
+    if not source_has(default_setup, "seed_all_rng()"):
+        return False
+
+    @functools.wraps(default_setup)
+    def setup(cfg: CfgNode, args: Any) -> None:
+        seed = getattr(cfg, "SEED", -1)
+        drawing = engine_defaults.seed_all_rng
+        if seed >= 0:
+            seed += comm.get_rank()
+            engine_defaults.seed_all_rng = functools.partial(seed_all_rng, seed)
+        try:
+            default_setup(cfg, args)
+        finally:
+            engine_defaults.seed_all_rng = drawing
+        if seed >= 0:
+            logger.info("Random numbers of this process start from seed %d", seed)
+
+    rebind(default_setup, setup)
+    return True
+
+
+@fix(
+    where="modeling/backbones/regnet/regnet.py:568, effnet.py:253",
+    since="always",
+    symptom="FileNotFoundError for RegNet's and EfficientNet's yaml file outside of a checkout",
+)
+def backbone_files() -> bool:
+    """Read the yaml files of these backbones from the installed package, from any directory."""
+    config = regnet_config.cfg
+    broken = any(
+        source_has(builder, "'fastreid/modeling/backbones/regnet/")
+        for builder in (regnet.build_regnet_backbone, effnet.build_effnet_backbone)
+    )
+    if not broken or "merge_from_file" in vars(config):
+        return False
+    folder = Path(regnet_config.__file__).parent
+    merge = config.merge_from_file
+
+    def merge_from_package(path: str) -> None:
+        packaged = folder / path.rpartition("backbones/regnet/")[2]
+        merge(str(packaged if packaged.is_file() else path))
+
+    # Past yacs' __setattr__, which would make a config key of it.
+    object.__setattr__(config, "merge_from_file", merge_from_package)
+    return True
+
+
+@fix(
+    where="config/config.py:100-134",
+    since="always",
+    symptom="a misspelt key or a wrong type: the error names neither file nor right spelling",
+)
+def config_errors() -> bool:
+    """Name the file, the key and the closest existing key when a config cannot be merged."""
+    if not source_has(CfgNode.merge_from_file, "load_yaml_with_base("):
+        return False
+    merge_file, merge_list = CfgNode.merge_from_file, CfgNode.merge_from_list
+
+    @functools.wraps(merge_file)
+    def merge_from_file(self: CfgNode, cfg_filename: str, allow_unsafe: bool = False) -> None:
+        with _explained(self, f"config file {os.fspath(cfg_filename)!r}"):
+            merge_file(self, cfg_filename, allow_unsafe)
+
+    @functools.wraps(merge_list)
+    def merge_from_list(self: CfgNode, cfg_list: list[Any]) -> None:
+        with _explained(self, "command-line options"):
+            merge_list(self, cfg_list)
+
+    CfgNode.merge_from_file, CfgNode.merge_from_list = merge_from_file, merge_from_list
+    return True
+
+
+@contextlib.contextmanager
+def _explained(cfg: CfgNode, source: str) -> Iterator[None]:
+    try:
+        yield
+    except UserError:
+        raise
+    except OSError as error:
+        name = error.filename or source
+        reason = error.strerror or error
+        raise UserError(f"{source}: cannot read {str(name)!r}: {reason}; check the path") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{source} is not valid YAML: {error}") from error
+    except TypeError as error:
+        raise UserError(f"{source} must hold keys with values, as in SEED: 1") from error
+    except (KeyError, AssertionError, ValueError) as error:
+        text = str(error.args[0]) if error.args else ""
+        unknown = re.search(r"Non-existent (?:config )?key: (\S+)", text)
+        if unknown:
+            text = unknown_key(unknown[1], list(full_keys(cfg)))
+        raise UserError(f"{source}: {text}") from error
+
+
+def unknown_key(key: str, known: list[str]) -> str:
+    """Say that ``key`` does not exist, and which of ``known`` it may have meant."""
+    by_upper_case = {name.upper(): name for name in known}
+    close = difflib.get_close_matches(key.upper(), by_upper_case, n=1)
+    hint = f"; did you mean {by_upper_case[close[0]]}?" if close else ""
+    return f"there is no key {key}{hint}"
+
+
+def full_keys(cfg: CfgNode, prefix: str = "") -> Iterator[str]:
+    """Yield the dotted name of every node and value, as in ``MODEL.BACKBONE.NAME``."""
+    for name, value in cfg.items():
+        yield prefix + name
+        if isinstance(value, CfgNode):
+            yield from full_keys(value, f"{prefix}{name}.")

@@ -1,0 +1,1 @@
+"""Repairs of FastReID's data sets."""

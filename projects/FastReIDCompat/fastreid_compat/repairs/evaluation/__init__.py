@@ -1,0 +1,1 @@
+"""Repairs of distances, ranking and protocols."""

@@ -1,0 +1,1 @@
+"""Repairs of loaders, samplers, transforms and their seeds."""

@@ -1,0 +1,1 @@
+"""Repairs of trainer, optimizer, schedules, hooks, mixed precision and resuming."""

@@ -1,0 +1,184 @@
+"""The trainer's hooks: evaluation, writers, profiler; and the modules' modes around evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from fastreid.engine import defaults, hooks
+from fastreid.evaluation import evaluator
+from fastreid.utils.events import CommonMetricPrinter, get_event_storage
+
+from ...registry import fix, rebind, source_has
+
+
+@fix(
+    where="engine/hooks.py:382",
+    since="always",
+    symptom="ZeroDivisionError with EVAL_PERIOD 0; an evaluation after a failed last epoch",
+)
+def evaluation_after_training() -> bool:
+    """Evaluate at the end when the training finished and its last epoch was not evaluated yet.
+
+    A period of 0 means no evaluation at all. A finished run that is resumed is evaluated again, so
+    that ``train()`` returns the results.
+    """
+    if not source_has(hooks.EvalHook.after_train, "next_epoch % self._period != 0"):
+        return False
+    original = hooks.EvalHook._do_eval
+
+    def do_eval(self: hooks.EvalHook) -> None:
+        original(self)
+        self._evaluated_epoch = self.trainer.epoch
+
+    def after_train(self: hooks.EvalHook) -> None:
+        done = getattr(self, "_evaluated_epoch", None) == self.trainer.epoch
+        if self._period > 0 and getattr(self.trainer, "finished", True) and not done:
+            self._do_eval()
+        # The function is a closure over the trainer: without this the two would keep each other.
+        del self._func
+
+    hooks.EvalHook._do_eval = do_eval
+    hooks.EvalHook.after_train = after_train
+    return True
+
+
+@fix(
+    where="engine/hooks.py:174-187",
+    since="always",
+    symptom="the last evaluation is in neither metrics.json nor TensorBoard",
+)
+def writers_see_the_last_evaluation() -> bool:
+    """Write once at the end of an epoch, after the evaluation, and once more after training.
+
+    The released hook writes after the last step and again after the epoch. The writers take an
+    iteration as written after the first time, and the evaluation in between belongs to it.
+    """
+    if not source_has(hooks.PeriodicWriter.after_step, "self.trainer.max_iter - 1"):
+        return False
+    original_step = hooks.PeriodicWriter.after_step
+    original_end = hooks.PeriodicWriter.after_train
+
+    def after_step(self: hooks.PeriodicWriter) -> None:
+        per_epoch = getattr(self.trainer, "iters_per_epoch", 0)
+        if not per_epoch or (self.trainer.iter + 1) % per_epoch != 0:
+            original_step(self)
+
+    def after_train(self: hooks.PeriodicWriter) -> None:
+        self.after_epoch()
+        original_end(self)
+
+    hooks.PeriodicWriter.after_step = after_step
+    hooks.PeriodicWriter.after_train = after_train
+    return True
+
+
+@fix(
+    where="utils/events.py:220",
+    since="always",
+    symptom="ZeroDivisionError in runs of one or two iterations",
+)
+def eta_of_short_runs() -> bool:
+    """Print no estimate of the remaining time when no iteration has passed since the last line."""
+    original = CommonMetricPrinter.write
+    if not source_has(original, "iteration - self._last_write[0]"):
+        return False
+
+    def write(self: CommonMetricPrinter) -> None:
+        if self._last_write is not None and self._last_write[0] == get_event_storage().iter:
+            self._last_write = None
+        original(self)
+
+    CommonMetricPrinter.write = write
+    return True
+
+
+@fix(
+    where="evaluation/evaluator.py:173-176",
+    since="always",
+    symptom="an evaluation during FREEZE_ITERS puts the frozen BatchNorm layers into training mode",
+)
+def evaluation_restores_modes() -> bool:
+    """Give every module back the mode that it had before the evaluation, also after an error."""
+    original = evaluator.inference_context
+    if not source_has(original, "model.train(training_mode)"):
+        return False
+
+    @contextmanager
+    def inference_context(model: torch.nn.Module) -> Iterator[None]:
+        modes = [(module, module.training) for module in model.modules()]
+        model.eval()
+        try:
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
+    rebind(original, inference_context)
+    return True
+
+
+@fix(
+    where="engine/hooks.py:204",
+    since="always",
+    symptom="IndexError: tuple index out of range in a training without test sets",
+)
+def checkpoints_without_test_sets() -> bool:
+    """Let a run with ``DATASETS.TESTS ()`` write checkpoints, none of them the best."""
+    original = hooks.PeriodicCheckpointer.before_train
+    if not source_has(original, "DATASETS.TESTS[0]"):
+        return False
+
+    def before_train(self: hooks.PeriodicCheckpointer) -> None:
+        if self.trainer.cfg.DATASETS.TESTS:
+            original(self)
+            return
+        self.max_epoch = self.trainer.max_epoch
+        self.metric_name = "metric"
+
+    hooks.PeriodicCheckpointer.before_train = before_train
+    return True
+
+
+@fix(
+    where="engine/hooks.py:305",
+    since="torch 2.6",
+    symptom="TypeError: profile.__init__() got an unexpected keyword argument 'use_cuda'",
+)
+def profiler_device() -> bool:
+    """Ask torch's profiler for CUDA by its present keyword, and only where there is CUDA."""
+    if not source_has(hooks.AutogradProfiler.before_step, "use_cuda=self._use_cuda"):
+        return False
+
+    def before_step(self: Any) -> None:
+        self._profiler = None
+        if self._enable_predicate(self.trainer):
+            device = "cuda" if self._use_cuda and torch.cuda.is_available() else None
+            self._profiler = torch.autograd.profiler.profile(use_device=device)
+            self._profiler.__enter__()
+
+    hooks.AutogradProfiler.before_step = before_step
+    return True
+
+
+@fix(
+    where="engine/hooks.py:515, engine/defaults.py:489",
+    since="always",
+    symptom="AttributeError in the SWA hook: property of 'DefaultTrainer' object has no setter",
+)
+def optimizer_can_be_wrapped() -> bool:
+    """Let ``trainer.optimizer = ...``, with which the SWA hook begins, reach the inner trainer.
+
+    Checkpoints hold the wrapped optimizer as before, without SWA's averages.
+    """
+    released = defaults.DefaultTrainer.optimizer
+    if not isinstance(released, property) or released.fset is not None:
+        return False
+
+    def set_optimizer(self: defaults.DefaultTrainer, optimizer: torch.optim.Optimizer) -> None:
+        self._trainer.optimizer = optimizer
+
+    defaults.DefaultTrainer.optimizer = released.setter(set_optimizer)
+    return True

@@ -1,0 +1,159 @@
+"""Mixed precision of training: on any device, in the type that SOLVER.AMP.DTYPE names.
+
+Evaluation is not touched by it: FastReID evaluates in float32, with AMP or without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import functools
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from fastreid.engine import defaults, train_loop
+from fastreid.utils.params import ContiguousParams
+from reid_common.errors import UserError
+
+from ...registry import fix, source_has
+from ..config.settings import resolve_device
+
+logger = logging.getLogger(__name__)
+
+KEY = "SOLVER.AMP.DTYPE"
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+AMPERE = (8, 0)  # compute capability of the first NVIDIA GPUs that calculate in bfloat16
+
+# DefaultTrainer makes its AMPTrainer without a config.
+_chosen: contextvars.ContextVar[str] = contextvars.ContextVar("SOLVER.AMP.DTYPE", default="auto")
+
+
+def amp_dtype(name: str, device_type: str) -> torch.dtype:
+    """Type of the autocast regions for a value of SOLVER.AMP.DTYPE.
+
+    Args:
+        name: "fp16", "bf16", or "auto": float16 with CUDA, as in FastReID, else bfloat16.
+        device_type: as in ``torch.device.type``.
+
+    Raises:
+        UserError: another name.
+    """
+    if name not in ("auto", *DTYPES):
+        raise UserError(f"{KEY}: {name!r} is unknown. Write auto, {' or '.join(DTYPES)}.")
+    if name == "auto":
+        name = "fp16" if device_type == "cuda" else "bf16"
+    return DTYPES[name]
+
+
+def check_amp(cfg: Any) -> None:
+    """Raise UserError when SOLVER.AMP asks for what MODEL.DEVICE cannot do.
+
+    Args:
+        cfg: FastReID's configuration, merged.
+    """
+    amp = cfg.SOLVER.AMP
+    device = torch.device(resolve_device(cfg))
+    dtype = amp_dtype(amp.DTYPE, device.type)
+    if not amp.ENABLED:
+        return
+    if device.type == "cuda" and dtype is torch.bfloat16:
+        capability = torch.cuda.get_device_capability(device)
+        if capability < AMPERE:
+            raise UserError(
+                f"{KEY}: {torch.cuda.get_device_name(device)} (compute capability "
+                f"{capability[0]}.{capability[1]}) does not calculate in bfloat16, which needs "
+                f"8.0. Set {KEY} to fp16."
+            )
+    if device.type == "cpu" and dtype is torch.float16:
+        _warn_of_slow_fp16()
+
+
+@functools.cache
+def _warn_of_slow_fp16() -> None:
+    logger.warning("%s fp16 is slow on CPUs; bf16 is what they have instructions for", KEY)
+
+
+@fix(
+    where="engine/train_loop.py:325,335",
+    since="always (CPU), torch 2.4 (torch.cuda.amp deprecated)",
+    symptom="AssertionError: CUDA is required for AMP training!",
+)
+def mixed_precision_anywhere() -> bool:
+    """Train with AMP on the model's device: float16 and a scaler with CUDA, bfloat16 without."""
+    trainer = train_loop.AMPTrainer
+    if not source_has(trainer.run_step, "CUDA is required for AMP training"):
+        return False
+    original = trainer.__init__
+
+    def init(
+        self: Any,
+        model: torch.nn.Module,
+        data_loader: Any,
+        optimizer: torch.optim.Optimizer,
+        param_wrapper: Any,
+        grad_scaler: Any = None,
+    ) -> None:
+        self.device_type = next(model.parameters()).device.type
+        self.dtype = amp_dtype(_chosen.get(), self.device_type)
+        if grad_scaler is None:
+            # bfloat16 has the exponent of float32: there is nothing to scale.
+            scaled = self.dtype is torch.float16
+            device_type = self.device_type if scaled else "cpu"
+            grad_scaler = torch.amp.GradScaler(device_type, enabled=scaled)
+        original(self, model, data_loader, optimizer, param_wrapper, grad_scaler)
+
+    trainer.__init__ = init
+    trainer.run_step = _amp_step
+    return True
+
+
+def _amp_step(self: train_loop.AMPTrainer) -> None:
+    """One step of ``AMPTrainer``."""
+    if not self.model.training:
+        raise AssertionError("[AMPTrainer] model was changed to eval mode!")
+    start = time.perf_counter()
+    data = next(self._data_loader_iter)
+    data_time = time.perf_counter() - start
+
+    with torch.amp.autocast(self.device_type, dtype=self.dtype):
+        loss_dict = self.model(data)
+        losses = sum(loss_dict.values())
+
+    self.optimizer.zero_grad()
+    self.grad_scaler.scale(losses).backward()
+    self._write_metrics(loss_dict, data_time)
+    self.grad_scaler.step(self.optimizer)
+    self.grad_scaler.update()
+    if isinstance(self.param_wrapper, ContiguousParams):
+        self.param_wrapper.assert_buffer_is_valid()
+
+
+@fix(
+    where="engine/defaults.py:223",
+    since="always",
+    symptom="AMP is float16, which overflows where bfloat16 does not; no key chooses it",
+)
+def mixed_precision_by_config() -> bool:
+    """Give the trainer's AMP the type that SOLVER.AMP.DTYPE names."""
+    cls = defaults.DefaultTrainer
+    original: Callable[[Any, Any], None] = cls.__init__
+
+    def __init__(self: Any, cfg: Any) -> None:
+        check_amp(cfg)
+        with _choosing(cfg.SOLVER.AMP.DTYPE):
+            original(self, cfg)
+
+    cls.__init__ = __init__
+    return True
+
+
+@contextlib.contextmanager
+def _choosing(name: str) -> Iterator[None]:
+    token = _chosen.set(name)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)

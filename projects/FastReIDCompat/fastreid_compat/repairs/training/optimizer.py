@@ -1,0 +1,199 @@
+"""Building and stepping the optimizer, which FastReID does over flat ("contiguous") buffers.
+
+``ContiguousParams`` lays all parameters of one learning rate and weight decay into one flat buffer
+and makes each parameter, and its gradient, a view into it. The optimizer sees the buffers only.
+Whatever replaces a gradient instead of writing into it, or treats a buffer as one parameter, goes
+wrong.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from fastreid.solver import build, optim
+from fastreid.solver.optim.swa import SWA
+from fastreid.utils.params import ContiguousParams
+from reid_common.errors import UserError
+
+from ...registry import fix, rebind, source_has
+
+# The released function, for whoever wants to compare: without these fixes it trains nothing.
+released_build_optimizer = build.build_optimizer
+
+# Names in torch.optim that SOLVER.OPT cannot take: they need a closure, sparse gradients, matrices
+# only, or another optimizer.
+_UNUSABLE = ("LBFGS", "Muon", "Optimizer", "SparseAdam", "SWA")
+# Their step depends on the norm of each parameter, so that they must see parameters, not buffers.
+_LAYERWISE = ("Adafactor", "Lamb")
+
+
+@fix(
+    where="engine/train_loop.py:248,346, utils/params.py:65",
+    since="torch 2.0",
+    symptom="nothing is trained: no parameter changes, though losses and checkpoints are written",
+)
+def gradients_stay_in_their_buffers() -> bool:
+    """Let ``zero_grad()`` of the optimizer write zeros instead of dropping the gradients.
+
+    Since torch 2.0 it sets them to None by default. The flat buffers then lose their gradients for
+    good, because the backward pass writes into the views, and the optimizer skips every buffer.
+    """
+    default = inspect.signature(torch.optim.Optimizer.zero_grad).parameters["set_to_none"].default
+    if default is False:
+        return False
+    original = build.build_optimizer
+
+    def build_optimizer(cfg: Any, model: torch.nn.Module, contiguous: bool = True) -> Any:
+        optimizer, params = original(cfg, model, contiguous)
+        if isinstance(params, ContiguousParams):
+            optimizer.zero_grad = functools.partial(optimizer.zero_grad, set_to_none=False)
+        return optimizer, params
+
+    rebind(original, build_optimizer)
+    return True
+
+
+@fix(
+    where="solver/build.py:207",
+    since="always",
+    symptom="AttributeError: module 'torch.optim' has no attribute 'Lamb', which FastReID brings",
+)
+def optimizer_names() -> bool:
+    """Find FastReID's Lamb under ``SOLVER.OPT``, and answer an unknown name with the known ones.
+
+    The released code looks in ``torch.optim`` only. RAdam stays torch's, which it has been since
+    torch 1.10: FastReID's own ``from torch.optim import *`` hides its class of that name.
+    """
+    if not source_has(released_build_optimizer, "getattr(torch.optim, solver_opt)"):
+        return False
+    original = build.build_optimizer
+
+    def build_optimizer(cfg: Any, model: torch.nn.Module, contiguous: bool = True) -> Any:
+        name = cfg.SOLVER.OPT
+        known = usable_optimizers()
+        if name not in known:
+            raise UserError(f"SOLVER.OPT is {name!r}; choose one of: {', '.join(sorted(known))}")
+        contiguous = contiguous and name not in _LAYERWISE
+        if hasattr(torch.optim, name):
+            return original(cfg, model, contiguous)
+        setattr(torch.optim, name, known[name])
+        try:
+            return original(cfg, model, contiguous)
+        finally:
+            delattr(torch.optim, name)
+
+    rebind(original, build_optimizer)
+    return True
+
+
+def usable_optimizers() -> dict[str, type[torch.optim.Optimizer]]:
+    """Return what ``SOLVER.OPT`` may name: torch's optimizers and FastReID's Lamb."""
+    return {
+        name: value
+        for name, value in vars(optim).items()
+        if inspect.isclass(value)
+        and issubclass(value, torch.optim.Optimizer)
+        and name not in _UNUSABLE
+        and not name.startswith("_")
+    }
+
+
+@fix(
+    where="solver/build.py:68-70",
+    since="always",
+    symptom="CLIP_GRADIENTS clips the norm of all parameters of a group together, not of each one",
+)
+def clipping_per_parameter() -> bool:
+    """Clip each parameter's gradient on its own, as the comment in the config promises.
+
+    The clipper is called with the parameters that the optimizer knows: the flat buffers. Each
+    buffer gets a list of the parameters in it here, and the clipper goes through that.
+    """
+    if not source_has(build._create_gradient_clipper, "clip_grad_norm_(p, cfg.CLIP_VALUE"):
+        return False
+    original_clipper = build._create_gradient_clipper
+    original_layout = ContiguousParams.make_params_contiguous
+
+    def make_params_contiguous(self: ContiguousParams) -> None:
+        original_layout(self)
+        for buffer, group in zip(self._param_buffer, self._group_dict.values(), strict=True):
+            buffer.parts = [item["params"][0] for item in group]
+
+    def create_gradient_clipper(cfg: Any) -> Callable[[torch.Tensor], None]:
+        clip = original_clipper(cfg)
+
+        def clip_parts(param: torch.Tensor) -> None:
+            for part in getattr(param, "parts", [param]):
+                clip(part)
+
+        return clip_parts
+
+    ContiguousParams.make_params_contiguous = make_params_contiguous
+    rebind(original_clipper, create_gradient_clipper)
+    return True
+
+
+@fix(
+    where="solver/build.py:136",
+    since="always",
+    symptom="after --resume the FREEZE_LAYERS are frozen for another FREEZE_ITERS steps",
+)
+def freezing_survives_resume() -> bool:
+    """Keep the number of frozen steps in the optimizer's state, which checkpoints hold.
+
+    The released class counts in a variable of its own, which starts at zero in every process.
+    """
+    original = build._generate_optimizer_class_with_freeze_layer
+    if not source_has(original, "nonlocal cnt"):
+        return False
+
+    def generate(optimizer: type, *, freeze_iters: int = 0) -> type:
+        if freeze_iters <= 0:
+            raise ValueError(f"freeze_iters must be positive, not {freeze_iters}")
+
+        @torch.no_grad()
+        def step(self: torch.optim.Optimizer, closure: Callable | None = None) -> None:
+            first = self.param_groups[0]
+            frozen_steps = first.get("frozen_steps", 0)
+            held = []
+            if frozen_steps < freeze_iters:
+                first["frozen_steps"] = frozen_steps + 1
+                groups = [g for g in self.param_groups if g["freeze_status"] == "freeze"]
+                held = [(p, p.grad) for group in groups for p in group["params"]]
+            for param, _ in held:
+                param.grad = None
+            optimizer.step(self, closure)  # type: ignore[attr-defined]
+            for param, gradient in held:
+                param.grad = gradient
+
+        return type(optimizer.__name__ + "WithFreezeLayer", (optimizer,), {"step": step})
+
+    rebind(original, generate)
+    return True
+
+
+@fix(
+    where="solver/optim/swa.py:107",
+    since="torch 2.0",
+    symptom="AttributeError: 'SWA' object has no attribute '_optimizer_step_pre_hooks'",
+)
+def swa_is_an_optimizer() -> bool:
+    """Give SWA the attributes that torch's optimizers have, and the wrapped optimizer's zero_grad.
+
+    SWA inherits from Optimizer without calling its ``__init__``.
+    """
+    if not source_has(SWA.__init__, "self.optimizer = optimizer"):
+        return False
+    original = SWA.__init__
+
+    def init(self: SWA, optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:
+        original(self, optimizer, *args, **kwargs)
+        torch.optim.Optimizer.__setstate__(self, {})
+        self.zero_grad = optimizer.zero_grad
+
+    SWA.__init__ = init
+    return True

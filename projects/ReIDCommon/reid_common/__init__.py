@@ -1,0 +1,1 @@
+"""Helpers below everything: errors, files, locks, processes, tables, pictures. No FastReID."""

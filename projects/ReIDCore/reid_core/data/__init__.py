@@ -1,0 +1,1 @@
+"""Data sets: names, opening, images of one's own."""

@@ -1,0 +1,66 @@
+"""What a data set check has to know of each image file: can it be read, how large, what content."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
+from PIL import Image
+from reid_common.image_files import find_fault
+from tqdm import tqdm
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """One image file.
+
+    Attributes:
+        fault: why it cannot be read, None if it can.
+        width: in pixels, 0 where it cannot be read.
+        height: in pixels, 0 where it cannot be read.
+        digest: hash of the file's content, "" where it cannot be read.
+    """
+
+    fault: str | None
+    width: int = 0
+    height: int = 0
+    digest: str = ""
+
+
+def look_at(path: str) -> ImageFacts:
+    """Read and decode a whole file."""
+    fault = find_fault(path)
+    if fault:
+        return ImageFacts(fault)
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+            width, height = image.size
+    except Exception as error:  # PIL's decoders raise anything: OSError, SyntaxError, ...
+        return ImageFacts(f"{type(error).__name__}: {error}".splitlines()[0])
+    return ImageFacts(None, width, height, hashlib.blake2b(content, digest_size=16).hexdigest())
+
+
+def look_at_all(
+    paths: Iterable[str], num_workers: int | None = None, progress: bool = False
+) -> dict[str, ImageFacts]:
+    """Look at files, several at a time: hashing and decoding leave Python's lock alone.
+
+    Args:
+        paths: image files; each is read once.
+        num_workers: threads; None: two a core, at most 32.
+        progress: show a bar on stderr.
+    """
+    unique = list(dict.fromkeys(paths))
+    num_workers = num_workers or min(32, 2 * (os.cpu_count() or 1))
+    with ThreadPoolExecutor(num_workers) as pool:
+        facts = pool.map(look_at, unique)
+        shown = tqdm(facts, total=len(unique), unit="image", disable=not progress)
+        return dict(zip(unique, shown, strict=True))

@@ -1,0 +1,115 @@
+"""Data sets as a check sees them: parts (train, query, gallery) of comparable images."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
+from fastreid.config import CfgNode
+from fastreid_compat.repairs.data.dataset_files import open_dataset
+
+from ...side_information.cameras import NO_CAMERA, raw_cameras
+from ..names import dataset_name
+from .image_facts import ImageFacts
+from .records import GALLERY, QUERY, TRAIN
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image of a part.
+
+    Attributes:
+        path: image file.
+        identity: "shop 3", the same in training and testing.
+        camera: 0-based, negative where none is known.
+        view: 0-based, negative where none is known; None: the data set has no viewpoints.
+        junk: a false detection or the like, which no query looks for.
+    """
+
+    path: str
+    identity: str
+    camera: int
+    view: int | None = None
+    junk: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """Training images, queries or gallery of one data set."""
+
+    dataset: str
+    split: str
+    entries: list[Entry]
+
+    @property
+    def is_test(self) -> bool:
+        """Whether it is a query or gallery part."""
+        return self.split != TRAIN
+
+
+def parts_of(
+    name: str, splits: Sequence[str] = (TRAIN, QUERY, GALLERY), combineall: bool = False
+) -> list[Part]:
+    """Open a registered data set and return those of its parts that have images.
+
+    Args:
+        name: as in DATASETS.NAMES.
+        splits: of these.
+        combineall: train on the test images, too.
+    """
+    data = open_dataset(name, combineall=combineall)
+    parts = [Part(name, split, _entries(name, data, getattr(data, split))) for split in splits]
+    return [part for part in parts if part.entries]
+
+
+def parts_of_config(cfg: CfgNode) -> list[Part]:
+    """Return the training parts of DATASETS.NAMES and the test parts of DATASETS.TESTS."""
+    combineall = bool(cfg.DATASETS.COMBINEALL)
+    train = [parts_of(name, [TRAIN], combineall) for name in dict.fromkeys(cfg.DATASETS.NAMES)]
+    test = [parts_of(name, [QUERY, GALLERY]) for name in dict.fromkeys(cfg.DATASETS.TESTS)]
+    return [part for parts in (*train, *test) for part in parts]
+
+
+def _entries(name: str, data: Any, items: Sequence[Sequence[Any]]) -> list[Entry]:
+    prefix = f"{dataset_name(name)}_"
+    known = getattr(data, "identities", None)  # of one's own images: their names
+    viewpoint = getattr(data, "viewpoint", None)
+    cameras = raw_cameras(dataset_name(name), [item[2] for item in items])
+    entries = []
+    for (path, pid, _), camera in zip(items, cameras, strict=True):
+        number = str(pid).removeprefix(prefix).removeprefix("test_")
+        label = known[int(number)] if known else number
+        junk = pid in getattr(data, "_junk_pids", ())
+        view = None if viewpoint is None else int(viewpoint(path))
+        entries.append(Entry(path, f"{dataset_name(name)} {label}", camera, view, junk))
+    return entries
+
+
+def summary(parts: Sequence[Part], facts: dict[str, ImageFacts]) -> Iterator[dict[str, Any]]:
+    """Yield the counts of each part: images, identities, cameras, views, pixels."""
+    for part in parts:
+        cameras = {entry.camera for entry in part.entries}
+        views = {entry.view for entry in part.entries if entry.view is not None}
+        found = [facts[entry.path] for entry in part.entries]
+        sizes = [(fact.width, fact.height) for fact in found if not fact.fault]
+        yield {
+            "data set": part.dataset,
+            "split": part.split,
+            "images": len(part.entries),
+            "identities": len({entry.identity for entry in part.entries}),
+            "cameras": sum(camera >= 0 for camera in cameras),
+            "no camera": sum(entry.camera == NO_CAMERA for entry in part.entries),
+            "views": sum(view >= 0 for view in views),
+            "median size": _size(sizes, statistics.median_low),
+            "least size": _size(sizes, min),
+        }
+
+
+def _size(sizes: list[tuple[int, int]], pick: Any) -> str:
+    if not sizes:
+        return ""
+    width, height = (pick(side) for side in zip(*sizes, strict=True))
+    return f"{width}x{height}"

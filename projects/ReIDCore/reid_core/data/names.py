@@ -1,0 +1,118 @@
+"""Names of data sets in configs: "Market1501", or with an argument, "FolderReID:/data/shop".
+
+What follows the first colon is handed to the data set's class as ``argument="/data/shop"``. A class
+takes one if its constructor has a parameter ``argument`` (without a default: it needs one). Three
+attributes of a class, all optional, say more:
+
+``argument_example``: a name with an argument, for messages;
+``argument_name(argument)``, a static method: the ``dataset_name`` of the set with that argument,
+under which its identities and cameras are known; without it all arguments share the class's
+``dataset_name``, as parts of one data set do;
+``result_name(root)``, a class method: name in tables of results, where it depends on the files.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from fastreid.data.datasets import DATASET_REGISTRY
+from reid_common.errors import UserError
+
+
+def split_name(name: str) -> tuple[str, str | None]:
+    """Split "FolderReID:/data/shop" into the registered name and its argument.
+
+    Returns:
+        ("FolderReID", "/data/shop"); the argument is None where there is no colon.
+    """
+    registered, colon, argument = name.partition(":")
+    return registered, argument if colon else None
+
+
+def dataset_class(name: str) -> Any:
+    """Return the registered class of a data set's name.
+
+    Raises:
+        UserError: no data set of that name is registered, it takes no argument and the name has
+            one, or it needs one and the name has none.
+    """
+    registered, argument = split_name(name)
+    names = sorted(DATASET_REGISTRY._obj_map)
+    if registered not in names:
+        close = difflib.get_close_matches(registered, names, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise UserError(
+            f"there is no data set {registered!r}; {hint}Registered are: {', '.join(names)}"
+        )
+    cls = DATASET_REGISTRY.get(registered)
+    parameter = inspect.signature(cls).parameters.get("argument")
+    example = getattr(cls, "argument_example", f"{registered}:ARGUMENT")
+    if argument is not None and parameter is None:
+        raise UserError(f"data set {name!r}: {registered} takes no argument; write {registered!r}")
+    if parameter is not None and parameter.default is parameter.empty and not argument:
+        raise UserError(f"data set {name!r}: {registered} needs an argument, as in {example!r}")
+    if argument == "":
+        raise UserError(f"data set {name!r} ends in a colon; leave it out, or write {example!r}")
+    return cls
+
+
+def dataset_name(name: str) -> str:
+    """Return the ``dataset_name`` of a registered data set ("Market1501" gives "market1501").
+
+    With an argument it is what the class's ``argument_name`` says ("FolderReID:/data/shop" gives
+    "shop"). A name that is not registered, or a class without a ``dataset_name``, gives the name.
+    """
+    registered, argument = split_name(name)
+    cls = DATASET_REGISTRY._obj_map.get(registered)
+    if argument and hasattr(cls, "argument_name"):
+        return str(cls.argument_name(argument))
+    return getattr(cls, "dataset_name", None) or name
+
+
+def result_name(name: str, root: str) -> str:
+    """Return a data set's name as tables of results show it: "shop", "MSMT17_V1", "Market1501".
+
+    Args:
+        name: as in DATASETS.TESTS.
+        root: folder of all data sets.
+    """
+    registered, argument = split_name(name)
+    cls = DATASET_REGISTRY._obj_map.get(registered)
+    if argument and hasattr(cls, "argument_name"):
+        return dataset_name(name)
+    by_files = getattr(cls, "result_name", None)
+    return str(by_files(root)) if by_files else name
+
+
+def name_of_path(path: str) -> str:
+    """Return the ``dataset_name`` of a folder or file: its stem in lower case.
+
+    Whatever stands in another meaning elsewhere (``:`` and ``,`` in DATASETS.CAMERAS, spaces)
+    becomes an underscore: "/data/My Shop.csv" gives "my_shop".
+    """
+    stem = Path(os.path.abspath(os.path.expanduser(path))).stem.lower()
+    return re.sub(r"[^\w.-]+", "_", stem) or "_"
+
+
+def check_distinct(names: Iterable[str]) -> None:
+    """Check that different training sets do not share a name for their identities.
+
+    Raises:
+        UserError: two files or folders of one stem: identity 1 of both would be one person.
+    """
+    known: dict[str, str] = {}
+    for name in names:
+        cls = DATASET_REGISTRY._obj_map.get(split_name(name)[0])
+        own = hasattr(cls, "argument_name")
+        other = known.setdefault(dataset_name(name), name)
+        if other != name and (own or hasattr(dataset_class(other), "argument_name")):
+            raise UserError(
+                f"DATASETS.NAMES: {other!r} and {name!r} are both called {dataset_name(name)!r}, so"
+                " that their identities would be mixed up; rename one of the two"
+            )

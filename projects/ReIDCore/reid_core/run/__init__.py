@@ -1,0 +1,1 @@
+"""Runs: command lines, checks before the start, devices, compilation."""

@@ -1,0 +1,71 @@
+"""torch.compile by config: MODEL.COMPILE.
+
+The parts of a model are compiled in place (``nn.Module.compile``), so that the keys of its
+checkpoints, DistributedDataParallel and resuming are as without it. Which parts: what the model's
+method ``parts_to_compile() -> Iterable[nn.Module]`` names, else its backbone. Another batch size
+costs one more compilation, the sizes after it none.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sysconfig
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from reid_common.errors import UserError
+from torch import nn
+
+logger = logging.getLogger(__name__)
+
+COMPILERS = ("g++", "clang++", "c++", "cl")
+# One part is compiled for training, evaluation, and again for other batch sizes.
+VARIANTS = 8
+
+
+def compile_model(model: nn.Module, backend: str = "inductor") -> None:
+    """Have a model compiled, in place, at its first forward passes.
+
+    Args:
+        model: on the device where it will run.
+        backend: of ``torch.compile``.
+
+    Raises:
+        UserError: this machine cannot compile.
+    """
+    device = next(model.parameters()).device.type
+    check_compiler(device)
+    find_parts: Callable[[], Iterable[nn.Module]] | None
+    find_parts = getattr(model, "parts_to_compile", None)
+    parts = list(find_parts()) if find_parts else [model.get_submodule("backbone")]
+    # Blocks share their code, and each drop-path rate is a variant of it.
+    config = torch._dynamo.config
+    limit = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"
+    setattr(config, limit, max(getattr(config, limit), VARIANTS * len(parts)))
+    for part in parts:
+        part.compile(backend=backend)
+    logger.info("MODEL.COMPILE: %d part(s) are compiled at their first use", len(parts))
+
+
+def check_compiler(device_type: str) -> None:
+    """Raise UserError when torch.compile would fail here, which it does late and at length.
+
+    Args:
+        device_type: as in ``torch.device.type``.
+    """
+    named = os.environ.get("CXX")
+    if not any(shutil.which(name) for name in ([named] if named else COMPILERS)):
+        raise UserError(
+            f"MODEL.COMPILE needs a C++ compiler, and there is no {named or 'g++ or clang++'} on "
+            "this machine. Install one, such as with apt-get install g++, or set MODEL.COMPILE "
+            "False"
+        )
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    if device_type == "cpu" and not header.is_file():
+        raise UserError(
+            f"MODEL.COMPILE needs the headers of Python, and there is no {header}. Install them, "
+            "such as with apt-get install python3-dev, or set MODEL.COMPILE False"
+        )

@@ -1,0 +1,114 @@
+"""What a run shows of itself: query rows with their gallery, chance."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
+import numpy as np
+import torch
+import torch.nn.functional as F
+from fastreid.config import CfgNode
+from fastreid.engine import DefaultTrainer
+from reid_common.files import replacing
+from reid_common.pictures import RankRow, draw_rank_rows
+
+
+@dataclass
+class TestSet:
+    """Test features and labels; the first ``num_query`` rows are the queries.
+
+    Attributes:
+        features: (N, D), L2-normalised.
+        pids: (N,) identities.
+        camids: (N,) cameras.
+        paths: N image files.
+        num_query: number of queries.
+    """
+
+    features: torch.Tensor
+    pids: np.ndarray
+    camids: np.ndarray
+    paths: list[str]
+    num_query: int
+
+    def kept(self, query: int) -> np.ndarray:
+        """Gallery rows that count for a query: all but its identity under its own camera."""
+        gallery = np.arange(self.num_query, len(self.pids))
+        same = (self.pids[gallery] == self.pids[query]) & (
+            self.camids[gallery] == self.camids[query]
+        )
+        return gallery[~same]
+
+
+@torch.no_grad()
+def extract(cfg: CfgNode, model: torch.nn.Module, dataset: str) -> TestSet:
+    """Run the model over query and gallery of a registered data set."""
+    loader, num_query = DefaultTrainer.build_test_loader(cfg, dataset)
+    model.eval()
+    features, pids, camids, paths = [], [], [], []
+    for batch in loader:
+        features.append(F.normalize(model(batch).float().cpu()))
+        pids.append(batch["targets"].cpu().numpy())
+        camids.append(batch["camids"].cpu().numpy())
+        paths.extend(batch["img_paths"])
+    return TestSet(
+        torch.cat(features), np.concatenate(pids), np.concatenate(camids), paths, num_query
+    )
+
+
+def chance(test: TestSet) -> dict[str, float]:
+    """Expected mAP and Rank-1, in percent, of a random ranking.
+
+    With R true matches among N kept gallery images,
+    E[AP] = (H_N + (N - H_N) (R - 1) / (N - 1)) / N, where H_N is the N-th harmonic number, and
+    P(first is right) = R / N.
+    """
+    average_precision, first = [], []
+    for query in range(test.num_query):
+        kept = test.kept(query)
+        matches, size = int((test.pids[kept] == test.pids[query]).sum()), len(kept)
+        if matches:
+            harmonic = float((1.0 / np.arange(1, size + 1)).sum())
+            rest = (size - harmonic) * (matches - 1) / max(size - 1, 1)
+            average_precision.append((harmonic + rest) / size)
+            first.append(matches / size)
+    return {
+        "mAP": 100 * float(np.mean(average_precision)),
+        "Rank-1": 100 * float(np.mean(first)),
+    }
+
+
+def draw_ranks(test: TestSet, out: Path, title: str, num_rows: int = 8, top: int = 10) -> None:
+    """Draw query rows of a test set with their nearest gallery images.
+
+    Args:
+        test: features and labels.
+        out: PNG file.
+        title: text on top.
+        num_rows: queries, spread evenly over the query set.
+        top: gallery images a row.
+    """
+    rows = []
+    for query in np.linspace(0, test.num_query - 1, num_rows).round().astype(int):
+        kept = test.kept(query)
+        similarity = (test.features[kept] @ test.features[query]).numpy()
+        nearest = kept[np.argsort(-similarity, kind="stable")[:top]]
+        neighbours: list[tuple[str, str, bool | None]] = [
+            (test.paths[index], _caption(test, index), bool(test.pids[index] == test.pids[query]))
+            for index in nearest
+        ]
+        rows.append(RankRow(test.paths[query], f"query {_caption(test, query)}", neighbours))
+    draw_rank_rows(rows, out, title, top)
+
+
+def _caption(test: TestSet, index: int) -> str:
+    return f"{test.pids[index]}\ncam {test.camids[index] + 1}"
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON under a temporary name, then rename."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,1 @@
+"""Synthetic data: ToyReID's persons, and the pool of ToyUnlabeled."""

@@ -1,0 +1,109 @@
+"""Which synthetic pictures make up the pool, and how many of each kind."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from reid_common.errors import UserError
+
+from ..people import Camera, Person, make_cameras, make_people
+
+PERSON = "person"
+# Share of each kind; the first is ToyReID's domain, the others are not.
+KINDS = {
+    PERSON: 0.50,
+    "cropped": 0.14,
+    "low_resolution": 0.12,
+    "other_domain": 0.14,
+    "no_person": 0.10,
+}
+PICTURES_PER_IDENTITY = 8  # LUPerson: 4.18 million images of some 200,000
+CAMERAS_PER_PLACE, NUM_PLACES = 8, 4
+CAMERAS_PER_IDENTITY = 4
+
+
+@dataclass(frozen=True)
+class PoolSpec:
+    """Size of the pool and its seed; the same spec gives the same files.
+
+    Raises:
+        UserError: fewer images than kinds.
+    """
+
+    num_images: int = 4200
+    seed: int = 20211112  # far from the seeds of ToyReID: other persons, other cameras
+
+    def __post_init__(self) -> None:
+        if self.num_images < 2 * len(KINDS):
+            raise UserError(
+                f"ToyUnlabeled: num_images is {self.num_images}; set {2 * len(KINDS)} or more"
+            )
+
+    def as_dict(self) -> dict[str, int]:
+        """The size and the seed by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture to make.
+
+    Attributes:
+        number: 0-based; files are in this order, which tells nothing of the kind.
+        kind: of :data:`KINDS`.
+        person: index of the identity; not used for "no_person".
+        camera: index of the camera.
+    """
+
+    number: int
+    kind: str
+    person: int
+    camera: int
+
+    @property
+    def name(self) -> str:
+        """File name."""
+        return f"{self.number:06d}.jpg"
+
+    @property
+    def in_domain(self) -> bool:
+        """Whether it is of ToyReID's domain."""
+        return self.kind == PERSON
+
+
+@dataclass(frozen=True)
+class PoolPlan:
+    """Everything that the pictures are rendered from."""
+
+    spec: PoolSpec
+    people: list[Person]
+    cameras: list[Camera]
+    pictures: list[Picture]
+
+
+def plan_pool(spec: PoolSpec) -> PoolPlan:
+    """Decide on all pictures, kinds in random order."""
+    entropy = np.random.SeedSequence(spec.seed)
+    rng = np.random.default_rng(entropy)
+    people_seed, *camera_seeds = (int(s) for s in entropy.generate_state(1 + NUM_PLACES))
+    people = make_people(max(2, spec.num_images // PICTURES_PER_IDENTITY), people_seed)
+    cameras = [c for seed in camera_seeds for c in make_cameras(CAMERAS_PER_PLACE, seed)]
+    # An identity walks past a few cameras of one place.
+    places = rng.integers(NUM_PLACES, size=len(people)) * CAMERAS_PER_PLACE
+    own = np.stack([rng.permutation(CAMERAS_PER_PLACE)[:CAMERAS_PER_IDENTITY] for _ in people])
+    kinds = _kinds(spec.num_images)
+    rng.shuffle(kinds)
+    pictures = []
+    for number, kind in enumerate(kinds):
+        person = int(rng.integers(len(people)))
+        camera = int(places[person] + rng.choice(own[person]))
+        pictures.append(Picture(number, kind, person, camera))
+    return PoolPlan(spec, people, cameras, pictures)
+
+
+def _kinds(count: int) -> list[str]:
+    """``count`` names; rounding goes to the first kind."""
+    others = [kind for kind, share in KINDS.items() for _ in range(round(share * count))]
+    others = [kind for kind in others if kind != PERSON]
+    return [PERSON] * (count - len(others)) + others

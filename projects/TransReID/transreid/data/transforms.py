@@ -1,0 +1,92 @@
+"""The released augmentation, INPUT.TRANSFORM: TransReID.
+
+Source: He et al., "TransReID", ICCV 2021, section 4.1, and the released code. Training: resize
+(bicubic), flip, pad and random crop, to a tensor, random erasing. Test: resize (bilinear).
+
+FastReID's own pipeline pads before it flips, resizes with bicubic interpolation at test time and
+erases with one colour. Here as there pixels are 0..255 and the model normalises them; the released
+code erases after normalisation, with noise N(0, 1). So noise is scaled by MODEL.PIXEL_STD and
+shifted by MODEL.PIXEL_MEAN, to be N(0, 1) once the model has normalised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torchvision.transforms as tv
+from fastreid.config import CfgNode
+from fastreid.data.transforms import ToTensor
+from fastreid_compat.repairs.loading.transforms import TRANSFORM_REGISTRY
+from PIL import Image
+from reid_common.errors import UserError
+from timm.data.random_erasing import RandomErasing
+from torch import Tensor
+
+# Switches of FastReID's pipeline that have no place in the released one.
+NOT_RELEASED = ("CROP", "CJ", "AFFINE", "AUTOAUG", "AUGMIX", "RPT")
+
+
+class NoiseErasing:
+    """Random erasing (Zhong et al., 2020) with noise for each pixel, for images before normalising.
+
+    One rectangle of 2 to 33% of the area and an aspect ratio of 0.3 to 3.3, timm's defaults.
+
+    Args:
+        probability: that an image is erased.
+        mean: of each channel, pixels 0..255; the noise is around it.
+        std: of each channel; of the noise.
+    """
+
+    def __init__(self, probability: float, mean: Sequence[float], std: Sequence[float]) -> None:
+        self.probability = probability
+        self.mean = torch.tensor(mean, dtype=torch.float32)[:, None, None]
+        self.std = torch.tensor(std, dtype=torch.float32)[:, None, None]
+        self._erase = RandomErasing(probability, mode="pixel", max_count=1, device="cpu")
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Erase in a copy of ``image`` (C, H, W), float32."""
+        # What timm writes into a blank sheet is noise; the rest of the image stays bit for bit.
+        noise = self._erase(torch.full_like(image, torch.nan))
+        return torch.where(noise.isnan(), image, noise * self.std + self.mean)
+
+
+def build_transreid_transforms(cfg: CfgNode, is_train: bool) -> Callable[[Image.Image], Tensor]:
+    """Build the released pipeline for training or test.
+
+    Args:
+        cfg: reads INPUT.SIZE_TRAIN or SIZE_TEST and, for training, INPUT.FLIP, PADDING and REA
+            (but for REA.VALUE) and MODEL.PIXEL_MEAN and PIXEL_STD.
+        is_train: whether to augment.
+
+    Returns:
+        PIL image (RGB) -> (3, H, W), float32; pixels 0..255, noise beyond.
+
+    Raises:
+        UserError: an augmentation is on that the released pipeline does not have.
+    """
+    options = cfg.INPUT
+    for name in NOT_RELEASED:
+        if options[name].ENABLED:
+            raise UserError(
+                f"INPUT.{name}.ENABLED is True, but INPUT.TRANSFORM TransReID has no such step; "
+                f"set INPUT.{name}.ENABLED False, or INPUT.TRANSFORM FastReID"
+            )
+    if not is_train:
+        resize = tv.Resize(options.SIZE_TEST, tv.InterpolationMode.BILINEAR)
+        return tv.Compose([resize, ToTensor()])
+    size = list(options.SIZE_TRAIN)
+    steps: list[Callable] = [tv.Resize(size, tv.InterpolationMode.BICUBIC)]
+    if options.FLIP.ENABLED:
+        steps.append(tv.RandomHorizontalFlip(options.FLIP.PROB))
+    if options.PADDING.ENABLED:
+        steps.append(tv.Pad(options.PADDING.SIZE, padding_mode=options.PADDING.MODE))
+        steps.append(tv.RandomCrop(size))
+    steps.append(ToTensor())
+    if options.REA.ENABLED:
+        model = cfg.MODEL
+        steps.append(NoiseErasing(options.REA.PROB, model.PIXEL_MEAN, model.PIXEL_STD))
+    return tv.Compose(steps)
+
+
+TRANSFORM_REGISTRY._do_register("TransReID", build_transreid_transforms)

@@ -1,0 +1,172 @@
+"""Export to ONNX: a trained model as one file that needs neither PyTorch nor this package.
+
+The graph takes RGB images (B, 3, H, W), float32, 0..255, already resized to (H, W), normalises them
+itself and gives the features (B, D) float32, L2-normalised, that ``FeatureExtractor`` gives. The
+batch size is free. Cameras and viewpoints are inputs, or fixed in the file (onnx_model.py).
+
+Of torch's two exporters this is the older one, by tracing: it alone is in every torch from 2.4 on,
+needs no further package, and the graphs of both are equally fast in ONNX Runtime.
+
+Letters: B images, D dimensions.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import inspect
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from reid_common.errors import UserError
+from torch import Tensor, nn
+
+from .onnx_model import OnnxModel, features_of
+
+OPSETS = range(14, 21)  # 14: attention's operators; 20: the last of the tracing exporter
+TOLERANCE = 1e-4
+CHECKED_BATCHES = (1, 2, 5)
+MAX_BYTES = 2**31 - 1  # of one protobuf file
+
+
+@dataclass
+class OnnxReport:
+    """What was exported.
+
+    Attributes:
+        path: the file.
+        inputs: names of its inputs.
+        feature_dim: D.
+        difference: largest absolute difference of a feature's number from PyTorch's.
+    """
+
+    path: Path
+    inputs: list[str]
+    feature_dim: int
+    difference: float
+
+
+@torch.no_grad()
+def export_onnx(
+    model: nn.Module,
+    path: str | os.PathLike[str],
+    image_size: Sequence[int],
+    *,
+    camera: int | str | None = None,
+    view: int | str | None = None,
+    flip: bool = False,
+    opset: int = 17,
+    metadata: Mapping[str, str] | None = None,
+) -> OnnxReport:
+    """Write a model as ONNX and hold it against PyTorch, on batches of 1, 2 and 5 images.
+
+    Args:
+        model: a built model with its weights; it stays as it is.
+        path: file to write. It appears when it has passed the check.
+        image_size: (H, W) in pixels.
+        camera: see :class:`OnnxModel`.
+        view: see :class:`OnnxModel`.
+        flip: see :class:`OnnxModel`.
+        opset: version of ONNX's operators, 14..20.
+        metadata: stored with the graph, for who runs it.
+
+    Raises:
+        UserError: onnx or onnxruntime are missing, an argument that cannot work, or a file whose
+            features differ from PyTorch's by more than 1e-4; it is kept as ``.unchecked.onnx``.
+    """
+    onnx, path = _package("onnx"), Path(path)
+    _package("onnxruntime")
+    if opset not in OPSETS:
+        raise UserError(f"opset {opset}: choose one of {OPSETS[0]}..{OPSETS[-1]}")
+    model = copy.deepcopy(model).cpu().float().eval()
+    wrapped = OnnxModel(model, camera, view, flip).eval()
+    if sum(p.numel() * 4 for p in wrapped.state_dict().values()) > MAX_BYTES:
+        raise UserError("the weights are more than the 2 GiB that one ONNX file can hold")
+    inputs = _example(wrapped, image_size, 2)
+    unchecked = path.with_name(f"{path.stem}.unchecked.onnx")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _trace(wrapped, inputs, unchecked, opset)
+        graph = onnx.load(str(unchecked))
+        feature_dim = wrapped(*inputs.values()).shape[1]
+        graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value = feature_dim
+        onnx.helper.set_model_props(graph, {"feature_dim": str(feature_dim), **(metadata or {})})
+        onnx.checker.check_model(graph)
+        onnx.save(graph, str(unchecked))
+        difference = _difference(unchecked, model, wrapped, image_size)
+        os.replace(unchecked, path)
+    except OSError as error:
+        raise UserError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+    return OnnxReport(path, wrapped.inputs, feature_dim, difference)
+
+
+def _package(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UserError(
+            f"the export to ONNX needs the package {name} ({error}); install it with: "
+            "pip install onnx onnxruntime"
+        ) from error
+
+
+def _example(wrapped: OnnxModel, image_size: Sequence[int], batch: int) -> dict[str, Tensor]:
+    """Noise, and ids from the table's one end (unknown, if it has that row) to the other."""
+    draw = torch.Generator().manual_seed(batch)
+    inputs = {"images": torch.rand(batch, 3, *image_size, generator=draw) * 255}
+    for name, (first, end) in wrapped.ids.items():
+        ids = torch.linspace(first, end - 1, batch).long()
+        # Against each other, so that known cameras meet unknown viewpoints.
+        inputs[name] = ids if name == "camids" else ids.flip(0)
+    return inputs
+
+
+def _trace(wrapped: OnnxModel, inputs: dict[str, Tensor], path: Path, opset: int) -> None:
+    # torch 2.4 has no other exporter yet, and no argument to choose it.
+    newer = "dynamo" in inspect.signature(torch.onnx.export).parameters
+    choice: dict[str, Any] = {"dynamo": False} if newer else {}
+    with warnings.catch_warnings():
+        # Of shapes that the tracer takes as constants, which those of the image and the tokens are;
+        # and that a newer exporter exists.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            wrapped,
+            tuple(inputs.values()),
+            str(path),
+            input_names=list(inputs),
+            output_names=["features"],
+            dynamic_axes={name: {0: "batch"} for name in [*inputs, "features"]},
+            opset_version=opset,
+            **choice,
+        )
+
+
+def _difference(
+    path: Path, model: nn.Module, wrapped: OnnxModel, image_size: Sequence[int]
+) -> float:
+    """Largest difference between ONNX Runtime and the model that is exported."""
+    runtime = importlib.import_module("onnxruntime")
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    fixed = {"camids": wrapped.camera, "viewids": wrapped.view}
+    largest = 0.0
+    for batch in CHECKED_BATCHES:
+        inputs = _example(wrapped, image_size, batch)
+        got = session.run(None, {name: value.numpy() for name, value in inputs.items()})[0]
+        for name, choice in fixed.items():
+            if name not in inputs:
+                inputs[name] = torch.full((batch,), -1 if isinstance(choice, str) else choice)
+        expected = features_of(model, inputs, wrapped.flip)
+        difference = float((torch.from_numpy(got) - expected).abs().max())
+        if not difference <= TOLERANCE:  # NaN too
+            raise UserError(
+                f"ONNX Runtime's features of {batch} image(s) differ from PyTorch's by "
+                f"{difference:.1e}, more than {TOLERANCE:.0e}: the export is wrong. It is kept as "
+                f"{str(path)!r} for a look; try another opset"
+            )
+        largest = max(largest, difference)
+    return largest

@@ -1,0 +1,156 @@
+"""A trained model as an ONNX graph has it: plain tensors in, normalised features out.
+
+Cameras and viewpoints are inputs, or fixed in the file. For that the side information embedding is
+replaced by one table, made by the embedding itself, so that both follow MODEL.SIE.UNKNOWN.
+
+Letters: B images, D dimensions, C cameras, V viewpoints.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from reid_common.errors import UserError
+from torch import Tensor, nn
+
+from ..modeling.side_embedding import SideInformationEmbedding
+
+INPUT, OFF = "input", "off"
+
+
+class SieTable(nn.Module):
+    """What the side information embedding adds, as a table: (C', V', D), lambda included.
+
+    Behind the C (V) learnt rows stands one for unknown ids, unless MODEL.SIE.UNKNOWN is "error".
+    Ids that have no row end outside of the table, which ONNX Runtime refuses on the CPU.
+
+    Args:
+        sie: embedding of the model.
+        camera: "input", "off" = unknown, or the 0-based camera that all images are from.
+        view: likewise for the viewpoint.
+
+    Raises:
+        UserError: a fixed id without a row.
+    """
+
+    table: Tensor
+
+    def __init__(self, sie: SideInformationEmbedding, camera: int | str, view: int | str) -> None:
+        super().__init__()
+        self.num_cameras, self.num_views = sie.num_cameras, sie.num_views
+        self.camera, self.view = camera, view
+        unknown = [] if sie.unknown == "error" else [-1]
+        cameras = _ids_of_axis(camera, sie.num_cameras, unknown, "camera")
+        views = _ids_of_axis(view, sie.num_views, unknown, "view")
+        camids, viewids = torch.meshgrid(torch.tensor(cameras), torch.tensor(views), indexing="ij")
+        with torch.no_grad():
+            rows = sie(camids.flatten(), viewids.flatten())
+        self.register_buffer("table", rows.reshape(len(cameras), len(views), -1))
+
+    def forward(self, camids: Tensor | None, viewids: Tensor | None) -> Tensor:
+        """Rows for ids (B,): (B, 1, D), or (1, 1, D) where nothing is an input."""
+        rows = self.table
+        if self.camera == INPUT:
+            rows = rows.index_select(0, _positions(camids, self.num_cameras))
+        if self.view != INPUT:
+            return rows
+        positions = _positions(viewids, self.num_views)
+        if self.camera != INPUT:
+            return rows[0].index_select(0, positions)[:, None]
+        return rows.gather(1, positions[:, None, None].expand(-1, 1, rows.shape[2]))
+
+
+def _ids_of_axis(choice: int | str, size: int, unknown: list[int], name: str) -> list[int]:
+    """Ids along one axis of the table."""
+    if size == 0:
+        return [-1]  # not embedded: the id makes no difference
+    if choice == INPUT:
+        return [*range(size), *unknown]
+    if choice == OFF:
+        if not unknown:
+            raise UserError(
+                f"{name} off: MODEL.SIE.UNKNOWN is error, so that the model has nothing for an "
+                f"unknown {name}. Name one of 0..{size - 1}, make it an input, or set "
+                "MODEL.SIE.UNKNOWN mean or zero"
+            )
+        return unknown
+    if isinstance(choice, str) or not 0 <= choice < size:
+        raise UserError(f"{name} {choice}: the model knows 0..{size - 1}; or input, or off")
+    return [choice]
+
+
+def _positions(ids: Tensor | None, size: int) -> Tensor:
+    """Places (B,) of ids in an axis of learnt rows and one row for unknown ids (or none)."""
+    assert ids is not None
+    return torch.where(ids < 0, size, ids + (ids >= size).long())
+
+
+class OnnxModel(nn.Module):
+    """A copy of a model as the graph has it: normalised features from plain tensors.
+
+    Args:
+        model: in eval mode, on the CPU; it stays as it is.
+        camera: "input", "off" or a camera; None: an input if the model embeds cameras.
+        view: likewise.
+        flip: average the features of each image and its mirror image (TEST.FLIP).
+
+    Attributes:
+        inputs: names of the inputs: "images", then "camids" and "viewids" where they are inputs.
+        ids: of each of these two the first id with a row (-1 = unknown, else 0) and the number
+            behind the last.
+        camera: the resolved choice.
+        view: the resolved choice.
+
+    Raises:
+        UserError: side information is asked for that the model does not embed or know.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        camera: int | str | None = None,
+        view: int | str | None = None,
+        flip: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model, self.flip = copy.deepcopy(model), flip
+        backbone: Any = getattr(self.model, "backbone", None)
+        sie = getattr(backbone, "sie", None)
+        self.camera = _choice(camera, 0 if sie is None else sie.num_cameras, "camera")
+        self.view = _choice(view, 0 if sie is None else sie.num_views, "view")
+        self.ids: dict[str, tuple[int, int]] = {}
+        if sie is not None:
+            table = backbone.sie = SieTable(sie, self.camera, self.view)
+            if self.camera == INPUT:
+                self.ids["camids"] = (table.num_cameras - len(table.table), table.num_cameras)
+            if self.view == INPUT:
+                self.ids["viewids"] = (table.num_views - table.table.shape[1], table.num_views)
+        self.inputs = ["images", *self.ids]
+
+    def forward(self, images: Tensor, *ids: Tensor) -> Tensor:
+        """Features (B, D) of images (B, 3, H, W), 0..255, and ids (B,) int64 of `inputs`."""
+        batch = dict(zip(self.inputs, (images, *ids), strict=True))
+        return features_of(self.model, batch, self.flip)
+
+
+def _choice(choice: int | str | None, size: int, name: str) -> int | str:
+    if size == 0 and choice not in (None, OFF):
+        raise UserError(
+            f"{name} {choice}: this model embeds no {name} (MODEL.SIE.{name.upper()} is False); "
+            "leave the option out"
+        )
+    if choice is None:
+        return INPUT if size else OFF
+    return choice
+
+
+def features_of(model: nn.Module, batch: dict[str, Tensor], flip: bool = False) -> Tensor:
+    """L2-normalised float32 features (B, D) of a batch, as the evaluation compares them."""
+    features = model(batch).float()
+    if flip:
+        flipped = model({**batch, "images": batch["images"].flip(3)}).float()
+        features = (features + flipped) / 2
+    return F.normalize(features)

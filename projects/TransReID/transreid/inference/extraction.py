@@ -1,0 +1,234 @@
+"""Features of many images into a file: batched, resumable after a kill, in flat memory.
+
+The images are split into shards of a fixed number. A finished shard is a file in the folder
+``<out>.parts``; at the end the shards become the feature file and the folder goes. Batches do not
+reach over the border of a shard, so that a resumed run makes the very same batches, and thus the
+same features to the last bit. Images that cannot be read are left out and listed in
+``<out>.bad.csv``.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from reid_common.errors import UserError
+from reid_common.files import replacing
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from .extractor import FeatureExtractor
+from .feature_files import checked_suffix, read_meta, write_feature_blocks
+from .image_inputs import to_rgb
+from .image_lists import ImageItem
+from .run_meta import describe, differences
+from .shards import Shards
+
+logger = logging.getLogger(__name__)
+
+SHARD_SIZE = 512
+
+
+@dataclass
+class ExtractionReport:
+    """What an extraction did.
+
+    Attributes:
+        out: the feature file.
+        num_images: images in it.
+        bad: (path, reason) of each image that could not be read.
+        resumed: images that an earlier, interrupted call had done.
+    """
+
+    out: Path
+    num_images: int = 0
+    bad: list[tuple[str, str]] = field(default_factory=list)
+    resumed: int = 0
+
+
+class ListedImages(Dataset):
+    """Images of a list as tensors; what cannot be read comes as a reason.
+
+    Args:
+        items: the list.
+        transform: from a PIL image to a tensor (3, H, W).
+    """
+
+    def __init__(self, items: Sequence[ImageItem], transform: Any) -> None:
+        self.items, self.transform = items, transform
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> tuple[int, torch.Tensor | str]:
+        path = self.items[index].path
+        try:
+            return index, self.transform(to_rgb(path))
+        except Exception as error:  # Pillow's decoders raise anything
+            reason = str(error).removeprefix(f"image {path!r} ").splitlines()
+            return index, reason[0] if reason else type(error).__name__
+
+
+Batch = tuple[list[int], torch.Tensor | None, list[tuple[int, str]]]
+
+
+def collate(samples: list[tuple[int, torch.Tensor | str]]) -> Batch:
+    """Return the indices that could be read, their images (B, 3, H, W), and (index, reason)."""
+    good = [(index, image) for index, image in samples if isinstance(image, torch.Tensor)]
+    bad = [(index, reason) for index, reason in samples if isinstance(reason, str)]
+    images = torch.stack([image for _, image in good]) if good else None
+    return [index for index, _ in good], images, bad
+
+
+def extract_to_file(
+    extractor: FeatureExtractor,
+    items: Sequence[ImageItem],
+    out: str | Path,
+    num_workers: int = 0,
+    shard_size: int = SHARD_SIZE,
+    overwrite: bool = False,
+) -> ExtractionReport:
+    """Write the features of listed images to a feature file.
+
+    Args:
+        extractor: the model.
+        items: the images; paths, ids and order go into the file as they are.
+        out: .npz or .parquet.
+        num_workers: processes that read images; 0 reads in this one.
+        shard_size: images a shard: what a kill costs at most.
+        overwrite: replace a file of other settings, and drop unfinished shards of other settings.
+
+    Raises:
+        UserError: no image can be read, ids that the model has no row for, ``out`` cannot be
+            written, or it, or shards beside it, were made with other weights, config or list, or
+            before an image file changed.
+    """
+    out = checked_suffix(out)
+    if shard_size < 1 or num_workers < 0:
+        raise UserError(f"shard_size is {shard_size}, num_workers {num_workers}; at least 1 and 0")
+    extractor.checked_ids([i.camid for i in items], [i.viewid for i in items], len(items))
+    meta = describe(extractor, items)
+    parts = Shards(out, {**meta, "shard_size": shard_size}, len(items), shard_size)
+    if out.exists() and not overwrite:
+        return _finished_before(out, meta, parts)
+    parts.prepare(overwrite)
+    resumed = parts.count_done()
+    _fill(extractor, items, parts, num_workers, resumed)
+    report = _merge(items, parts, out, meta, extractor.feature_dim)
+    report.resumed = resumed
+    return report
+
+
+def _finished_before(out: Path, meta: dict[str, Any], parts: Shards) -> ExtractionReport:
+    """Of a call whose output is there already: nothing to do, or an error."""
+    done, count = read_meta(out)
+    different = differences(done, meta)
+    if different:
+        raise UserError(
+            f"{out} was made with another {', another '.join(different)}; choose another output, "
+            "or replace it with --overwrite"
+        )
+    parts.remove()  # killed between the last two steps
+    bad_file = bad_list(out)
+    bad: list[tuple[str, str]] = []
+    if bad_file.exists():
+        with open(bad_file, newline="", encoding="utf-8") as file:
+            bad = [(row["image"], row["reason"]) for row in csv.DictReader(file)]
+    return ExtractionReport(out, count, bad, resumed=count)
+
+
+def _fill(
+    extractor: FeatureExtractor,
+    items: Sequence[ImageItem],
+    parts: Shards,
+    num_workers: int,
+    done: int,
+) -> None:
+    """Extract the shards that are missing, one after the other."""
+    missing = parts.missing()
+    size = extractor.batch_size
+    batches = [rows[i : i + size] for _, rows in missing for i in range(0, len(rows), size)]
+    loader = DataLoader(
+        ListedImages(items, extractor.transform),
+        batch_sampler=batches,  # type: ignore[arg-type]  # any iterable of index lists
+        num_workers=num_workers,
+        collate_fn=collate,
+        pin_memory=extractor.device.type == "cuda",
+    )
+    stream = iter(loader)
+    with tqdm(total=parts.count, initial=done, unit="image", desc="extract") as progress:
+        for number, rows in missing:
+            kept: list[int] = []
+            bad: list[tuple[int, str]] = []
+            features = [np.empty((0, extractor.feature_dim), np.float32)]
+            for _ in range(0, len(rows), size):
+                indices, images, faults = next(stream)
+                if images is not None:
+                    features.append(_extract(extractor, items, indices, images))
+                kept += indices
+                bad += faults
+                progress.update(len(indices) + len(faults))
+            for index, reason in bad:
+                logger.info("%s left out: %s", items[index].path, reason)
+            parts.write(number, kept, np.concatenate(features), bad)
+
+
+def _extract(
+    extractor: FeatureExtractor,
+    items: Sequence[ImageItem],
+    indices: list[int],
+    images: torch.Tensor,
+) -> np.ndarray:
+    camids = torch.tensor([items[i].camid for i in indices], dtype=torch.int64)
+    viewids = torch.tensor([items[i].viewid for i in indices], dtype=torch.int64)
+    return extractor.extract(images, camids, viewids).numpy()
+
+
+def _merge(
+    items: Sequence[ImageItem], parts: Shards, out: Path, meta: dict[str, Any], dim: int
+) -> ExtractionReport:
+    """Make the feature file and the list of bad images of all shards, remove the shards."""
+    kept: list[int] = []
+    report = ExtractionReport(out)
+    for number, _ in parts.ranges():
+        shard = parts.read(number)
+        kept += shard["kept"].tolist()
+        report.bad += [(items[i].path, reason) for i, reason in json.loads(str(shard["bad"]))]
+    report.num_images = len(kept)
+    _write_bad_list(out, report.bad)
+    if not kept:
+        parts.remove()
+        raise UserError(f"none of the {len(items)} images can be read; see {bad_list(out)}")
+    columns = {
+        "pids": [items[i].pid for i in kept],
+        "camids": [items[i].camid for i in kept],
+        "viewids": [items[i].viewid for i in kept],
+    }
+    known = {name: np.array(ids, np.int64) for name, ids in columns.items() if max(ids) >= 0}
+    blocks = (parts.read(number)["features"] for number, _ in parts.ranges())
+    write_feature_blocks(out, [items[i].path for i in kept], dim, blocks, known, meta)
+    parts.remove()
+    return report
+
+
+def bad_list(out: Path) -> Path:
+    """Where the images that could not be read are listed: columns image and reason."""
+    return out.with_name(f"{out.name}.bad.csv")
+
+
+def _write_bad_list(out: Path, bad: Sequence[tuple[str, str]]) -> None:
+    if not bad:
+        bad_list(out).unlink(missing_ok=True)  # of an earlier call
+        return
+    with (
+        replacing(bad_list(out)) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
+        csv.writer(file).writerows([("image", "reason"), *bad])

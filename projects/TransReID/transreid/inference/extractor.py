@@ -1,0 +1,178 @@
+"""Features of any images, without a data set: for searching, clustering, deduplicating.
+
+The features are those that the evaluation of ``tools/train_net.py`` compares: the same reading of
+files, test transform, test-time flip (TEST.FLIP.ENABLED) and model, L2-normalised.
+
+Letters: N images, B images of a batch, D dimensions of the feature.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from fastreid.config import CfgNode
+from fastreid.data import build as data_build
+from reid_common.errors import UserError
+from torch import Tensor
+
+from .image_inputs import ImageInput, as_list, batch_entries, name_of, to_rgb
+from .trained_model import build_trained_model, find_device, inference_config
+
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class FeatureExtractor:
+    """A trained model as a function from images to features.
+
+    Args:
+        config: YAML file, or a config with the keys of this project; it stays as it is.
+        weights: checkpoint of any format that ``transreid.weights`` knows; None takes
+            MODEL.WEIGHTS of the config. "" leaves the model as initialised, which needs
+            ``allow_random_weights``.
+        device: "auto" (CUDA if there is one, else the CPU), or a torch device such as "cuda:1".
+        batch_size: images that go through the model at once.
+        precision: "fp32", or "bf16" or "fp16" for the model's matrix products.
+        global_only: leave the local branch of JPM out: D instead of (k + 1) * D numbers, less work.
+        options: KEY VALUE pairs that change the config, as on the command line.
+        allow_random_weights: see ``weights``; for tests and measurements.
+
+    Attributes:
+        cfg: the resolved config, frozen.
+        model: the model, in eval mode.
+        device: where it is.
+        transform: from a PIL image to a tensor (3, H, W), 0..255.
+        batch_size: as above.
+
+    Raises:
+        UserError: no such file, weights that do not fit, a device that is not there, SIE sizes that
+            neither config nor weights tell.
+    """
+
+    def __init__(
+        self,
+        config: str | os.PathLike[str] | CfgNode,
+        weights: str | os.PathLike[str] | None = None,
+        *,
+        device: str | torch.device = "auto",
+        batch_size: int = 64,
+        precision: str = "fp32",
+        global_only: bool = False,
+        options: Sequence[Any] = (),
+        allow_random_weights: bool = False,
+    ) -> None:
+        if batch_size < 1:
+            raise UserError(f"batch_size is {batch_size}; give at least 1")
+        if precision not in PRECISIONS:
+            raise UserError(f"precision is {precision!r}; choose one of {', '.join(PRECISIONS)}")
+        self.device = find_device(device)
+        self.batch_size, self.precision = batch_size, precision
+        cfg = inference_config(config, weights, options)
+        cfg.MODEL.DEVICE = str(self.device)
+        if global_only and "JPM" in cfg.MODEL:
+            cfg.MODEL.JPM.GLOBAL_ONLY = True
+        if not cfg.MODEL.WEIGHTS and not allow_random_weights:
+            raise UserError("no weights given: random weights give random features; name a .pth")
+        self.model = build_trained_model(cfg)
+        self.cfg = cfg
+        self.transform = data_build.build_transforms(cfg, is_train=False)
+        sie = getattr(getattr(self.model, "backbone", None), "sie", None)
+        self._num_cameras = 0 if sie is None else sie.num_cameras
+        self._num_views = 0 if sie is None else sie.num_views
+
+    def __call__(
+        self,
+        images: ImageInput | Iterable[ImageInput],
+        camids: int | Sequence[int | None] | Tensor | None = None,
+        viewids: int | Sequence[int | None] | Tensor | None = None,
+    ) -> Tensor:
+        """Features (N, D), float32 on the CPU, L2-normalised; (1, D) of one image.
+
+        Args:
+            images: one image or many, of any kinds: files, PIL images, uint8 arrays (H, W, 3) RGB
+                or (H, W), tensors (3, H, W) of 0..255; see :func:`~.image_inputs.to_rgb`.
+            camids: camera of each image, 0-based row of :attr:`cameras`; one number for all; None
+                or negative = unknown, for which the model has MODEL.SIE.UNKNOWN. Models without
+                camera embedding ignore it.
+            viewids: viewpoint of each image, likewise.
+
+        Raises:
+            UserError: an image that cannot be read, ids that do not fit.
+        """
+        inputs = as_list(images)
+        ids = self.checked_ids(camids, viewids, len(inputs))
+        features = []
+        for start in range(0, len(inputs), self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            tensors = [self._tensor(image, start + i) for i, image in enumerate(inputs[rows])]
+            features.append(self.extract(torch.stack(tensors), *(column[rows] for column in ids)))
+        return torch.cat(features) if features else torch.empty(0, self.feature_dim)
+
+    def checked_ids(self, camids: Any, viewids: Any, count: int) -> tuple[Tensor, Tensor]:
+        """Camera and viewpoint ids of ``count`` images, (count,) int64 each; -1 = unknown.
+
+        Raises:
+            UserError: another number of ids than of images, or ids that the model has no row for.
+        """
+        tables = {"camids": (camids, self._num_cameras), "viewids": (viewids, self._num_views)}
+        columns = []
+        for name, (given, rows) in tables.items():
+            ids = torch.tensor(batch_entries(given, count, name), dtype=torch.int64)
+            if rows and count and int(ids.max()) >= rows:
+                raise UserError(
+                    f"{name} holds {int(ids.max())}, but the model knows 0..{rows - 1}"
+                    f"{self._legend(name)}; None = unknown"
+                )
+            columns.append(ids)
+        return columns[0], columns[1]
+
+    def _legend(self, name: str) -> str:
+        return f" ({', '.join(self.cameras)})" if name == "camids" and self.cameras else ""
+
+    def _tensor(self, image: ImageInput, index: int) -> Tensor:
+        try:
+            return self.transform(to_rgb(image))
+        except UserError as error:
+            name = name_of(image, index)
+            raise error if name in str(error) else UserError(f"{name}: {error}") from error
+
+    @torch.no_grad()
+    def extract(self, images: Tensor, camids: Tensor, viewids: Tensor) -> Tensor:
+        """Features (B, D), float32 on the CPU, of one batch that went through ``transform``.
+
+        Args:
+            images: (B, 3, H, W), 0..255.
+            camids: (B,) int64, negative = unknown.
+            viewids: (B,) int64, negative = unknown.
+        """
+        ids = {"camids": camids.to(self.device), "viewids": viewids.to(self.device)}
+        images = images.to(self.device, non_blocking=True)
+        with self._autocast():
+            features = self.model({"images": images, **ids}).float()
+            if self.cfg.TEST.FLIP.ENABLED:
+                flipped = self.model({"images": images.flip(3), **ids}).float()
+                features = (features + flipped) / 2
+        return F.normalize(features).cpu()
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        dtype = PRECISIONS[self.precision]
+        if dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=dtype)
+
+    @functools.cached_property
+    def feature_dim(self) -> int:
+        """D, measured with a black image."""
+        height, width = self.cfg.INPUT.SIZE_TEST
+        first = torch.zeros(1, dtype=torch.int64)
+        return self.extract(torch.zeros(1, 3, height, width), first, first).shape[1]
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Which cameras the rows of the model's table are: ("market1501:6",); () if not known."""
+        return tuple(self.cfg.DATASETS.get("CAMERAS", ())) if self._num_cameras else ()

@@ -1,0 +1,119 @@
+"""A trained model from a config and a checkpoint, without the data set that it was trained on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from fastreid.config import CfgNode
+from fastreid.modeling.meta_arch import build_model
+from fastreid.utils.checkpoint import Checkpointer
+from reid_common.errors import UserError
+from reid_core.side_information.cameras import CameraTable
+from torch import nn
+
+from ..config import load_config
+from ..modeling.backbone import TransReIDBackbone
+from ..modeling.side_embedding import decode_table
+from ..weights.checkpoint import load_recognised
+from ..weights.fitting import CAMERA_TABLE, SIE_TABLE
+from ..weights.formats import Weights, read_weights
+
+
+def find_device(device: str | torch.device) -> torch.device:
+    """Return the torch device of a name; "auto" is CUDA if there is one, else the CPU.
+
+    Raises:
+        UserError: no such device on this machine.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"device {str(device)!r} is not here ({reason}); use auto or cpu"
+        ) from error
+    return found
+
+
+def inference_config(
+    config: str | os.PathLike[str] | CfgNode,
+    weights: str | os.PathLike[str] | None = None,
+    options: Sequence[Any] = (),
+) -> CfgNode:
+    """A config of one's own for a model that is not trained any more.
+
+    Args:
+        config: YAML file, or a config, which stays as it is.
+        weights: becomes MODEL.WEIGHTS; None leaves what the config says.
+        options: KEY VALUE pairs.
+    """
+    if isinstance(config, CfgNode):
+        cfg = config.clone()
+        cfg.defrost()
+        cfg.merge_from_list([str(option) for option in options])
+    else:
+        cfg = load_config(os.fspath(config), [str(option) for option in options])
+    if weights is not None:
+        cfg.MODEL.WEIGHTS = os.fspath(weights)
+    cfg.MODEL.BACKBONE.PRETRAIN = False
+    cfg.MODEL.HEADS.NUM_CLASSES = 0
+    return cfg
+
+
+def build_trained_model(cfg: CfgNode) -> nn.Module:
+    """Build a model with MODEL.WEIGHTS in eval mode; no data set is looked at.
+
+    Args:
+        cfg: of :func:`inference_config`; SIE sizes that it leaves open are filled from the weights,
+            then it is frozen.
+
+    Raises:
+        UserError: no such file, weights that do not fit, SIE sizes that nothing tells.
+    """
+    path = cfg.MODEL.WEIGHTS
+    if path and not os.path.isfile(path):
+        raise UserError(f"there is no checkpoint {path!r}; give the path of a .pth file")
+    sie = cfg.MODEL.get("SIE")
+    weights = None
+    if sie is not None and (sie.CAMERA or sie.VIEW):
+        weights = read_weights(path) if path else None
+        fill_side_information(cfg, weights)
+    cfg.freeze()
+    model = build_model(cfg)
+    if path and isinstance(getattr(model, "backbone", None), TransReIDBackbone):
+        load_recognised(model, weights or read_weights(path))
+    elif path:
+        Checkpointer(model).load(path)
+    return model.eval()
+
+
+def fill_side_information(cfg: CfgNode, weights: Weights | None) -> None:
+    """Fill the SIE sizes and the camera table that a config leaves open from weights, in place.
+
+    Raises:
+        UserError: sizes that neither tells.
+    """
+    sie, state = cfg.MODEL.SIE, {} if weights is None else weights.state
+    if sie.CAMERA and not cfg.DATASETS.CAMERAS and CAMERA_TABLE in state:
+        text = decode_table(state[CAMERA_TABLE])
+        cfg.DATASETS.CAMERAS = tuple(text.split(",")) if text else ()
+    rows = len(state.get(SIE_TABLE, ()))
+    if sie.CAMERA and not sie.NUM_CAMERAS:
+        if cfg.DATASETS.CAMERAS:
+            sie.NUM_CAMERAS = CameraTable.parse(cfg.DATASETS.CAMERAS).num_rows
+        elif sie.NUM_VIEWS or not sie.VIEW:
+            sie.NUM_CAMERAS = rows // max(sie.NUM_VIEWS, 1)
+    if sie.VIEW and not sie.NUM_VIEWS and (sie.NUM_CAMERAS or not sie.CAMERA):
+        sie.NUM_VIEWS = rows // max(sie.NUM_CAMERAS, 1)
+    for kind, size in (("CAMERA", "NUM_CAMERAS"), ("VIEW", "NUM_VIEWS")):
+        if sie[kind] and not sie[size]:
+            raise UserError(
+                f"MODEL.SIE.{size} is open, and {cfg.MODEL.WEIGHTS or 'no weights'} does not tell "
+                "it; set it as in training"
+            )

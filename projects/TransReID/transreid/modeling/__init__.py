@@ -1,0 +1,1 @@
+"""Backbone, side information embedding, heads, meta-architecture."""

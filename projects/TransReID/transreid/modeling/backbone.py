@@ -1,0 +1,139 @@
+"""The TransReID backbone: a timm ViT with overlapping patches and side information.
+
+Source: He et al., "TransReID", ICCV 2021, sections 3.1 and 3.3.
+
+Letters: B images, P prefix tokens ([cls], then registers if the ViT has some), N patches, D
+dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from .cls_attention import cls_of_block
+from .patch_embed import OverlapPatchEmbed, patch_grid, pos_embed_for_view
+from .side_embedding import SideInformationEmbedding
+from .vits import plain_vit
+
+
+class TransReIDBackbone(nn.Module):
+    """ViT that reads persons or vehicles of one fixed size.
+
+    Args:
+        vit: a plain ViT of timm; its blocks, norms and tokens are taken over, its patch and
+            position embeddings are replaced by new ones for ``image_size`` and ``stride_size``.
+        image_size: (H, W) in pixels.
+        stride_size: (S_h, S_w) in pixels; 16 = no overlap, 12 (11 for Occluded-Duke) as released.
+        sie: side information embedding, None for none.
+        stem: "patch" or "ics", see :class:`transreid.modeling.patch_embed.OverlapPatchEmbed`.
+        gradient_checkpointing: in training, recompute the blocks in the backward pass.
+
+    Attributes:
+        any_size: take images of other sizes, too, with position embeddings made for them in each
+            forward pass; False refuses them. For views of several sizes (DINO).
+        weights_grid: (rows, columns) that position embeddings of files may be for, beside those
+            that are known; MODEL.BACKBONE.PRETRAIN_GRID.
+    """
+
+    def __init__(
+        self,
+        vit: VisionTransformer,
+        image_size: Sequence[int],
+        stride_size: Sequence[int] = (16, 16),
+        sie: SideInformationEmbedding | None = None,
+        stem: str = "patch",
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        vit = plain_vit(vit)
+        self.gradient_checkpointing = gradient_checkpointing
+        self.any_size = False
+        self.weights_grid: tuple[int, ...] = ()
+        self.embed_dim = vit.embed_dim
+        # Distilled DeiT has a second prefix token, which ReID does not use.
+        self.num_prefix_tokens = 1 + (0 if vit.reg_token is None else vit.reg_token.shape[1])
+        self.pretrained_grid: tuple[int, int] = tuple(vit.patch_embed.grid_size)
+        self.pos_embed_has_prefix = not vit.no_embed_class
+
+        projection = vit.patch_embed.proj
+        self.patch_embed = OverlapPatchEmbed(
+            image_size,
+            projection.kernel_size,
+            stride_size,
+            vit.embed_dim,
+            bias=projection.bias is not None,
+            stem=stem,
+        )
+        self.cls_token = vit.cls_token
+        self.reg_token = vit.reg_token
+        length = self.patch_embed.num_patches
+        length += self.num_prefix_tokens if self.pos_embed_has_prefix else 0
+        self.pos_embed = nn.Parameter(torch.empty(1, length, vit.embed_dim))
+        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        self.pos_drop = vit.pos_drop
+        self.norm_pre = vit.norm_pre
+        self.sie = sie
+        self.blocks = nn.ModuleList(vit.blocks)
+        self.norm = vit.norm
+
+    def embed(
+        self, images: Tensor, camids: Tensor | None = None, viewids: Tensor | None = None
+    ) -> Tensor:
+        """Tokens z0 of equation 4: images (B, 3, H, W), normalised -> (B, P + N, D)."""
+        patches = self.patch_embed(images, self.any_size)
+        pos_embed = self._pos_embed(images) if self.any_size else self.pos_embed
+        prefix = [
+            token.expand(images.shape[0], -1, -1)
+            for token in (self.cls_token, self.reg_token)
+            if token is not None
+        ]
+        if self.pos_embed_has_prefix:
+            tokens = torch.cat([*prefix, patches], dim=1) + pos_embed
+        else:
+            tokens = torch.cat([*prefix, patches + pos_embed], dim=1)
+        if self.sie is not None:
+            tokens = tokens + self.sie(camids, viewids)
+        return self.norm_pre(self.pos_drop(tokens))
+
+    def _pos_embed(self, images: Tensor) -> Tensor:
+        patches = self.patch_embed
+        grid = patch_grid(images.shape[-2:], patches.patch_size, patches.stride)
+        prefix = self.num_prefix_tokens if self.pos_embed_has_prefix else 0
+        return pos_embed_for_view(self.pos_embed, patches.grid_size, grid, prefix)
+
+    def forward_features(
+        self, images: Tensor, camids: Tensor | None = None, viewids: Tensor | None = None
+    ) -> Tensor:
+        """Tokens (B, P + N, D) after the blocks and the norm that this backbone (still) holds."""
+        tokens = self._through(self.blocks, self.embed(images, camids, viewids))
+        return self.norm(tokens)
+
+    def forward(
+        self, images: Tensor, camids: Tensor | None = None, viewids: Tensor | None = None
+    ) -> Tensor:
+        """[cls] after the whole ViT as a feature map (B, D, 1, 1), which FastReID's heads read."""
+        tokens = self._through(self.blocks[:-1], self.embed(images, camids, viewids))
+        return self.norm(cls_of_block(self.blocks[-1], tokens))[:, :, None, None]
+
+    def _through(self, blocks: Iterable[nn.Module], tokens: Tensor) -> Tensor:
+        """Tokens (B, P + N, D) after the given blocks."""
+        recompute = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
+        for block in blocks:
+            tokens = checkpoint(block, tokens, use_reentrant=False) if recompute else block(tokens)
+        return tokens
+
+    def pop_last_block(self) -> tuple[nn.Module, nn.Module]:
+        """Hand the last block and the final norm over to a head that makes its branches of them.
+
+        Nothing that the loss does not reach stays behind, so that DistributedDataParallel finds a
+        gradient for every parameter.
+        """
+        block, norm = self.blocks[-1], self.norm
+        del self.blocks[-1]
+        self.norm = nn.Identity()
+        return block, norm

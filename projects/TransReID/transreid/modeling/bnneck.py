@@ -1,0 +1,175 @@
+"""BNNeck: batch normalisation between the triplet feature and the classifier.
+
+Source: Luo et al., "A Strong Baseline and Batch Normalization Neck for Deep Person
+Re-identification", TMM 2019: triplet loss on the feature before BN, ID loss after BN, BN's shift
+frozen at 0, classifier without bias.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from fastreid.config import CfgNode, configurable
+from fastreid.layers import any_softmax
+from fastreid.modeling.heads import REID_HEADS_REGISTRY
+from reid_common.errors import UserError
+from torch import Tensor, nn
+
+NECK_FEATS = ("before", "after")
+# FastReID's, and AM-Softmax under its own name: Wang F. et al., "Additive Margin Softmax for Face
+# Verification", 2018, and Wang H. et al., "CosFace", CVPR 2018, have one and the same formula,
+# s * (cos - m) for the true class and s * cos for the others.
+CLASSIFIERS = {
+    **{name: getattr(any_softmax, name) for name in any_softmax.__all__},
+    "AMSoftmax": any_softmax.CosSoftmax,
+}
+
+
+class BNNeck(nn.Module):
+    """One BNNeck and its classifier.
+
+    Args:
+        feat_dim: D.
+        num_classes: identities in the training set; 0 for a model that is only evaluated.
+        cls_type: name in :data:`CLASSIFIERS`: "Linear", or a margin classifier ("ArcSoftmax",
+            "CosSoftmax" = "AMSoftmax", "CircleSoftmax"), which works on cosines.
+        scale: factor of the logits.
+        margin: margin of the margin classifiers.
+
+    Raises:
+        UserError: an unknown ``cls_type``.
+    """
+
+    def __init__(
+        self,
+        feat_dim: int,
+        num_classes: int,
+        cls_type: str = "Linear",
+        scale: float = 1,
+        margin: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if cls_type not in CLASSIFIERS:
+            raise UserError(
+                f"MODEL.HEADS.CLS_LAYER is {cls_type!r}; choose one of {', '.join(CLASSIFIERS)}"
+            )
+        self.bottleneck = nn.BatchNorm1d(feat_dim)
+        self.bottleneck.bias.requires_grad_(False)
+        with warnings.catch_warnings():
+            # torch warns of the empty classifier of a model that is only evaluated.
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+            self.classifier = nn.Linear(feat_dim, num_classes, bias=False)
+            nn.init.normal_(self.classifier.weight, std=0.001)  # as released
+        self.cls_layer = CLASSIFIERS[cls_type](num_classes, scale, margin)
+
+    def logits(self, after: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """ID logits of features after BN (B, D) for targets (B,).
+
+        Returns:
+            "cls_outputs" (B, num_classes), with the margin, for the loss; "pred_class_logits"
+            (B, num_classes), without, for the accuracy.
+        """
+        if type(self.cls_layer) is any_softmax.Linear:
+            logits = self.classifier(after).float()
+        else:
+            # Angles near 0 need more digits than float16 has.
+            with torch.autocast(after.device.type, enabled=False):
+                weight = self.classifier.weight.float()
+                logits = F.linear(F.normalize(after.float()), F.normalize(weight))
+        # The margin layers of FastReID change their input in place.
+        return {
+            "cls_outputs": self.cls_layer(logits.clone(), targets),
+            "pred_class_logits": logits * self.cls_layer.s,
+        }
+
+    def outputs(self, before: Tensor, targets: Tensor, neck_feat: str) -> dict[str, Tensor]:
+        """Training outputs of one branch, as FastReID's losses read them.
+
+        Args:
+            before: (B, D) feature before BN.
+            targets: (B,) class indices.
+            neck_feat: which feature the metric losses get, "before" or "after" BN.
+
+        Returns:
+            What :meth:`logits` returns, and "features" (B, D).
+        """
+        after = self.bottleneck(before)
+        features = before if neck_feat == "before" else after
+        return {**self.logits(after, targets), "features": features}
+
+
+def head_arguments(cfg: CfgNode) -> dict[str, Any]:
+    """Constructor keywords that all heads of this package share."""
+    heads = cfg.MODEL.HEADS
+    if heads.EMBEDDING_DIM > 0:
+        raise UserError(
+            f"MODEL.HEADS.EMBEDDING_DIM is {heads.EMBEDDING_DIM}, but {heads.NAME} keeps the ViT's "
+            "dimension; set it to 0, or use EmbeddingHead"
+        )
+    return {
+        "feat_dim": cfg.MODEL.BACKBONE.FEAT_DIM,
+        "num_classes": heads.NUM_CLASSES,
+        "neck_feat": heads.NECK_FEAT,
+        "test_neck_feat": heads.TEST_NECK_FEAT,
+        "cls_type": heads.CLS_LAYER,
+        "scale": heads.SCALE,
+        "margin": heads.MARGIN,
+    }
+
+
+def check_neck_feats(neck_feat: str, test_neck_feat: str) -> None:
+    """Raise UserError when a feature is neither "before" nor "after"."""
+    for key, value in (("NECK_FEAT", neck_feat), ("TEST_NECK_FEAT", test_neck_feat)):
+        if value not in NECK_FEATS:
+            raise UserError(f"MODEL.HEADS.{key} is {value!r}; choose 'before' or 'after'")
+
+
+@REID_HEADS_REGISTRY.register()
+class BNNeckHead(nn.Module):
+    """The head of TransReID's baseline: [cls], BNNeck, classifier.
+
+    Unlike FastReID's EmbeddingHead it can give the feature before BN at test time, as the released
+    configs do. It works under FastReID's ``Baseline`` too.
+
+    Args:
+        feat_dim: D.
+        num_classes: identities in the training set.
+        neck_feat: feature of the metric losses, "before" or "after" BN.
+        test_neck_feat: feature at test time, "before" or "after" BN.
+        cls_type: see :class:`BNNeck`.
+        scale: see :class:`BNNeck`.
+        margin: see :class:`BNNeck`.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        feat_dim: int,
+        num_classes: int,
+        neck_feat: str = "before",
+        test_neck_feat: str = "before",
+        cls_type: str = "Linear",
+        scale: float = 1,
+        margin: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_neck_feats(neck_feat, test_neck_feat)
+        self.neck_feat, self.test_neck_feat = neck_feat, test_neck_feat
+        self.neck = BNNeck(feat_dim, num_classes, cls_type, scale, margin)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        """Constructor keywords from MODEL.HEADS and MODEL.BACKBONE.FEAT_DIM."""
+        return head_arguments(cfg)
+
+    def forward(self, features: Tensor, targets: Tensor | None = None) -> Any:
+        """Map [cls] (B, D, 1, 1) to a dict of training outputs, or to test features (B, D)."""
+        before = features.flatten(1)
+        if self.training:
+            assert targets is not None
+            return self.neck.outputs(before, targets, self.neck_feat)
+        return before if self.test_neck_feat == "before" else self.neck.bottleneck(before)

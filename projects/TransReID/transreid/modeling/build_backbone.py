@@ -1,0 +1,77 @@
+"""From a config to a backbone with its pretrained weights."""
+
+from __future__ import annotations
+
+from fastreid.config import CfgNode
+from fastreid.modeling.backbones import BACKBONE_REGISTRY
+from reid_common.errors import UserError
+
+from ..weights.checkpoint import load_weights
+from ..weights.pretrained import load_timm_pretrained
+from .backbone import TransReIDBackbone
+from .side_embedding import SideInformationEmbedding
+from .vits import create_vit
+
+
+@BACKBONE_REGISTRY.register()
+def build_transreid_backbone(cfg: CfgNode) -> TransReIDBackbone:
+    """Build the backbone of a config, with pretrained weights if MODEL.BACKBONE.PRETRAIN.
+
+    Raises:
+        UserError: unknown or unfit TIMM_NAME, FEAT_DIM that is not the ViT's, train and test sizes
+            that differ, SIE without table sizes, weights that cannot be had or do not fit.
+    """
+    options = cfg.MODEL.BACKBONE
+    if list(cfg.INPUT.SIZE_TRAIN) != list(cfg.INPUT.SIZE_TEST):
+        raise UserError(
+            f"a ViT has position embeddings for one image size, but INPUT.SIZE_TRAIN is "
+            f"{list(cfg.INPUT.SIZE_TRAIN)} and INPUT.SIZE_TEST {list(cfg.INPUT.SIZE_TEST)}; "
+            "make them equal"
+        )
+    vit = create_vit(
+        options.TIMM_NAME,
+        options.NUM_BLOCKS,
+        drop_path_rate=options.DROP_PATH_RATIO,
+        proj_drop_rate=options.DROP_RATIO,
+        attn_drop_rate=options.ATT_DROP_RATE,
+    )
+    if vit.embed_dim != options.FEAT_DIM:
+        raise UserError(
+            f"MODEL.BACKBONE.FEAT_DIM is {options.FEAT_DIM}, but {options.TIMM_NAME} has "
+            f"{vit.embed_dim} dimensions; set FEAT_DIM: {vit.embed_dim}"
+        )
+    backbone = TransReIDBackbone(
+        vit,
+        cfg.INPUT.SIZE_TRAIN,
+        options.STRIDE_SIZE,
+        _build_sie(cfg, vit.embed_dim),
+        stem=options.get("STEM", "patch"),
+        gradient_checkpointing=options.get("GRADIENT_CHECKPOINTING", False),
+    )
+    backbone.weights_grid = tuple(options.get("PRETRAIN_GRID", ()))
+    if options.PRETRAIN and options.PRETRAIN_PATH:
+        load_weights(backbone, options.PRETRAIN_PATH, options.PRETRAIN_GRID)
+    elif options.PRETRAIN:
+        load_timm_pretrained(backbone, options.TIMM_NAME)
+    return backbone
+
+
+def _build_sie(cfg: CfgNode, embed_dim: int) -> SideInformationEmbedding | None:
+    sie = cfg.MODEL.get("SIE")  # absent where add_transreid_config was not called
+    if sie is None or not (sie.CAMERA or sie.VIEW):
+        return None
+    for enabled, key in (("CAMERA", "NUM_CAMERAS"), ("VIEW", "NUM_VIEWS")):
+        if sie[enabled] and sie[key] < 1:
+            raise UserError(
+                f"MODEL.SIE.{enabled} is on, but MODEL.SIE.{key} is {sie[key]}; set it, or call "
+                "transreid.resolve_side_information(cfg), which takes it from the training set"
+            )
+    return SideInformationEmbedding(
+        num_cameras=sie.NUM_CAMERAS if sie.CAMERA else 0,
+        num_views=sie.NUM_VIEWS if sie.VIEW else 0,
+        embed_dim=embed_dim,
+        sie_coe=cfg.MODEL.BACKBONE.SIE_COE,
+        camera_table=",".join(cfg.DATASETS.get("CAMERAS", ())),
+        unknown=sie.get("UNKNOWN", "mean"),
+        camera_dropout=sie.get("CAMERA_DROPOUT", 0.0),
+    )

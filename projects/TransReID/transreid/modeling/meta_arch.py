@@ -1,0 +1,130 @@
+"""The TransReID meta-architecture: backbone with side information, head, losses of all branches.
+
+Source: He et al., "TransReID", ICCV 2021, equation 6. L_ID and L_T are FastReID's, so that every
+loss that FastReID knows (label smoothing, circle, cosface, ...) works on every branch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from fastreid.config import CfgNode, configurable
+from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
+from fastreid.modeling.meta_arch.baseline import Baseline
+from fastreid.utils.events import get_event_storage
+from reid_common.errors import UserError
+from torch import Tensor, nn
+
+
+@META_ARCH_REGISTRY.register()
+class TransReID(Baseline):
+    """FastReID's Baseline, with camera and viewpoint ids for the backbone and local losses.
+
+    With ``BNNeckHead`` (or FastReID's ``EmbeddingHead``) it is the paper's baseline, with
+    ``JPMHead`` the whole TransReID.
+
+    Args:
+        global_weight: weight of the losses on f_g.
+        local_weight: weight of the mean of the losses on the parts.
+        **baseline: what FastReID's Baseline takes: backbone, heads, pixel_mean, pixel_std,
+            loss_kwargs.
+    """
+
+    @configurable
+    def __init__(
+        self, *, global_weight: float = 1.0, local_weight: float = 1.0, **baseline: Any
+    ) -> None:
+        super().__init__(**baseline)
+        self.global_weight, self.local_weight = global_weight, local_weight
+        if not hasattr(self.backbone, "forward_features"):
+            raise UserError(
+                f"MODEL.META_ARCHITECTURE TransReID needs a backbone of tokens, not "
+                f"{type(self.backbone).__name__}: set MODEL.BACKBONE.NAME "
+                "build_transreid_backbone, or MODEL.META_ARCHITECTURE Baseline"
+            )
+        if hasattr(self.heads, "adopt_last_block"):
+            self.heads.adopt_last_block(self.backbone)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        """Constructor keywords: Baseline's, and MODEL.LOSSES.{GLOBAL,LOCAL}_WEIGHT."""
+        return {
+            **super().from_config(cfg),
+            "global_weight": cfg.MODEL.LOSSES.GLOBAL_WEIGHT,
+            "local_weight": cfg.MODEL.LOSSES.LOCAL_WEIGHT,
+        }
+
+    def parts_to_compile(self) -> list[nn.Module]:
+        """Modules for MODEL.COMPILE: what does the work, and little beside it.
+
+        The blocks of the ViT and the branches of JPM, not the embedding, which checks ids.
+
+        Raises:
+            UserError: torch 2.4 cannot recompute compiled blocks.
+        """
+        if getattr(self.backbone, "gradient_checkpointing", False) and torch.__version__ < "2.5":
+            raise UserError(
+                "MODEL.COMPILE with MODEL.BACKBONE.GRADIENT_CHECKPOINTING needs torch 2.5, this is "
+                f"{torch.__version__}; set one of them False"
+            )
+        branches = (getattr(self.heads, name, None) for name in ("global_branch", "local_branch"))
+        return [*self.backbone.blocks, *(branch for branch in branches if branch is not None)]
+
+    def forward(self, batched_inputs: dict[str, Any]) -> Any:
+        """Losses in training, features (B, D') at test time.
+
+        Args:
+            batched_inputs: "images" (B, 3, H, W), pixels 0..255; "camids" and "viewids" (B,),
+                0-based, where the backbone embeds them; "targets" (B,) in training.
+        """
+        images = self.preprocess_image(batched_inputs)
+        ids = [_ids(batched_inputs, key, images.device) for key in ("camids", "viewids")]
+        reads_tokens = getattr(self.heads, "reads_tokens", False)
+        backbone = self.backbone.forward_features if reads_tokens else self.backbone
+        features = backbone(images, *ids)
+        if not self.training:
+            return self.heads(features)
+        if "targets" not in batched_inputs:
+            raise ValueError("training needs 'targets' (identity labels) in the batch")
+        # FastReID's precise BN runs on another data set, whose classes mean nothing here.
+        targets = batched_inputs["targets"].to(images.device)
+        targets = torch.zeros_like(targets) if targets.sum() < 0 else targets
+        outputs = self.heads(features, targets)
+        # Distances of un-normalised features lose too much in half precision.
+        with torch.autocast(images.device.type, enabled=False):
+            return self.losses(_float32(outputs), targets)
+
+    def losses(self, outputs: dict[str, Any], gt_labels: Tensor) -> dict[str, Tensor]:
+        """Weighted losses: FastReID's names for f_g, with "_local" for the mean of the parts.
+
+        Args:
+            outputs: of the head; "local" holds those of the parts, if there are any.
+            gt_labels: (B,) class indices.
+        """
+        weighted: dict[str, Tensor] = {}
+        parts = outputs.get("local", [])
+        if parts:
+            with get_event_storage().name_scope("local"):
+                losses = [super(TransReID, self).losses(part, gt_labels) for part in parts]
+            for name in losses[0]:
+                mean = torch.stack([loss[name] for loss in losses]).mean()
+                weighted[f"{name}_local"] = self.local_weight * mean
+        for name, loss in super().losses(outputs, gt_labels).items():
+            weighted[name] = self.global_weight * loss
+        return weighted
+
+
+def _float32(outputs: Any) -> Any:
+    """Outputs of a head, "local" included, in float32."""
+    if isinstance(outputs, dict):
+        return {key: _float32(value) for key, value in outputs.items()}
+    if isinstance(outputs, list):
+        return [_float32(value) for value in outputs]
+    return outputs.float()
+
+
+def _ids(batch: Any, key: str, device: torch.device) -> Tensor | None:
+    ids = batch.get(key) if isinstance(batch, Mapping) else None
+    return None if ids is None else torch.as_tensor(ids, device=device)

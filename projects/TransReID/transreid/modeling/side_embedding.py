@@ -1,0 +1,218 @@
+"""Side information embedding (SIE): one learnt vector per camera, viewpoint, or pair of the two.
+
+Source: He et al., "TransReID", ICCV 2021, section 3.3, equation 4: z0' = z0 + lambda * S_(C, V),
+added to all tokens, [cls] included. Rows as in the released code: camera * num_views + view.
+
+The released code cannot embed an image of a camera that was not in training. Here negative ids mean
+unknown, and MODEL.SIE.UNKNOWN says what such an image gets.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from reid_common.errors import UserError
+from reid_core.run.validation import check_choice
+from torch import Tensor, nn
+
+logger = logging.getLogger(__name__)
+
+TABLE_BYTES = 1024
+POLICIES = ("mean", "zero", "error")
+KEYS = {"camids": "MODEL.SIE.NUM_CAMERAS", "viewids": "MODEL.SIE.NUM_VIEWS"}
+
+
+def sie_rows(
+    camids: Tensor | None, viewids: Tensor | None, num_cameras: int, num_views: int
+) -> Tensor:
+    """Row of the SIE table for each image: the only place where ids become rows.
+
+    The C * V rows that are learnt come first (C or V counts as 1 where it is 0). Behind them the
+    table is thought to go on with V rows for an unknown camera under view 0, 1, ..., C rows for
+    camera 0, 1, ... from an unknown view, and one row for both unknown.
+
+    Args:
+        camids: (B,) 0-based camera ids, negative = unknown; None: all are unknown.
+        viewids: (B,) 0-based viewpoint ids, likewise.
+        num_cameras: size of the camera axis, 0 for an embedding of viewpoints only.
+        num_views: size of the viewpoint axis, 0 for an embedding of cameras only.
+
+    Returns:
+        (B,) int64 rows; (1,) if no ids are given. Ids that are too high are not looked for here.
+    """
+    cameras = camids.long() if camids is not None and num_cameras else None
+    views = viewids.long() if viewids is not None and num_views else None
+    given = cameras if cameras is not None else views
+    if given is None:
+        given = torch.zeros(1, dtype=torch.long)
+    # An axis that is not embedded is one known place; one whose ids are missing is unknown.
+    if cameras is None:
+        cameras = torch.full_like(given, -1 if num_cameras else 0)
+    if views is None:
+        views = torch.full_like(given, -1 if num_views else 0)
+    num_cameras, num_views = max(num_cameras, 1), max(num_views, 1)
+    learnt = num_cameras * num_views
+    no_camera = torch.where(views < 0, learnt + num_views + num_cameras, learnt + views)
+    no_view = learnt + num_views + cameras
+    with_camera = torch.where(views < 0, no_view, cameras * num_views + views)
+    return torch.where(cameras < 0, no_camera, with_camera)
+
+
+class SideInformationEmbedding(nn.Module):
+    """The SIE table, and the camera table that its rows were learnt for.
+
+    Args:
+        num_cameras: cameras, 0 to embed viewpoints only.
+        num_views: viewpoints, 0 to embed cameras only.
+        embed_dim: D.
+        sie_coe: lambda of equation 4; 3.0 in every released config.
+        camera_table: text of DATASETS.CAMERAS ("market1501:6,msmt17:15"): which camera of which
+            data set a row stands for. It is saved with the weights, so that a model can be
+            evaluated without its training set; at most 1024 bytes.
+        unknown: what an image of unknown camera or viewpoint gets. "mean": the mean of the rows
+            that it may be, over the cameras at its view, over the views of its camera, or over all;
+            "zero": nothing is added; "error": it is refused.
+        camera_dropout: probability, in training, that the camera of an image counts as unknown, in
+            [0, 1); drawn from torch's generator of the ids' device.
+
+    Raises:
+        UserError: an unknown policy, or a dropout that is out of range or has nothing to drop to.
+    """
+
+    camera_table: Tensor
+
+    def __init__(
+        self,
+        num_cameras: int,
+        num_views: int,
+        embed_dim: int,
+        sie_coe: float = 3.0,
+        camera_table: str = "",
+        unknown: str = "mean",
+        camera_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if num_cameras < 0 or num_views < 0 or num_cameras + num_views == 0:
+            raise ValueError(
+                f"SIE needs cameras or views, got num_cameras={num_cameras}, num_views={num_views}"
+            )
+        _check_policy(unknown, camera_dropout, num_cameras)
+        self.num_cameras, self.num_views, self.sie_coe = num_cameras, num_views, sie_coe
+        self.unknown, self.camera_dropout = unknown, camera_dropout
+        rows = max(num_cameras, 1) * max(num_views, 1)
+        self.sie_embed = nn.Parameter(torch.empty(rows, 1, embed_dim))
+        nn.init.trunc_normal_(self.sie_embed, std=0.02)
+        self.register_buffer("camera_table", encode_table(camera_table))
+        self._warned: set[str] = set()
+
+    def forward(self, camids: Tensor | None = None, viewids: Tensor | None = None) -> Tensor:
+        """Return lambda * S for ids (B,): (B, 1, D), to be added to every token.
+
+        Without any ids the result is (1, 1, D). Under torch.compile and in an export the range of
+        the ids is not checked, because that needs their values.
+
+        Raises:
+            UserError: an id is too high; with the policy "error" also a negative or missing one.
+        """
+        if self.training and self.camera_dropout and camids is not None:
+            dropped = torch.rand(camids.shape, device=camids.device) < self.camera_dropout
+            camids = torch.where(dropped, -1, camids)
+        if not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+            self._check(camids, viewids)
+        rows = sie_rows(camids, viewids, self.num_cameras, self.num_views)
+        return self.sie_coe * self.table()[rows.to(self.sie_embed.device)]
+
+    def table(self) -> Tensor:
+        """The learnt rows and those for unknown ids, in the order of :func:`sie_rows`.
+
+        Returns:
+            (C * V + V + C + 1, 1, D); with the policy "error" (C * V, 1, D).
+        """
+        if self.unknown == "error":
+            return self.sie_embed
+        grid = self.sie_embed.unflatten(0, (max(self.num_cameras, 1), max(self.num_views, 1)))
+        means = [grid.mean(0), grid.mean(1), grid.mean((0, 1)).unsqueeze(0)]
+        if self.unknown == "zero":
+            means = [torch.zeros_like(mean) for mean in means]
+        return torch.cat([self.sie_embed, *means])
+
+    def _check(self, camids: Tensor | None, viewids: Tensor | None) -> None:
+        sizes = {"camids": self.num_cameras, "viewids": self.num_views}
+        given: dict[str, Tensor] = {}
+        for (name, size), ids in zip(sizes.items(), (camids, viewids), strict=True):
+            if size and ids is None:
+                self._missing(name, size)
+            elif size and ids is not None and ids.numel():
+                given[name] = ids
+        if not given:
+            return
+        ends = [torch.stack(torch.aminmax(ids.long())) for ids in given.values()]
+        for name, (low, high) in zip(given, torch.stack(ends).tolist(), strict=True):  # one wait
+            self._check_range(name, sizes[name], low, high)
+
+    def _missing(self, name: str, size: int) -> None:
+        if self.unknown == "error":
+            raise UserError(
+                f"the model embeds {size} {name} ({KEYS[name]}), but the batch has no {name!r}; "
+                "pass 0-based ids, set MODEL.SIE.UNKNOWN to mean or zero, or build the model "
+                "without them"
+            )
+        if name not in self._warned:
+            self._warned.add(name)
+            logger.warning(
+                "The model embeds %d %s, but the batch has none: all count as unknown, "
+                "MODEL.SIE.UNKNOWN is %s",
+                size,
+                name,
+                self.unknown,
+            )
+
+    def _check_range(self, name: str, size: int, low: int, high: int) -> None:
+        key = KEYS[name]
+        if low < 0 and self.unknown == "error":
+            raise UserError(
+                f"{name} holds {low}: an image of a camera or view that the model was not trained "
+                f"with (negative ids mean unknown); {key} is {size}, and MODEL.SIE.UNKNOWN is "
+                "error. Set that to mean or zero, or evaluate on the training cameras"
+            )
+        if high >= size:
+            raise UserError(
+                f"{name} holds {high}, but {key} is {size} (ids are 0-based, so at most "
+                f"{size - 1}); set {key} to at least {high + 1}, or to 0 to take it from the "
+                "training set"
+            )
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+        # The table of a checkpoint describes the checkpoint's rows. This model's data loaders use
+        # the table of its config, which `resolve_side_information` has taken from the checkpoint
+        # already where the config left it open.
+        state_dict[prefix + "camera_table"] = self.camera_table
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def _check_policy(unknown: str, camera_dropout: float, num_cameras: int) -> None:
+    check_choice("MODEL.SIE.UNKNOWN", unknown, POLICIES)
+    key = f"MODEL.SIE.CAMERA_DROPOUT is {camera_dropout}"
+    if not 0 <= camera_dropout < 1:
+        raise UserError(f"{key}; set a probability, at least 0 and below 1")
+    if camera_dropout and unknown == "error":
+        raise UserError(
+            f"{key}, so that cameras count as unknown in training, but MODEL.SIE.UNKNOWN is error; "
+            "set that to mean or zero, or the dropout to 0"
+        )
+    if camera_dropout and not num_cameras:
+        raise UserError(f"{key}, but no camera is embedded: set MODEL.SIE.CAMERA True, or it to 0")
+
+
+def encode_table(text: str) -> Tensor:
+    """Camera table as a (1024,) uint8 tensor, padded with zeros (state dicts hold tensors)."""
+    data = text.encode()
+    if len(data) > TABLE_BYTES:
+        raise UserError(f"the camera table is {len(data)} bytes, at most {TABLE_BYTES} fit: {text}")
+    return torch.frombuffer(bytearray(data.ljust(TABLE_BYTES, b"\0")), dtype=torch.uint8).clone()
+
+
+def decode_table(table: Tensor) -> str:
+    """Inverse of :func:`encode_table`."""
+    return bytes(table.tolist()).rstrip(b"\0").decode()

@@ -1,0 +1,1 @@
+"""Attention maps and pictures of what a model has learnt."""

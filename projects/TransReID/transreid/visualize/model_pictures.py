@@ -1,0 +1,175 @@
+"""Pictures of what a model has learnt: where it looks, and what its SIE table holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import torch
+import torch.nn.functional as F
+from reid_common.errors import UserError
+from reid_common.pictures import plt, save_figure
+from reid_core.side_information.cameras import CameraTable
+from torch import Tensor
+
+from ..modeling.side_embedding import SideInformationEmbedding, decode_table
+
+OPACITY = 0.55  # of a map over its image
+UNSEEN = 0.25  # brightness of what a part does not see
+LEGEND = (
+    "Each map from its lowest value (blue) to its highest (red); the numbers are these two:\n"
+    "1 is attention spread evenly over the tokens. Dark: what a part does not see."
+)
+MAX_LABELS = 64  # beyond it the labels of a matrix cannot be read
+
+
+@dataclass
+class AttentionRow:
+    """One image with its maps.
+
+    Attributes:
+        name: caption.
+        image: (H, W, 3) uint8, as the model gets it.
+        maps: name of a map -> (H, W) float32, NaN where there is none; 1 is what attention that is
+            spread evenly over the tokens gives to each.
+    """
+
+    name: str
+    image: np.ndarray
+    maps: dict[str, np.ndarray]
+
+
+def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Lay a map over an image.
+
+    Args:
+        image: (H, W, 3) uint8.
+        heat: (H, W); its lowest value becomes blue, its highest red; NaN darkens the image.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    seen = np.isfinite(heat)
+    low, high = (heat[seen].min(), heat[seen].max()) if seen.any() else (0.0, 0.0)
+    scaled = np.where(seen, heat - low, 0.0) / max(high - low, np.finfo(np.float32).tiny)
+    colours = 255 * matplotlib.colormaps["turbo"](scaled)[..., :3]
+    grey = image.mean(axis=2, keepdims=True)
+    mixed = np.where(seen[..., None], OPACITY * colours + (1 - OPACITY) * grey, UNSEEN * grey)
+    return mixed.round().astype(np.uint8)
+
+
+def draw_attention(rows: list[AttentionRow], out: Path, title: str) -> None:
+    """Draw a grid with a row an image: the image, then its maps.
+
+    Args:
+        rows: at least one, all with the same maps.
+        out: picture.
+        title: text on top.
+    """
+    names = ["image", *rows[0].maps]
+    height, width, _ = rows[0].image.shape
+    figure, axes = plt.subplots(
+        len(rows),
+        len(names),
+        figsize=(max(1.25 * len(names), 5), 1.25 * height / width * len(rows) + 0.9),
+        dpi=100,
+        squeeze=False,
+        layout="constrained",
+    )
+    for line, row in zip(axes, rows, strict=True):
+        for axis in line:
+            axis.set(xticks=[], yticks=[])
+        line[0].imshow(row.image)
+        line[0].set_ylabel(row.name[-24:], fontsize=7)
+        for axis, heat in zip(line[1:], row.maps.values(), strict=True):
+            axis.imshow(overlay(row.image, heat))
+            axis.set_xlabel(f"{np.nanmin(heat):.2f} to {np.nanmax(heat):.2f}", fontsize=7)
+    for axis, name in zip(axes[0], names, strict=True):
+        axis.set_title(name, fontsize=9)
+    figure.suptitle(title, fontsize=11)
+    figure.supxlabel(LEGEND, fontsize=8)
+    save_figure(figure, out)
+
+
+def sie_labels(sie: SideInformationEmbedding) -> list[str]:
+    """Name of each row of an SIE table: data set and camera (1-based, as in file names), view."""
+    text = decode_table(sie.camera_table)
+    cameras = [""]
+    if sie.num_cameras:
+        known = CameraTable.parse(text.split(",")).cameras() if text else []
+        several = len({name for name, _ in known}) > 1
+        cameras = [f"{name} c{i + 1}" if several else f"c{i + 1}" for name, i in known]
+        cameras += [f"row {i}" for i in range(len(cameras), sie.num_cameras)]
+    views = [f"v{i}" for i in range(sie.num_views)] or [""]
+    return [f"{camera} {view}".strip() for camera in cameras for view in views]
+
+
+def cosines(rows: Tensor) -> Tensor:
+    """Cosine of each row with each: (R, D) -> (R, R)."""
+    rows = F.normalize(rows.float())
+    return rows @ rows.T
+
+
+def sie_statistics(sie: SideInformationEmbedding) -> str:
+    """Norms of an SIE table and its mean cosines, as lines of text.
+
+    The norms are those of lambda * S, which is added to every token (equation 4).
+    """
+    table = sie.sie_embed.detach().flatten(1).float().cpu()
+    norms = (sie.sie_coe * table).norm(dim=1)
+    initial = sie.sie_coe * 0.02 * table.shape[1] ** 0.5
+    lines = [
+        f"SIE table: {table.shape[0]} rows ({sie.num_cameras} cameras, {sie.num_views} views) of "
+        f"{table.shape[1]} dimensions, lambda {sie.sie_coe:g}",
+        f"norm of lambda * S: mean {norms.mean():.3f}, least {norms.min():.3f}, most "
+        f"{norms.max():.3f} (about {initial:.3f} before training)",
+    ]
+    matrix = cosines(table)
+    rows = torch.arange(len(table))
+    camera, view = rows // max(sie.num_views, 1), rows % max(sie.num_views, 1)
+    same_camera, same_view = camera[:, None] == camera, view[:, None] == view
+    pairs = {"of two rows": rows[:, None] != rows}
+    if sie.num_cameras and sie.num_views:
+        pairs = {
+            "same camera, other view": same_camera & ~same_view,
+            "other camera, same view": ~same_camera & same_view,
+            "other camera, other view": ~same_camera & ~same_view,
+        }
+    for name, mask in pairs.items():
+        if mask.any():
+            lines.append(f"mean cosine, {name}: {matrix[mask].mean():.3f}")
+    return "\n".join(lines)
+
+
+def draw_sie(sie: SideInformationEmbedding | None, out: Path, title: str) -> None:
+    """Draw the cosines between the rows of an SIE table, cameras in order, then views.
+
+    Raises:
+        UserError: the model has no SIE.
+    """
+    if sie is None:
+        raise UserError(
+            "the model has no side information embedding; set MODEL.SIE.CAMERA or MODEL.SIE.VIEW "
+            "as in training"
+        )
+    labels = sie_labels(sie)
+    matrix = cosines(sie.sie_embed.detach().flatten(1).cpu()).numpy()
+    size = float(np.clip(0.28 * len(labels), 4, 14))
+    figure, axis = plt.subplots(figsize=(size + 2, size + 1), dpi=90, layout="constrained")
+    shown = axis.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1)
+    step = -(-len(labels) // MAX_LABELS)
+    if step > 1 and sie.num_cameras:  # the first view of each camera; its block has the others
+        step = max(sie.num_views, 1) * -(-sie.num_cameras // MAX_LABELS)
+    ticks = range(0, len(labels), step)
+    axis.set_xticks(ticks, labels[::step], rotation=90, fontsize=8)
+    axis.set_yticks(ticks, labels[::step], fontsize=8)
+    if sie.num_cameras and sie.num_views > 1:
+        for camera in range(1, sie.num_cameras):
+            border = camera * sie.num_views - 0.5
+            axis.axhline(border, color="black", linewidth=0.6)
+            axis.axvline(border, color="black", linewidth=0.6)
+    figure.colorbar(shown, ax=axis, label="cosine", shrink=0.8)
+    axis.set_title(title)
+    save_figure(figure, out)
