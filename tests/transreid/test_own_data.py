@@ -9,11 +9,11 @@ import pytest
 import transreid  # noqa: F401  (registers the data sets)
 from fastreid.config import get_cfg
 from fastreid.data import build_reid_test_loader, build_reid_train_loader
-from fastreid_compat.repairs.data.dataset_files import MissingDataset, open_dataset
 from PIL import Image
 from reid_common.errors import UserError
 from reid_core.data.checks.records import Record, RecordDataset, choose_queries, natural_key
 from reid_core.data.folder_reid import camera_of
+from reid_core.data.opening import MissingDataset, open_dataset
 from reid_core.run.validation import preflight
 from reid_core.side_information.cameras import camera_table
 

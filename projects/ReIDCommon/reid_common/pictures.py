@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import matplotlib
 
 matplotlib.use("Agg")

@@ -10,8 +10,8 @@ import numpy as np
 from dinopretrain.data.listing import read_list
 from dinopretrain.data.loader import open_images
 from fastreid.config import CfgNode
-from fastreid_compat.repairs.data.dataset_files import data_root, open_dataset
 from reid_core.data.filter_hook import has_filters
+from reid_core.data.opening import data_root, open_dataset
 from reid_core.side_information.label_files import open_labelled
 
 from ..scores.reading import read_scores

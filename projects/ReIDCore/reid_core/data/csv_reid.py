@@ -20,12 +20,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastreid.data.datasets import DATASET_REGISTRY
-from fastreid_compat.repairs.data.dataset_files import MissingDataset, find_path
 from reid_common.errors import UserError
 from reid_common.tables import Row, read_rows
 
 from .checks.records import SPLITS, UNKNOWN_VIEW, Record, RecordDataset
 from .names import name_of_path
+from .opening import MissingDataset, find_path
 
 NEEDED = ("image", "identity")
 COLUMNS = (*NEEDED, "split", "camera", "view")

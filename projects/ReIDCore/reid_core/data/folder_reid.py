@@ -25,11 +25,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from fastreid.data.datasets import DATASET_REGISTRY
-from fastreid_compat.repairs.data.dataset_files import MissingDataset, find_path
 from reid_common.errors import UserError
 
 from .checks.records import ANY, SPLITS, Record, RecordDataset, natural_key
 from .names import name_of_path
+from .opening import MissingDataset, find_path
 
 logger = logging.getLogger(__name__)
 

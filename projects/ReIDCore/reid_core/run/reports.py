@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import numpy as np
 import torch
 import torch.nn.functional as F

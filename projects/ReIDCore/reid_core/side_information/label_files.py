@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastreid.config import CfgNode
-from fastreid_compat.repairs.data.dataset_files import data_root, open_dataset
 from reid_common.errors import UserError
 from reid_common.tables import read_rows
 
 from ..data.names import dataset_name
+from ..data.opening import data_root, open_dataset
 
 logger = logging.getLogger(__name__)
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dinopretrain import load_config
 from dinopretrain.data.images import ChainedImages, UnlabelledImages
 from dinopretrain.data.loader import open_images
 from reid_common.errors import UserError
 from reid_common.pictures import draw_curves, read_metrics
 from reid_common.report_pages import Block, Picture, Text
+from reid_core.config import load_config
 from reid_core.run.reports import write_json
 
 from ...scores import pictures as cfs_pictures
