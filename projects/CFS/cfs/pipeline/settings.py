@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 from fastreid.config import CfgNode
+from reid_common.digests import file_digest
 from reid_common.errors import UserError
-from transreid.inference.run_meta import file_digest
 
 from ..scores.score_files import META
 from .records import FOLDER, Record

@@ -25,14 +25,14 @@ import torch
 from dinopretrain.data.images import UnlabelledImages
 from dinopretrain.data.path_list import PathList
 from dinopretrain.transforms.views import use_one_thread
+from reid_common.column_files.parquet import import_pyarrow
+from reid_common.digests import digest
 from reid_common.errors import UserError
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transreid.inference.extraction import Batch, collate
 from transreid.inference.extractor import PRECISIONS
-from transreid.inference.parquet_files import import_pyarrow
-from transreid.inference.run_meta import digest
 
 from ..filters.names import key_list
 from ..scores.score_files import ScoreShards, only_process

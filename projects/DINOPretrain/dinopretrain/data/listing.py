@@ -7,17 +7,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from reid_common.errors import UserError
+from reid_common.image_files import IMAGE_SUFFIXES
 
 from .path_list import PathList
 from .pickled_names import read_pickled_names
 
 TEXT, PARQUET, PICKLE = (".txt", ".lst", ".list"), (".parquet", ".pq"), (".pkl", ".pickle")
 LIST_SUFFIXES = TEXT + PARQUET + PICKLE
-# fmt: off
-IMAGE_SUFFIXES = (
-    ".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif", ".jp2",
-)
-# fmt: on
 _RAW_SUFFIXES = tuple(suffix.encode() for suffix in IMAGE_SUFFIXES)
 COLUMNS = ("image", "path", "name", "file", "paths")  # of a Parquet list, the first that is there
 
