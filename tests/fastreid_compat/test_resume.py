@@ -160,7 +160,7 @@ def test_sigkill_and_resume_in_another_process(tmp_path, how, number):
         timeout=300,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert (folder / "model_best.pth.tmp").exists() == (how == "write")
+    assert (folder / ".model_best.pth.part").exists() == (how == "write")
     assert (folder / "last_checkpoint").read_text() == "model_0000.pth"
 
     cfg = small_cfg(tmp_path)
@@ -169,7 +169,7 @@ def test_sigkill_and_resume_in_another_process(tmp_path, how, number):
     resumed, rates = run(cfg, folder, ShuffledTrainer, resume=True)
     assert min(rates) == ITERS_PER_EPOCH
     assert_same(weights(whole), weights(resumed))
-    assert not list(folder.glob("*.tmp"))
+    assert not list(folder.glob(".*.part"))
 
 
 def test_seed_fixes_a_run(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from fastreid.config import CfgNode
 from fastreid.engine import DefaultTrainer
-from reid_common.files import replacing
+from reid_common.files import write_json as write_json
 from reid_common.pictures import RankRow, draw_rank_rows
 
 
@@ -107,7 +106,3 @@ def _caption(test: TestSet, index: int) -> str:
     return f"{test.pids[index]}\ncam {test.camids[index] + 1}"
 
 
-def write_json(path: Path, content: object) -> None:
-    """Write JSON under a temporary name, then rename."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
