@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from dinopretrain import load_config
+from dinopretrain.data.loader import open_images
 from fastreid_compat.repairs.data.dataset_files import open_dataset
 from PIL import Image
 from reid_common.errors import UserError
@@ -54,6 +56,9 @@ def test_one_table_for_training_extraction_and_side_information(root, view, sepa
         ImageItem(paths[2], bob, -1, 2),
         ImageItem(paths[3], bob, 1, -1),
     ]
+
+    unlabelled = open_images(load_config(), "CSVReID:list.csv")
+    assert [unlabelled.name(index) for index in range(len(unlabelled))] == paths[:2]
 
     labels = match(table, paths)
     assert [(labels[path].camera, labels[path].viewpoint) for path in paths] == [

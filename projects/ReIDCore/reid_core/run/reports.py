@@ -104,5 +104,3 @@ def draw_ranks(test: TestSet, out: Path, title: str, num_rows: int = 8, top: int
 
 def _caption(test: TestSet, index: int) -> str:
     return f"{test.pids[index]}\ncam {test.camids[index] + 1}"
-
-
