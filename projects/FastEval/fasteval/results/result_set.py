@@ -36,7 +36,7 @@ DTYPES = {
 
 @dataclass
 class ResultSet:
-    """What one evaluation has seen and found.
+    """What one evaluation saw and found.
 
     Attributes:
         features: (N, D) float32 as the model gave them, queries first.
@@ -77,7 +77,7 @@ class ResultSet:
         return self.paths[self.num_query :]
 
     def check(self, name: str) -> None:
-        """Look whether the columns fit one another.
+        """Check that the columns fit one another.
 
         Args:
             name: of the results, for the message.

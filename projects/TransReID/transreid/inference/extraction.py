@@ -204,9 +204,8 @@ def _extract(
     indices: list[int],
     images: torch.Tensor,
 ) -> np.ndarray:
-    camids = torch.tensor([items[i].camid for i in indices])
-    viewids = torch.tensor([items[i].viewid for i in indices])
-    return extractor.extract(images, camids, viewids).numpy()
+    ids = torch.tensor([(items[i].camid, items[i].viewid) for i in indices])
+    return extractor.extract(images, *ids.unbind(1)).numpy()
 
 
 def _merge(
