@@ -148,13 +148,13 @@ def test_killed_and_resumed_on_images(tiny_cfg, tmp_path, num_workers):
 @pytest.mark.parametrize(("how", "number"), [("step", ITERS_PER_EPOCH + 1), ("write", 3)])
 def test_sigkill_and_resume_in_another_process(tmp_path, how, number):
     script = Path(__file__).with_name("killed_run.py")
-    support = script.parents[1] / "support"
+    paths = os.pathsep.join([str(script.parents[1] / "support"), *sys.path])
     folder = tmp_path / "killed"
     # As many threads as here: sums in another order are equal to float tolerance only.
     threads = str(torch.get_num_threads())
     done = subprocess.run(
         [sys.executable, script, how, str(number), folder],
-        env={**os.environ, "PYTHONPATH": str(support), "OMP_NUM_THREADS": threads},
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": threads},
         capture_output=True,
         text=True,
         timeout=300,
