@@ -28,9 +28,9 @@ from dinopretrain.transforms.views import use_one_thread
 from reid_common.column_files.parquet import import_pyarrow
 from reid_common.digests import digest
 from reid_common.errors import UserError
+from reid_common.progress import progress_bar
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 from transreid.inference.extraction import Batch, collate
 from transreid.inference.extractor import PRECISIONS
 
@@ -145,9 +145,7 @@ def _fill(
     done = total - _count(missing)
     with (
         contextlib.closing(stream),
-        tqdm(
-            total=total, initial=done, unit="image", desc="score", disable=run.rank > 0
-        ) as progress,
+        progress_bar("score", total, "image", done, hidden=run.rank > 0) as progress,
     ):
         for number, rows in missing:
             scores = np.full(len(rows), np.nan, np.float32)
