@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from dinopretrain import load_config
 from dinopretrain.data.loader import open_images
-from fastreid_compat.repairs.data.dataset_files import open_dataset
 from PIL import Image
 from reid_common.errors import UserError
 from reid_common.tables import cell_number, read_rows
+from reid_core.config import load_config
+from reid_core.data.opening import open_dataset
 from reid_core.side_information.label_files import match
 from transreid.inference.image_lists import ImageItem, identity_number, list_images
 
