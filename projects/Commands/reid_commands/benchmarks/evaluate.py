@@ -1,33 +1,38 @@
-#!/usr/bin/env python3
 """Speed and memory of ranking: FastEval against FastReID's Python and Cython.
 
 python tools/benchmarks/evaluate.py
 python tools/benchmarks/evaluate.py --msmt17
 
 "ranking" has the distances given, as FastReID's functions want them; "all" begins at the features.
+The first of each is the baseline; FastReID's Python runs once.
 FastReID's Cython module is compiled in a temporary folder, if Cython, setuptools and a C compiler
 are there (pip install cython setuptools); the installed package stays as it is. All must agree.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from fasteval import evaluate_features
-from fasteval.ranking.metrics import GalleryRanker, RankingResult
+from fasteval.ranking.metrics import GalleryRanker
 from fastreid.evaluation import rank, rank_cylib
 from fastreid.utils.compute_dist import build_dist
-from retrieval import Contender, TestSet, compare, header, parser
+
+from .harness import Sample, header, print_table
+from .retrieval import Contender, TestSet, compare, metrics, parser
 
 MAX_RANK = 50
+PYTHON = "FastReID's Python, ranking"
 
 
 def distances(test_set: TestSet) -> np.ndarray:
@@ -35,30 +40,30 @@ def distances(test_set: TestSet) -> np.ndarray:
     return build_dist(*test_set.split(), "cosine")
 
 
-def figures(cmc: np.ndarray, precisions: Any, penalties: Any) -> dict[str, float]:
-    """What is compared."""
+def of_lists(cmc: np.ndarray, precisions: Any, penalties: Any) -> Sample:
+    """Metrics of FastReID's result."""
     return {"Rank-1": cmc[0], "mAP": np.mean(precisions), "mINP": np.mean(penalties)}
 
 
-def by_python(test_set: TestSet, dist: np.ndarray) -> dict[str, float]:
+def by_python(test_set: TestSet, dist: np.ndarray) -> Sample:
     """FastReID's evaluate_py."""
-    return figures(*rank.evaluate_py(dist, *test_set.ids(), MAX_RANK, False))
+    return of_lists(*rank.evaluate_py(dist, *test_set.ids(), MAX_RANK, False))
 
 
-def by_cython(compiled: ModuleType, test_set: TestSet, dist: np.ndarray) -> dict[str, float]:
+def by_cython(compiled: ModuleType, test_set: TestSet, dist: np.ndarray) -> Sample:
     """FastReID's evaluate_cy."""
-    return figures(*compiled.evaluate_cy(dist, *test_set.ids(), MAX_RANK, False))
+    return of_lists(*compiled.evaluate_cy(dist, *test_set.ids(), MAX_RANK, False))
 
 
-def of(ranking: RankingResult) -> dict[str, float]:
-    """Figures of this repository's result."""
-    return {"Rank-1": ranking.cmc()[0], "mAP": ranking.mean_ap, "mINP": ranking.mean_inp}
+def ranking_of_ours(test_set: TestSet, dist: np.ndarray) -> Sample:
+    """Ranking alone."""
+    return metrics(GalleryRanker(*test_set.ids()).rank(dist, 0))
 
 
-def all_of_it(test_set: TestSet) -> dict[str, float]:
+def all_of_ours(test_set: TestSet, prepared: None) -> Sample:
     """Everything from the features on."""
     found = evaluate_features(test_set.features, test_set.pids, test_set.camids, test_set.num_query)
-    return of(found.ranking)
+    return metrics(found.ranking)
 
 
 def compiled_module(folder: Path) -> ModuleType | None:
@@ -78,49 +83,37 @@ def compiled_module(folder: Path) -> ModuleType | None:
         sys.path.remove(str(folder))
 
 
-def contenders(compiled: ModuleType | None) -> tuple[list[Contender], list[Contender]]:
+def both_kinds(
+    compiled: ModuleType | None, python: bool
+) -> tuple[dict[str, Contender], dict[str, Contender]]:
     """Those that rank given distances, and those that begin at the features."""
-    ours = Contender(
-        "this, ranking",
-        lambda test_set, dist: of(GalleryRanker(*test_set.ids()).rank(dist, 0)),
-        distances,
-    )
-    ranking = [Contender("FastReID's Python, ranking", by_python, distances, rounds=1), ours]
-    everything = [Contender("this, all", lambda test_set, _: all_of_it(test_set))]
+    ranking, everything = {}, {}
+    if python:
+        ranking[PYTHON] = Contender(by_python, distances)
     if compiled is not None:
-        ranking.insert(
-            1,
-            Contender(
-                "FastReID's Cython, ranking",
-                lambda test_set, dist: by_cython(compiled, test_set, dist),
-                distances,
-            ),
+        cython = functools.partial(by_cython, compiled)
+        ranking["FastReID's Cython, ranking"] = Contender(cython, distances)
+        everything["FastReID's Cython, all"] = Contender(
+            lambda test_set, _: cython(test_set, distances(test_set))
         )
-        everything.insert(
-            0,
-            Contender(
-                "FastReID's Cython, all",
-                lambda test_set, _: by_cython(compiled, test_set, distances(test_set)),
-            ),
-        )
+    ranking["this, ranking"] = Contender(ranking_of_ours, distances)
+    everything["this, all"] = Contender(all_of_ours)
     return ranking, everything
 
 
-def main() -> None:
-    """Parse the command line, print the table."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
     options = parser(__doc__)
     options.add_argument("--no-python", action="store_true", help="leave out FastReID's Python")
-    args = options.parse_args()
+    args = options.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
-        ranking, everything = contenders(None if args.msmt17 else compiled_module(Path(folder)))
+        compiled = None if args.msmt17 else compiled_module(Path(folder))
+        ranking, everything = both_kinds(compiled, python=not args.no_python)
         header(args)
-        if args.msmt17:
-            compare(everything, "MSMT17", args)
-            return
-        for size in args.sizes:
-            compare(ranking[1:] if args.no_python else ranking, size, args)
-            compare(everything, size, args)
-
-
-if __name__ == "__main__":
-    main()
+        print_table(
+            row
+            for size in (["MSMT17"] if args.msmt17 else args.sizes)
+            for contenders in ([everything] if args.msmt17 else [ranking, everything])
+            for row in compare(contenders, size, args, once=[PYTHON])
+        )
+    return 0

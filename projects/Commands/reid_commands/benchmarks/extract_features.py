@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Speed and memory of feature extraction: float32, bfloat16, ONNX Runtime, compiled.
 
 python tools/benchmarks/extract_features.py
@@ -13,19 +12,18 @@ what the process held before its model was built (on a GPU: what torch has alloc
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import re
+import contextlib
+import functools
 import tempfile
-import time
-from collections.abc import Callable
-from multiprocessing.connection import Connection
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from reid_core.config import load_config
 from transreid.inference.extractor import FeatureExtractor
+
+from .harness import PEAK, Cell, alternate, header, print_table, timed
+from .processes import HIGHEST, RSS, answers, forget_peak, in_child, memory
 
 MODELS = {
     "ViT-S/16": {"TIMM_NAME": "vit_small_patch16_224", "FEAT_DIM": 384},
@@ -67,7 +65,7 @@ def build(name: str, variant: str, args: argparse.Namespace) -> FeatureExtractor
 
 
 def export(name: str, path: str, args: argparse.Namespace) -> None:
-    """Write the ONNX file, in a process of its own."""
+    """Write the ONNX file; in a process of its own."""
     from transreid.export.onnx_export import export_onnx
 
     export_onnx(build(name, BASELINE, args).model, path, args.size)
@@ -95,91 +93,45 @@ def prepare(name: str, variant: str, path: str, args: argparse.Namespace) -> Cal
     return lambda: session.run(None, inputs)[0]
 
 
-def worker(
-    connection: Connection, name: str, variant: str, path: str, args: argparse.Namespace
-) -> None:
-    """Extract a batch each time the parent asks; then tell the peak of memory in MiB."""
+def extractions(name: str, variant: str, path: str, args: argparse.Namespace) -> Iterator[Any]:
+    """Yield features (B, dim), then a sample for each further batch; in a fresh process."""
     torch.set_num_threads(args.threads)
-    before = resident("VmRSS")
+    cuda = args.device.startswith("cuda") and variant != "onnx"
+    before = memory(RSS)
     extract = prepare(name, variant, path, args)
-    reset_peak(args.device)
-    connection.send(extract())  # warms up, compiles; its features are compared
-    while connection.recv() == "go":
-        start = time.perf_counter()
-        extract()
-        connection.send(time.perf_counter() - start)
-    if args.device.startswith("cuda") and variant != "onnx":
-        connection.send(torch.cuda.max_memory_allocated() / 2**20)
-    else:
-        connection.send(resident("VmHWM") - before)
-
-
-def resident(field: str) -> float:
-    """Memory of this process in MiB: "VmRSS" now, "VmHWM" at its highest; NaN without /proc."""
-    status = Path("/proc/self/status")
-    found = re.search(rf"{field}:\s+(\d+) kB", status.read_text() if status.exists() else "")
-    return int(found[1]) / 1024 if found else float("nan")
-
-
-def reset_peak(device: str) -> None:
-    """Let the peak of memory start from now: building a model is not extracting with it."""
-    if device.startswith("cuda"):
+    forget_peak()  # building a model is not extracting with it
+    if cuda:
         torch.cuda.reset_peak_memory_stats()
-    if Path("/proc/self/clear_refs").exists():
-        Path("/proc/self/clear_refs").write_text("5")
+    yield extract()  # warms up, compiles; its features are compared
+    while True:
+        sample = timed(extract)()
+        peak = torch.cuda.max_memory_allocated() / 2**20 if cuda else memory(HIGHEST) - before
+        yield {**sample, PEAK: peak}
 
 
-def measure(name: str, variants: list[str], folder: str, args: argparse.Namespace) -> list[str]:
-    """Time all variants of one model, alternating; the rows of its table."""
-    context = multiprocessing.get_context("spawn")
+def measure(
+    name: str, variants: list[str], folder: str, args: argparse.Namespace
+) -> Iterator[dict[str, Cell]]:
+    """Time all variants of one model, alternating; yield the rows of its table."""
     path = f"{folder}/{name.replace('/', '')}.onnx"
-    exporter = context.Process(target=export, args=(name, path, args))
-    exporter.start()
-    exporter.join()
-    if exporter.exitcode:
-        raise RuntimeError(f"the export of {name} failed, see above")
-    connections, features = {}, {}
-    for variant in variants:
-        connections[variant], theirs = context.Pipe()
-        context.Process(target=worker, args=(theirs, name, variant, path, args)).start()
-        theirs.close()  # so that a worker that dies is an EOFError here
-        features[variant] = connections[variant].recv()
-    seconds: dict[str, list[float]] = {variant: [] for variant in variants}
-    for _ in range(args.steps):
-        for variant, connection in connections.items():
-            connection.send("go")
-            seconds[variant].append(connection.recv())
-    rows = []
-    for variant, connection in connections.items():
-        connection.send("stop")
+    in_child(export, name, path, args)
+    with contextlib.ExitStack() as stack:
+        features, contenders = {}, {}
+        for variant in variants:
+            stream = answers(extractions, name, variant, path, args)
+            stack.enter_context(contextlib.closing(stream))
+            features[variant] = next(stream)
+            contenders[VARIANTS[variant]] = functools.partial(next, stream)
+        rows = list(alternate(contenders, args.steps).rows(images=args.batch))
+    for variant, row in zip(variants, rows, strict=True):
         cosine = (features[variant] * features[BASELINE]).sum(axis=1).min()
-        times = np.array(seconds[variant]), np.array(seconds[BASELINE])
-        rows.append(row(name, variant, args.batch, *times, connection.recv(), cosine))
-    return rows
+        if not cosine > LEAST_COSINE:
+            raise RuntimeError(f"{variant} gives other features than {BASELINE}: cosine {cosine}")
+        yield {"model": name, **row, "least cosine": f"{cosine:.5f}"}
 
 
-def row(
-    name: str,
-    variant: str,
-    batch: int,
-    seconds: np.ndarray,
-    baseline: np.ndarray,
-    memory: float,
-    cosine: float,
-) -> str:
-    """One row of the table; ``seconds`` and ``baseline`` (steps,) are of the same rounds."""
-    if not cosine > LEAST_COSINE:
-        raise RuntimeError(f"{variant} gives other features than {BASELINE}: cosine {cosine}")
-    rate, ratio = batch / np.median(seconds), np.median(baseline) / np.median(seconds)
-    ratios = baseline / seconds
-    return (
-        f"| {name} | {VARIANTS[variant]} | {rate:.1f} | {ratio:.2f} | {ratios.min():.2f}-"
-        f"{ratios.max():.2f} | {memory:.0f} | {cosine:.5f} |"
-    )
-
-
-def main() -> None:
-    """Parse the command line, print the table."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--batch", type=int, default=32, help="images at once")
@@ -189,17 +141,9 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="also with torch.compile")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     variants = [variant for variant in VARIANTS if variant != "compiled" or args.compile]
-    print(f"torch {torch.__version__}, {args.device}, {args.threads} threads,", end=" ")
-    print(f"batch {args.batch}, {args.size[0]}x{args.size[1]}, stride {args.stride},", end=" ")
-    print(f"{args.steps} batches each\n")
-    print("| model | variant | images/s | ratio | batch by batch | peak MiB | least cosine |")
-    print("|---|---|---|---|---|---|---|")
+    header(args, "timm", "onnxruntime")
     with tempfile.TemporaryDirectory() as folder:
-        for name in args.models:
-            print("\n".join(measure(name, variants, folder, args)), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+        print_table(row for name in args.models for row in measure(name, variants, folder, args))
+    return 0

@@ -4,27 +4,29 @@ python tools/benchmarks/filters.py --names 4200000
 
 Names, scores and hashes are synthetic. Each case runs in a process of its own; "grew by" is the
 highest RSS while it filtered less the RSS before, the listing itself being open. Pixels are those
-of ToyUnlabeled's renderings, decoded from memory-cached files.
+of ToyUnlabeled's renderings, decoded from memory-cached files. The baseline of the ratios is the
+first of each table.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
+import functools
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import numpy as np
 from cfs.filters.chain import run_filters
 from cfs.filters.duplicate_filter import first_of_similar
-from dino_listing import RSS, memory, names, peak, printed_json
 from dinopretrain.data.images import FileImages
 from dinopretrain.data.path_list import PathList
 from reid_core.data.opening import data_root, open_dataset
+
+from .harness import WALL, Sample, alternate, header, print_table, timed
+from .processes import HIGHEST, RSS, in_child, memory
+from .synthetic import names, write_listing, write_scores
 
 BY_NAME = ("text", "pickle", "parquet", "scores", "hashes")
 BY_PIXELS = {
@@ -33,25 +35,6 @@ BY_PIXELS = {
     "DuplicateFilter": {"MAX_DISTANCE": 4},
 }
 NOISY, FLIPS = 0.1, 3  # share of hashes that are near another, and by how many bits at most
-
-
-def write_list(folder: Path, kind: str, count: int) -> Path:
-    """Write a list of all names of one kind, or shards of scores."""
-    from dino_listing import write_listing
-
-    if kind != "scores":
-        return Path(write_listing(folder / "list", kind, count).partition(":")[2])
-    import pyarrow
-    from pyarrow import parquet
-
-    scores = np.random.default_rng(0).beta(8, 2, count).astype(np.float32)
-    stream = names(count)
-    (folder / "scores").mkdir()
-    for start in range(0, count, 100_000):
-        some = scores[start : start + 100_000]
-        table = pyarrow.table({"path": [next(stream) for _ in some], "score": some})
-        parquet.write_table(table, folder / f"scores/part-{start // 100_000:05d}.parquet")
-    return folder / "scores"
 
 
 def synthetic_hashes(count: int) -> np.ndarray:
@@ -65,82 +48,70 @@ def synthetic_hashes(count: int) -> np.ndarray:
     return hashes
 
 
-def measure_names(kind: str, folder: Path, count: int) -> dict[str, float]:
-    """Time one filter by names, or the search of duplicates."""
-    work: Callable[[], int]
-    if kind == "hashes":
-        hashes = synthetic_hashes(count)
-
-        def work() -> int:
-            return int((first_of_similar(hashes, 4) == np.arange(count)).sum())
-    else:
-        images = FileImages(PathList.from_iterable(names(count)), str(folder))
-        path = str(next(folder.glob("scores")) if kind == "scores" else _list_in(folder))
-        entry = {"NAME": "CFSFilter", "SCORES": path, "KEEP": 0.5}
-
-        def work() -> int:
-            return len(run_filters([entry], images, str(folder), str(folder))[0])
-
-    before, start = memory(RSS), time.perf_counter()
-    kept = work()
-    seconds = time.perf_counter() - start
-    return {"kept": kept, "seconds": seconds, "before": before, "peak": peak()}
+def search_of_duplicates(count: int) -> Callable[[], int]:
+    """A function that returns how many of ``count`` hashes are kept."""
+    hashes = synthetic_hashes(count)
+    return lambda: int((first_of_similar(hashes, 4) == np.arange(count)).sum())
 
 
-def _list_in(folder: Path) -> Path:
-    return next(path for path in (folder / "list").iterdir() if path.is_file())
+def filter_by_names(path: Path, count: int, folder: str) -> Callable[[], int]:
+    """A function that returns how many of ``count`` images the list or the scores keep."""
+    images = FileImages(PathList.from_iterable(names(count)), folder)
+    entry = {"NAME": "CFSFilter", "SCORES": str(path), "KEEP": 0.5}
+    return lambda: len(run_filters([entry], images, folder, folder)[0])
 
 
-def measure_pixels(name: str) -> dict[str, float]:
+def measure_names(kind: str, count: int) -> Sample:
+    """Time one filter by names, or the search of duplicates; in a fresh process."""
+    with tempfile.TemporaryDirectory() as folder:
+        if kind == "hashes":
+            work = search_of_duplicates(count)
+        else:
+            path = Path(folder) / "list"
+            written = in_child(_write, path, kind, count)  # whose memory does not count here
+            work = filter_by_names(written, count, folder)
+        before, kept = memory(RSS), []
+        sample = timed(lambda: kept.append(work()))()
+        return {**sample, "kept": kept[0], "grew by, MiB": memory(HIGHEST) - before}
+
+
+def _write(path: Path, kind: str, count: int) -> Path:
+    if kind != "scores":
+        return write_listing(path, kind, count)
+    write_scores(path, names(count), count)
+    return path
+
+
+def measure_pixels(name: str) -> Sample:
     """Time one filter that looks at the images of ToyUnlabeled, from nothing and from its cache."""
     images = open_dataset("ToyUnlabeled").images
     entry = {"NAME": name, **BY_PIXELS[name]}
-    seconds = []
     with tempfile.TemporaryDirectory() as folder:
-        for _ in range(2):
-            start = time.perf_counter()
-            run_filters([entry], images, folder, folder)
-            seconds.append(time.perf_counter() - start)
-    return {"count": len(images), "first": seconds[0], "again": seconds[1]}
+        run = timed(lambda: run_filters([entry], images, folder, folder))
+        first, again = run(), run()
+    return {**first, "images/s": len(images) / first[WALL], "again": len(images) / again[WALL]}
 
 
-def in_new_process(*arguments: str) -> dict[str, float]:
-    """Run one case in a fresh process."""
-    return printed_json([sys.executable, __file__, *arguments])
-
-
-def main() -> None:
-    """Command line."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    kinds = [*BY_NAME, *BY_PIXELS]
     parser.add_argument("--names", type=int, default=4_200_000, help="images of a listing")
-    parser.add_argument("--kinds", nargs="+", default=[*BY_NAME, *BY_PIXELS])
-    parser.add_argument("--measure", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.measure in BY_PIXELS:
-        print(json.dumps(measure_pixels(args.measure)))
-        return
-    if args.measure:
-        print(json.dumps(measure_names(args.measure, Path(args.folder), args.names)))
-        return
+    parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds)
+    args = parser.parse_args(argv)
+    header(args)
     print(f"data root: {data_root()}\n")
-    for kind in args.kinds:
-        if kind in BY_PIXELS:
-            got = in_new_process("--measure", kind)
-            rates = ", ".join(f"{got['count'] / got[key]:,.0f}" for key in ("first", "again"))
-            print(f"{kind}: {got['count']:.0f} images, images/s at first, again: {rates}")
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            if kind != "hashes":
-                write_list(Path(folder), kind, args.names)
-            options = ("--names", str(args.names), "--folder", folder)
-            got = in_new_process("--measure", kind, *options)
-            print(
-                f"{kind}: {got['kept']:,.0f} of {args.names:,} kept in {got['seconds']:.1f} s; RSS "
-                f"before {got['before']:.0f} MiB, grew by {got['peak'] - got['before']:.0f} MiB",
-                flush=True,
-            )
-
-
-if __name__ == "__main__":
-    main()
+    by_name = {
+        kind: functools.partial(in_child, measure_names, kind, args.names)
+        for kind in args.kinds
+        if kind in BY_NAME
+    }
+    by_pixels = {
+        name: functools.partial(in_child, measure_pixels, name)
+        for name in args.kinds
+        if name in BY_PIXELS
+    }
+    for contenders in filter(None, (by_name, by_pixels)):
+        print_table(alternate(contenders, 1).rows())
+        print()
+    return 0

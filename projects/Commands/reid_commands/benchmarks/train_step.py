@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Speed of one TransReID training step against the straightforward implementation.
 
 python tools/benchmarks/train_step.py
@@ -13,19 +12,19 @@ from __future__ import annotations
 
 import argparse
 import copy
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
-import numpy as np
 import timm
 import torch
 from fastreid.utils.events import EventStorage
-from torch import Tensor, nn
+from torch import Tensor
 from transreid import JPMHead, TransReID, TransReIDBackbone
 from transreid.modeling.jigsaw import jigsaw_parts
 from transreid.modeling.side_embedding import SideInformationEmbedding
+
+from .harness import Comparison, alternate, check_agreement, header, print_table, timed
 
 MODELS = {"ViT-S/16": "vit_small_patch16_224", "ViT-B/16": "vit_base_patch16_224"}
 NUM_CLASSES, NUM_CAMERAS, INSTANCES = 751, 6, 4
@@ -38,7 +37,7 @@ LOSSES = {
 
 def build(name: str, size: tuple[int, int], stride: int) -> TransReID:
     """TransReID with SIE of 6 cameras and JPM, random weights, no drop path (that is noise)."""
-    vit = timm.create_model(name, num_classes=0)
+    vit: Any = timm.create_model(name, num_classes=0)
     sie = SideInformationEmbedding(NUM_CAMERAS, 0, vit.embed_dim)
     return TransReID(
         backbone=TransReIDBackbone(vit, size, (stride, stride), sie),
@@ -49,7 +48,7 @@ def build(name: str, size: tuple[int, int], stride: int) -> TransReID:
     ).train()
 
 
-def plain_attention(attn: nn.Module, x: Tensor) -> Tensor:
+def plain_attention(attn: Any, x: Tensor) -> Tensor:
     """Attention with the softmax written out: (B, L, D) -> (B, L, D)."""
     batch, length, dim = x.shape
     qkv = attn.qkv(x).reshape(batch, length, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
@@ -58,13 +57,13 @@ def plain_attention(attn: nn.Module, x: Tensor) -> Tensor:
     return attn.proj((weights @ v).transpose(1, 2).reshape(batch, length, dim))
 
 
-def plain_block(block: nn.Module, x: Tensor) -> Tensor:
+def plain_block(block: Any, x: Tensor) -> Tensor:
     """A whole transformer block on all tokens."""
     x = x + plain_attention(block.attn, block.norm1(x))
     return x + block.mlp(block.norm2(x))
 
 
-def plain_branch(branch: nn.Module, tokens: Tensor) -> Tensor:
+def plain_branch(branch: Any, tokens: Tensor) -> Tensor:
     """[cls] after a branch that computes all tokens."""
     return branch.norm(plain_block(branch.block, tokens))[:, 0]
 
@@ -86,38 +85,25 @@ def plain_losses(model: TransReID, batch: dict[str, Tensor]) -> dict[str, Tensor
     return model.losses({**outputs[0], "local": outputs[1:]}, batch["targets"])
 
 
-@dataclass
-class Runner:
-    """One implementation: its own copy of the model and optimizer, and the times of its steps."""
+def training_step(
+    model: TransReID, losses: Callable[..., dict[str, Tensor]], batch: dict[str, Tensor]
+) -> Callable[[], float]:
+    """A training step on ``batch`` with an optimizer of its own; it returns the loss before it."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(parameters, lr=1e-4, momentum=0.9)
 
-    model: TransReID
-    losses: Callable[[TransReID, dict[str, Tensor]], dict[str, Tensor]]
-
-    def __post_init__(self) -> None:
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.SGD(parameters, lr=1e-4, momentum=0.9)
-        self.seconds: list[float] = []
-
-    def step(self, batch: dict[str, Tensor]) -> float:
-        """One training step; returns the loss before it."""
-        _wait(batch["images"].device)
-        start = time.perf_counter()
-        loss = torch.stack(list(self.losses(self.model, batch).values())).sum()
-        self.optimizer.zero_grad()
+    def step() -> float:
+        loss = torch.stack(list(losses(model, batch).values())).sum()
+        optimizer.zero_grad()
         loss.backward()
-        self.optimizer.step()
-        _wait(batch["images"].device)
-        self.seconds.append(time.perf_counter() - start)
-        return loss.item()
+        optimizer.step()
+        return loss.item()  # waits until a GPU has done all of it
+
+    return step
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def measure(name: str, stride: int, args: argparse.Namespace) -> str:
-    """Time both implementations, alternating; one row of the table."""
+def measure(name: str, stride: int, args: argparse.Namespace) -> Comparison:
+    """Time both implementations, alternating."""
     torch.manual_seed(0)
     model = build(MODELS[name], tuple(args.size), stride).to(args.device)
     batch = {
@@ -125,24 +111,17 @@ def measure(name: str, stride: int, args: argparse.Namespace) -> str:
         "targets": torch.arange(args.batch, device=args.device) // INSTANCES,
         "camids": torch.arange(args.batch, device=args.device) % NUM_CAMERAS,
     }
-    ours = Runner(model, lambda m, b: m(b))
-    plain = Runner(copy.deepcopy(model), plain_losses)
+    steps = {
+        "straightforward": training_step(copy.deepcopy(model), plain_losses, batch),
+        "ours": training_step(model, lambda m, b: m(b), batch),
+    }
     with EventStorage(0):
-        for number in range(args.steps + 1):
-            loss, expected = ours.step(batch), plain.step(batch)
-            if number == 0 and abs(loss - expected) > 1e-3 * abs(expected):
-                raise RuntimeError(f"the two implementations disagree: loss {loss}, {expected}")
-    fast, slow = (np.array(runner.seconds[1:]) for runner in (ours, plain))  # 0 warms up
-    slow_rate, fast_rate = (args.batch / np.median(seconds) for seconds in (slow, fast))
-    spread = slow / fast
-    return (
-        f"| {name} | {stride} | {slow_rate:.1f} | {fast_rate:.1f} | {fast_rate / slow_rate:.2f}"
-        f" | {spread.min():.2f}-{spread.max():.2f} |"
-    )
+        check_agreement({name: {"loss": step()} for name, step in steps.items()}, 1e-3)
+        return alternate({name: timed(step) for name, step in steps.items()}, args.steps)
 
 
-def main() -> None:
-    """Parse the command line, print the table."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--strides", nargs="+", type=int, default=[16, 12])
@@ -150,15 +129,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5, help="timed steps of each implementation")
     parser.add_argument("--size", nargs=2, type=int, default=[256, 128], metavar=("H", "W"))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    args = parser.parse_args()
-    print(f"torch {torch.__version__}, {args.device}, {torch.get_num_threads()} threads,", end=" ")
-    print(f"batch {args.batch}, {args.size[0]}x{args.size[1]}, float32, {args.steps} steps each\n")
-    print("| model | stride | straightforward, images/s | ours, images/s | ratio | step by step |")
-    print("|---|---|---|---|---|---|")
-    for name in args.models:
-        for stride in args.strides:
-            print(measure(name, stride, args), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+    args = parser.parse_args(argv)
+    header(args, "timm")
+    print_table(
+        {"model": name, "stride": stride, **row}
+        for name in args.models
+        for stride in args.strides
+        for row in measure(name, stride, args).rows(images=args.batch)
+    )
+    return 0

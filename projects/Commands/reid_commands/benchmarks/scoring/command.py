@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Scoring: images/s with the time of each stage, memory, and selection from LUPerson's number.
 
 python tools/benchmarks/scoring.py speed
@@ -14,15 +13,19 @@ layer, each number in a process of its own; peaks are what Linux says. select: s
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from fastreid_compat.repairs.distributed.launch import num_cores
 
+from ..harness import header
+from ..synthetic import LUPERSON
+from .peak_memory import memory_of_scoring
+from .selection import select_many
+from .speed import MODELS, speed
 
-def main() -> None:
-    """Run the command line."""
-    from cfs_memory import measure, memory, select_many
-    from cfs_scoring import LUPERSON, MODELS, speed
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -38,14 +41,11 @@ def main() -> None:
     lines.set_defaults(run=speed)
     lines = modes.add_parser("memory", help="peak of memory for numbers of images")
     lines.add_argument("--rows", nargs="+", type=int, default=[10_000, 100_000, 1_000_000])
-    lines.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
-    lines.set_defaults(run=memory)
+    lines.set_defaults(run=memory_of_scoring)
     lines = modes.add_parser("select", help="seconds of reading and selecting scores")
-    lines.add_argument("--rows", nargs=1, type=int, default=[LUPERSON])
+    lines.add_argument("--rows", type=int, default=LUPERSON)
     lines.set_defaults(run=select_many)
-    args = parser.parse_args()
-    (measure if getattr(args, "measure", False) else args.run)(args)
-
-
-if __name__ == "__main__":
-    main()
+    args = parser.parse_args(argv)
+    header(args)
+    args.run(args)
+    return 0

@@ -1,31 +1,33 @@
-"""tools/benchmarks/scoring.py speed: the stages of scoring."""
+"""Speed of scoring, and its stages."""
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import functools
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
-from cfs.scores import score_files
+from cfs.scores.score_files import ScoreShards
 from cfs.scoring import scoring
 from cfs.scoring.models import FeatureModel
 from cfs.scoring.run import Run
-from dino_views import jpegs
+from dinopretrain import load_config
 from dinopretrain.data.images import UnlabelledImages
 from fastreid.config import CfgNode
 from fastreid.data.build import build_transforms
 from fastreid.modeling.backbones import build_backbone
-from reid_core.config import load_config
 from torch import nn
 
-LUPERSON = 4_180_243
-MODELS = {
+from ..harness import WALL, Sample, alternate, print_table, timed
+from ..synthetic import LUPERSON, jpegs
+
+MODELS: dict[str, dict[str, Any]] = {
     "ViT-S/16": {
         "MODEL.BACKBONE.NAME": "build_transreid_backbone",
         "MODEL.BACKBONE.TIMM_NAME": "vit_small_patch16_224",
@@ -36,6 +38,7 @@ MODELS = {
     "ResNet-50": {"MODEL.BACKBONE.DEPTH": "50x"},
 }
 STAGES = ("decode", "transform", "models", "write")
+TOTAL = "sum, ms"
 
 
 class Drawn(UnlabelledImages):
@@ -110,65 +113,48 @@ class Stages:
         return call
 
 
-def timed_run(
-    name: str, models: tuple[FeatureModel, FeatureModel], cfg: CfgNode, args: argparse.Namespace
-) -> dict[str, float]:
-    """Score ``args.images`` images once; seconds of the stages, and "wall"."""
+def stages_of_a_run(
+    models: tuple[FeatureModel, FeatureModel], cfg: CfgNode, args: argparse.Namespace
+) -> Sample:
+    """Score ``args.images`` images once; milliseconds an image of the stages and of all together.
+
+    "images/s, all threads" is by the clock on the wall.
+    """
     stages = Stages()
     images = Drawn(args.images, tuple(args.jpeg), num_jpegs=64)
-    images.read = stages.timed("decode", images.read)  # type: ignore[method-assign]
     transform = stages.timed("transform", build_transforms(cfg, is_train=False))
-    score_batch, write = scoring.score_batch, score_files.ScoreShards.write
-    scoring.score_batch = stages.timed("models", score_batch)
-    timed_write = stages.timed("write", write)
-    score_files.ScoreShards.write = (  # type: ignore[method-assign]
-        lambda self, *rest: timed_write(self, *rest)
-    )
     run = Run(batch_size=args.batch_size, shard_size=args.images, precision=args.precision)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            start = time.perf_counter()
-            scoring.score_images(images, *models, transform, folder, run)
-            wall = time.perf_counter() - start
-    finally:
-        scoring.score_batch = score_batch
-        score_files.ScoreShards.write = write  # type: ignore[method-assign]
-    return {**stages.seconds, "wall": wall}
+    timed_write = stages.timed("write", ScoreShards.write)
+    with (
+        mock.patch.object(images, "read", stages.timed("decode", images.read)),
+        mock.patch.object(scoring, "score_batch", stages.timed("models", scoring.score_batch)),
+        mock.patch.object(ScoreShards, "write", lambda self, *rest: timed_write(self, *rest)),
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        seconds = timed(lambda: scoring.score_images(images, *models, transform, folder, run))()
+    per_image = {f"{key}, ms": 1000 * s / args.images for key, s in stages.seconds.items()}
+    total = sum(per_image.values())
+    rates = {
+        "images/s of a core": 1000 / total,
+        "images/s, all threads": args.images / seconds[WALL],
+    }
+    return {**per_image, TOTAL: total, **rates}
 
 
 def speed(args: argparse.Namespace) -> None:
     """Print the table of stages, and what LUPerson costs."""
     torch.set_num_threads(args.threads)
-    size = (256, 128)
-    cfgs = {name: config(keys, size) for name, keys in MODELS.items() if name in args.models}
-    pairs = {name: pair_of(cfg) for name, cfg in cfgs.items()}
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in cfgs}
-    for number in range(args.rounds + 1):
-        for name, cfg in cfgs.items():
-            seconds = timed_run(name, pairs[name], cfg, args)
-            if number:  # the first warms up
-                runs[name].append(seconds)
-    print(
-        f"\ntorch {torch.__version__}, {args.threads} thread(s), {args.precision}, synthetic JPEGs "
-        f"of {args.jpeg[1]}x{args.jpeg[0]}, models of 256x128, {args.images} images a round, "
-        f"{args.rounds} rounds, batches of {args.batch_size}\n"
-    )
-    print("| two models | " + " | ".join(f"{stage}, ms" for stage in STAGES), end=" | ")
-    print("sum, ms | images/s per core | round by round | with this machine's threads |")
-    print("|---" * (len(STAGES) + 5) + "|")
-    for name, rows in runs.items():
-        per_image = {
-            stage: statistics.median(row[stage] for row in rows) / args.images for stage in STAGES
-        }
-        sums = [sum(row[stage] for stage in STAGES) / args.images for row in rows]
-        cost = statistics.median(sums)
-        wall = args.images / statistics.median(row["wall"] for row in rows)
-        cells = " | ".join(f"{1000 * per_image[stage]:.3f}" for stage in STAGES)
-        spread = f"{1 / max(sums):.1f}-{1 / min(sums):.1f}"
-        print(f"| {name} | {cells} | {1000 * cost:.2f} | {1 / cost:.1f} | {spread} | {wall:.1f} |")
-        hours = LUPERSON * cost / 3600
+    contenders = {}
+    for name in args.models:
+        cfg = config(MODELS[name], (256, 128))
+        contenders[name] = functools.partial(stages_of_a_run, pair_of(cfg), cfg, args)
+        contenders[name]()  # warms up
+    rows = list(alternate(contenders, args.rounds, key=TOTAL).rows())
+    print_table(rows)
+    for row in rows:
+        hours = LUPERSON * float(row[TOTAL]) / 1000 / 3600
         print(
-            f"{name}: LUPerson {LUPERSON:,} images x {1000 * cost:.2f} ms = {hours:,.0f} core "
-            f"hours, {hours / 64:.1f} hours on 64 cores",
+            f"{row['contender']}: LUPerson {LUPERSON:,} images x {row[TOTAL]:.2f} ms = "
+            f"{hours:,.0f} core hours, {hours / 64:.1f} hours on 64 cores",
             file=sys.stderr,
         )
