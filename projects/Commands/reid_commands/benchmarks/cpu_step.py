@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from dinopretrain import load_config
 from fastreid.modeling import build_model
 from fastreid.utils.events import EventStorage
+from reid_core.run.command_line import show_user_errors
 from reid_core.run.cpu_speed import (
     MALLOC_SETTINGS,
     TUNABLES,
@@ -75,6 +76,7 @@ def _page_faults() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
+@show_user_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

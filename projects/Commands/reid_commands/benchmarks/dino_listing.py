@@ -21,7 +21,8 @@ from pathlib import Path
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import torch
 from dinopretrain.data.images import UnlabelledImages
-from reid_core.data.opening import open_dataset
+from fastreid_compat.repairs.data.dataset_files import open_dataset
+from reid_core.run.command_line import show_user_errors
 from torch.utils.data import DataLoader, Dataset
 
 from .harness import PEAK, Sample, alternate, header, print_table, timed
@@ -66,6 +67,7 @@ def measure(path: str, method: str) -> Sample:
     return {**sample, WORKER: uss, "worker PSS, MiB": pss}
 
 
+@show_user_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -24,6 +24,7 @@ import torchvision.transforms as tv
 from dinopretrain.transforms.decode import decode_image
 from dinopretrain.transforms.views import MultiCrop, dino_views, use_one_thread
 from PIL import Image, ImageFilter
+from reid_core.run.command_line import show_user_errors
 from torch import nn
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms import v2
@@ -118,6 +119,7 @@ def measure(size: tuple[int, int], images: int, rounds: int) -> Comparison:
     return alternate(contenders, rounds, key=CPU)
 
 
+@show_user_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

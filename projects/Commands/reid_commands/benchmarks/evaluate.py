@@ -27,6 +27,7 @@ from fasteval import evaluate_features
 from fasteval.ranking.metrics import GalleryRanker
 from fastreid.evaluation import rank, rank_cylib
 from fastreid.utils.compute_dist import build_dist
+from reid_core.run.command_line import show_user_errors
 
 from .harness import Sample, header, print_table
 from .retrieval import Contender, TestSet, compare, metrics, parser
@@ -101,6 +102,7 @@ def both_kinds(
     return ranking, everything
 
 
+@show_user_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     options = parser(__doc__)

@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from reid_core.config import load_config
+from reid_core.run.command_line import show_user_errors
+from transreid.config import load_config
 from transreid.inference.extractor import FeatureExtractor
 
 from .harness import PEAK, Cell, alternate, header, print_table, timed
@@ -130,6 +131,7 @@ def measure(
         yield {"model": name, **row, "least cosine": f"{cosine:.5f}"}
 
 
+@show_user_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

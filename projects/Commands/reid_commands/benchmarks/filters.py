@@ -4,7 +4,7 @@ python tools/benchmarks/filters.py --names 4200000
 
 Names, scores and hashes are synthetic. Each case runs in a process of its own; "grew by" is the
 highest RSS while it filtered less the RSS before, the listing itself being open. Pixels are those
-of ToyUnlabeled's renderings, decoded from memory-cached files. The baseline of the ratios is the
+of ToyUnlabeled's renderings, or of another data set, decoded from memory-cached files. The baseline of the ratios is the
 first of each table.
 """
 
@@ -22,7 +22,8 @@ from cfs.filters.chain import run_filters
 from cfs.filters.duplicate_filter import first_of_similar
 from dinopretrain.data.images import FileImages
 from dinopretrain.data.path_list import PathList
-from reid_core.data.opening import data_root, open_dataset
+from fastreid_compat.repairs.data.dataset_files import data_root, open_dataset
+from reid_core.run.command_line import show_user_errors
 
 from .harness import WALL, Sample, alternate, header, print_table, timed
 from .processes import HIGHEST, RSS, in_child, memory
@@ -82,9 +83,9 @@ def _write(path: Path, kind: str, count: int) -> Path:
     return path
 
 
-def measure_pixels(name: str) -> Sample:
-    """Time one filter that looks at the images of ToyUnlabeled, from nothing and from its cache."""
-    images = open_dataset("ToyUnlabeled").images
+def measure_pixels(name: str, dataset: str) -> Sample:
+    """Time one filter that looks at the images of a data set, from nothing and from its cache."""
+    images = open_dataset(dataset).images
     entry = {"NAME": name, **BY_PIXELS[name]}
     with tempfile.TemporaryDirectory() as folder:
         run = timed(lambda: run_filters([entry], images, folder, folder))
@@ -92,11 +93,13 @@ def measure_pixels(name: str) -> Sample:
     return {**first, "images/s": len(images) / first[WALL], "again": len(images) / again[WALL]}
 
 
+@show_user_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     kinds = [*BY_NAME, *BY_PIXELS]
     parser.add_argument("--names", type=int, default=4_200_000, help="images of a listing")
+    parser.add_argument("--dataset", default="ToyUnlabeled", help="images whose pixels are read")
     parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds)
     args = parser.parse_args(argv)
     header(args)
@@ -107,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if kind in BY_NAME
     }
     by_pixels = {
-        name: functools.partial(in_child, measure_pixels, name)
+        name: functools.partial(in_child, measure_pixels, name, args.dataset)
         for name in args.kinds
         if name in BY_PIXELS
     }

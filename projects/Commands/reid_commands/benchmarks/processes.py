@@ -48,7 +48,7 @@ def answers(
     context = multiprocessing.get_context(method)
     ours, theirs = context.Pipe()
     process = context.Process(  # type: ignore[attr-defined]
-        target=_answer, args=(theirs, function, args)
+        target=_answer, args=(theirs, ours, function, args)
     )
     process.start()
     theirs.close()  # so that a process that dies is an EOFError here
@@ -66,7 +66,10 @@ def answers(
         process.join()
 
 
-def _answer(connection: Connection, function: Callable[..., Any], args: Sequence[Any]) -> None:
+def _answer(
+    connection: Connection, other: Connection, function: Callable[..., Any], args: Sequence[Any]
+) -> None:
+    other.close()  # the parent's end: open here, it would never be found closed
     # A spawned process would spawn its loader's workers, too; the system's default is what counts.
     multiprocessing.set_start_method(None, force=True)
     result = function(*args)

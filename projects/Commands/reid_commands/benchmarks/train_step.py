@@ -19,6 +19,7 @@ import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import timm
 import torch
 from fastreid.utils.events import EventStorage
+from reid_core.run.command_line import show_user_errors
 from torch import Tensor
 from transreid import JPMHead, TransReID, TransReIDBackbone
 from transreid.modeling.jigsaw import jigsaw_parts
@@ -120,6 +121,7 @@ def measure(name: str, stride: int, args: argparse.Namespace) -> Comparison:
         return alternate({name: timed(step) for name, step in steps.items()}, args.steps)
 
 
+@show_user_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

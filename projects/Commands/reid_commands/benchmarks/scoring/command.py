@@ -16,6 +16,7 @@ import argparse
 from collections.abc import Sequence
 
 from fastreid_compat.repairs.distributed.launch import num_cores
+from reid_core.run.command_line import show_user_errors
 
 from ..harness import header
 from ..synthetic import LUPERSON
@@ -24,6 +25,7 @@ from .selection import select_many
 from .speed import MODELS, speed
 
 
+@show_user_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(
