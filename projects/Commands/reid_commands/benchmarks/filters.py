@@ -4,8 +4,8 @@ python tools/benchmarks/filters.py --names 4200000
 
 Names, scores and hashes are synthetic. Each case runs in a process of its own; "grew by" is the
 highest RSS while it filtered less the RSS before, the listing itself being open. Pixels are those
-of ToyUnlabeled's renderings, or of another data set, decoded from memory-cached files. The baseline of the ratios is the
-first of each table.
+of ToyUnlabeled's renderings, or of another data set, decoded from memory-cached files. The first
+of each table is the baseline.
 """
 
 from __future__ import annotations

@@ -20,8 +20,7 @@ from reid_core.run.command_line import show_user_errors
 
 from ..harness import header
 from ..synthetic import LUPERSON
-from .peak_memory import memory_of_scoring
-from .selection import select_many
+from .many import memory_of_scoring, select_many
 from .speed import MODELS, speed
 
 
