@@ -98,6 +98,12 @@ def test_ratios_are_those_of_medians(comparison) -> None:
     assert comparison.ratios("ours") == [2.0, 2.0, 9.0]
 
 
+def test_a_baseline_that_ran_once_counts_for_all_rounds() -> None:
+    samples = {"once": [{WALL: 8.0}], "ours": [{WALL: 2.0}, {WALL: 4.0}]}
+    assert Comparison(samples, "once").ratios("ours") == [4.0, 2.0]
+    assert Comparison(samples, "ours").ratios("once") == [0.25]
+
+
 def test_rows_of_the_table(comparison) -> None:
     rows = list(comparison.rows(images=8))
     assert rows[1] == {

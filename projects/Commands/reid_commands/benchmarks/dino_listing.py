@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -82,11 +83,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         for kind in args.kinds:
             path = write_listing(Path(folder) / kind, kind, args.names)
             for method in START_METHODS:
-                contenders[kind, method] = functools.partial(in_child, measure, str(path), method)
-        named = {f"{kind}, {method}ed workers": run for (kind, method), run in contenders.items()}
-        rows = zip(contenders, alternate(named, 1).rows(), strict=True)
+                name = f"{kind}, {method}ed workers"
+                contenders[name] = functools.partial(in_child, measure, str(path), method)
+        rows = zip(alternate(contenders, 1).rows(), itertools.cycle(START_METHODS), strict=False)
         print_table(
             {**row, "added, MiB": float(row[WORKER]) - small[method][WORKER]}
-            for (_, method), row in rows
+            for row, method in rows
         )
     return 0

@@ -4,9 +4,9 @@ python tools/benchmarks/evaluate.py
 python tools/benchmarks/evaluate.py --msmt17
 
 "ranking" has the distances given, as FastReID's functions want them; "all" begins at the features.
-The first of each is the baseline; FastReID's Python runs once.
-FastReID's Cython module is compiled in a temporary folder, if Cython, setuptools and a C compiler
-are there (pip install cython setuptools); the installed package stays as it is. All must agree.
+The first of each is the baseline; FastReID's Python runs once. Its Cython module is compiled in a
+temporary folder, if Cython, setuptools and a C compiler are there (pip install cython setuptools);
+the installed package stays as it is. All must agree.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 from fasteval import evaluate_features
@@ -41,19 +40,10 @@ def distances(test_set: TestSet) -> np.ndarray:
     return build_dist(*test_set.split(), "cosine")
 
 
-def of_lists(cmc: np.ndarray, precisions: Any, penalties: Any) -> Sample:
-    """Metrics of FastReID's result."""
+def by_fastreid(evaluate: Callable[..., tuple], test_set: TestSet, dist: np.ndarray) -> Sample:
+    """Metrics by FastReID's evaluate_py or evaluate_cy."""
+    cmc, precisions, penalties = evaluate(dist, *test_set.ids(), MAX_RANK, False)
     return {"Rank-1": cmc[0], "mAP": np.mean(precisions), "mINP": np.mean(penalties)}
-
-
-def by_python(test_set: TestSet, dist: np.ndarray) -> Sample:
-    """FastReID's evaluate_py."""
-    return of_lists(*rank.evaluate_py(dist, *test_set.ids(), MAX_RANK, False))
-
-
-def by_cython(compiled: ModuleType, test_set: TestSet, dist: np.ndarray) -> Sample:
-    """FastReID's evaluate_cy."""
-    return of_lists(*compiled.evaluate_cy(dist, *test_set.ids(), MAX_RANK, False))
 
 
 def ranking_of_ours(test_set: TestSet, dist: np.ndarray) -> Sample:
@@ -90,9 +80,9 @@ def both_kinds(
     """Those that rank given distances, and those that begin at the features."""
     ranking, everything = {}, {}
     if python:
-        ranking[PYTHON] = Contender(by_python, distances)
+        ranking[PYTHON] = Contender(functools.partial(by_fastreid, rank.evaluate_py), distances)
     if compiled is not None:
-        cython = functools.partial(by_cython, compiled)
+        cython = functools.partial(by_fastreid, compiled.evaluate_cy)
         ranking["FastReID's Cython, ranking"] = Contender(cython, distances)
         everything["FastReID's Cython, all"] = Contender(
             lambda test_set, _: cython(test_set, distances(test_set))

@@ -90,9 +90,10 @@ class Comparison:
         return self._median(self.baseline) / self._median(name)
 
     def ratios(self, name: str) -> list[float]:
-        """The same round by round; as many as both have."""
-        pairs = zip(self.samples[self.baseline], self.samples[name], strict=False)
-        return [base[self.key] / own[self.key] for base, own in pairs]
+        """The same round by round; of a baseline that ran once, that run counts for all rounds."""
+        base = [sample[self.key] for sample in self.samples[self.baseline]]
+        own = [sample[self.key] for sample in self.samples[name]]
+        return [base[min(i, len(base) - 1)] / value for i, value in enumerate(own)]
 
     def _median(self, name: str) -> float:
         return summary(self.samples[name])[self.key]

@@ -37,7 +37,6 @@ MODELS: dict[str, dict[str, Any]] = {
     },
     "ResNet-50": {"MODEL.BACKBONE.DEPTH": "50x"},
 }
-STAGES = ("decode", "transform", "models", "write")
 TOTAL = "sum, ms"
 
 
@@ -94,23 +93,17 @@ def pair_of(cfg: CfgNode) -> tuple[FeatureModel, FeatureModel]:
     return one, two
 
 
-class Stages:
-    """CPU time of functions, each in the thread that runs it."""
+def counted(seconds: dict[str, float], stage: str, function: Callable) -> Callable:
+    """``function``, whose CPU time, in the thread that runs it, is added to a stage's seconds."""
 
-    def __init__(self) -> None:
-        self.seconds = dict.fromkeys(STAGES, 0.0)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        start = time.thread_time()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            seconds[stage] += time.thread_time() - start
 
-    def timed(self, stage: str, function: Callable) -> Callable:
-        """``function``, whose time is added to ``stage``."""
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            start = time.thread_time()
-            try:
-                return function(*args, **kwargs)
-            finally:
-                self.seconds[stage] += time.thread_time() - start
-
-        return call
+    return call
 
 
 def stages_of_a_run(
@@ -120,19 +113,19 @@ def stages_of_a_run(
 
     "images/s, all threads" is by the clock on the wall.
     """
-    stages = Stages()
+    stages = dict.fromkeys(("decode", "transform", "models", "write"), 0.0)
+    count = functools.partial(counted, stages)
     images = Drawn(args.images, tuple(args.jpeg), num_jpegs=64)
-    transform = stages.timed("transform", build_transforms(cfg, is_train=False))
+    transform = count("transform", build_transforms(cfg, is_train=False))
     run = Run(batch_size=args.batch_size, shard_size=args.images, precision=args.precision)
-    timed_write = stages.timed("write", ScoreShards.write)
     with (
-        mock.patch.object(images, "read", stages.timed("decode", images.read)),
-        mock.patch.object(scoring, "score_batch", stages.timed("models", scoring.score_batch)),
-        mock.patch.object(ScoreShards, "write", lambda self, *rest: timed_write(self, *rest)),
+        mock.patch.object(images, "read", count("decode", images.read)),
+        mock.patch.object(scoring, "score_batch", count("models", scoring.score_batch)),
+        mock.patch.object(ScoreShards, "write", count("write", ScoreShards.write)),
         tempfile.TemporaryDirectory() as folder,
     ):
         seconds = timed(lambda: scoring.score_images(images, *models, transform, folder, run))()
-    per_image = {f"{key}, ms": 1000 * s / args.images for key, s in stages.seconds.items()}
+    per_image = {f"{key}, ms": 1000 * s / args.images for key, s in stages.items()}
     total = sum(per_image.values())
     rates = {
         "images/s of a core": 1000 / total,
