@@ -20,9 +20,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from dinopretrain import load_config
 from fastreid.modeling import build_model
 from fastreid.utils.events import EventStorage
+from reid_core.config import load_config
 from reid_core.run.command_line import show_user_errors
 from reid_core.run.cpu_speed import (
     MALLOC_SETTINGS,

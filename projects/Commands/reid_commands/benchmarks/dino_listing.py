@@ -22,7 +22,7 @@ from pathlib import Path
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import torch
 from dinopretrain.data.images import UnlabelledImages
-from fastreid_compat.repairs.data.dataset_files import open_dataset
+from reid_core.data.opening import open_dataset
 from reid_core.run.command_line import show_user_errors
 from torch.utils.data import DataLoader, Dataset
 

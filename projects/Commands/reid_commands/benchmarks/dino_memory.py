@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 
 import torch
-from dinopretrain import load_config
 from dinopretrain.engine.step import DINOStep
 from dinopretrain.solver.parameter_groups import parameter_groups
 from fastreid.modeling import build_model
 from fastreid.utils.events import EventStorage
+from reid_core.config import load_config
 from reid_core.run.command_line import show_user_errors
 
 from .dino_step import CONFIGS, views_of_noise

@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+from reid_core.config import load_config
 from reid_core.run.command_line import show_user_errors
-from transreid.config import load_config
 from transreid.inference.extractor import FeatureExtractor
 
 from .harness import PEAK, Cell, alternate, header, print_table, timed

@@ -22,7 +22,7 @@ from cfs.filters.chain import run_filters
 from cfs.filters.duplicate_filter import first_of_similar
 from dinopretrain.data.images import FileImages
 from dinopretrain.data.path_list import PathList
-from fastreid_compat.repairs.data.dataset_files import data_root, open_dataset
+from reid_core.data.opening import data_root, open_dataset
 from reid_core.run.command_line import show_user_errors
 
 from .harness import WALL, Sample, alternate, header, print_table, timed

@@ -17,11 +17,11 @@ from cfs.scores.score_files import ScoreShards
 from cfs.scoring import scoring
 from cfs.scoring.models import FeatureModel
 from cfs.scoring.run import Run
-from dinopretrain import load_config
 from dinopretrain.data.images import UnlabelledImages
 from fastreid.config import CfgNode
 from fastreid.data.build import build_transforms
 from fastreid.modeling.backbones import build_backbone
+from reid_core.config import load_config
 from torch import nn
 
 from ..harness import WALL, Sample, alternate, print_table, timed
