@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from cfs.scores import pictures as cfs_pictures
 from cfs.scores.reading import read_scores
-from cfs.scores.score_files import ScoreShards, read_meta
+from cfs.scores.shards import ScoreShards, read_meta
 from dinopretrain.data.listing import read_list
 from PIL import Image
 from reid_commands import scores as cfs_commands

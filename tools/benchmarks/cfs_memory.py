@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from cfs import select
-from cfs.filters.names import key_list
-from cfs.scores import score_files
+from cfs.images.keys import key_list
 from cfs.scores.lists import write_list
 from cfs.scores.reading import read_scores
+from cfs.scores.shards import ScoreShards
 from cfs.scores.summary import summarise
 from cfs.scoring import scoring
 from cfs.scoring.models import FeatureModel
-from cfs.scoring.run import SHARD_SIZE, Run
+from cfs.scoring.options import SHARD_SIZE, ScoringOptions
 from cfs_scoring import Drawn, config
 from dino_listing import peak, printed_json
 from fastreid.data.build import build_transforms
@@ -60,7 +60,7 @@ def measure(args: argparse.Namespace) -> None:
     transform = build_transforms(cfg, is_train=False)
     listing = key_list(images).nbytes / MIB
     few = Drawn(1000, size)
-    run = Run(num_workers=WORKERS)
+    run = ScoringOptions(num_workers=WORKERS)
     with tempfile.TemporaryDirectory() as folder:
         scoring.score_images(few, *models, transform, f"{folder}/few", run)  # all is loaded
         before = peak()
@@ -93,7 +93,7 @@ def select_many(args: argparse.Namespace) -> None:
     count, rng = args.rows[0], np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         meta = {"count": count, "shard_size": SHARD_SIZE}
-        shards = score_files.ScoreShards(Path(folder), meta)
+        shards = ScoreShards(Path(folder), meta)
         shards.prepare()
         for number, paths in blocks(count, shards.size):
             values = rng.normal(0.7, 0.1, len(paths)).clip(-1, 1).astype(np.float32)

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from cfs.scores import score_files
+from cfs.scores.shards import ScoreShards
 from cfs.scoring import scoring
 from cfs.scoring.models import FeatureModel
-from cfs.scoring.run import Run
+from cfs.scoring.options import ScoringOptions
 from dino_views import jpegs
 from dinopretrain import load_config
 from dinopretrain.data.images import UnlabelledImages
@@ -118,13 +118,15 @@ def timed_run(
     images = Drawn(args.images, tuple(args.jpeg), num_jpegs=64)
     images.read = stages.timed("decode", images.read)  # type: ignore[method-assign]
     transform = stages.timed("transform", build_transforms(cfg, is_train=False))
-    score_batch, write = scoring.score_batch, score_files.ScoreShards.write
+    score_batch, write = scoring.score_batch, ScoreShards.write
     scoring.score_batch = stages.timed("models", score_batch)
     timed_write = stages.timed("write", write)
-    score_files.ScoreShards.write = (  # type: ignore[method-assign]
+    ScoreShards.write = (  # type: ignore[method-assign]
         lambda self, *rest: timed_write(self, *rest)
     )
-    run = Run(batch_size=args.batch_size, shard_size=args.images, precision=args.precision)
+    run = ScoringOptions(
+        batch_size=args.batch_size, shard_size=args.images, precision=args.precision
+    )
     try:
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
@@ -132,7 +134,7 @@ def timed_run(
             wall = time.perf_counter() - start
     finally:
         scoring.score_batch = score_batch
-        score_files.ScoreShards.write = write  # type: ignore[method-assign]
+        ScoreShards.write = write  # type: ignore[method-assign]
     return {**stages.seconds, "wall": wall}
 
 

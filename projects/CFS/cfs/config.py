@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dinopretrain import add_dino_config
+from fasteval import add_fasteval_config
 from fastreid.config import CfgNode
 from transreid import load_config as load_transreid_config
 
@@ -26,5 +27,6 @@ def add_cfs_config(cfg: CfgNode) -> None:
 
 
 def load_config(path: str | Path = "", options: Sequence[Any] = ()) -> CfgNode:
-    """As transreid.load_config, with the keys of DINO and of this project."""
-    return load_transreid_config(path, options, (add_dino_config, add_cfs_config))
+    """As transreid.load_config, with the keys of FastEval, DINO and this project."""
+    add_keys = (add_fasteval_config, add_dino_config, add_cfs_config)
+    return load_transreid_config(path, options, add_keys)

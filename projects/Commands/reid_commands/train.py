@@ -28,12 +28,11 @@ from fastreid.utils.checkpoint import Checkpointer
 from fastreid.utils.logger import setup_logger
 from reid_common.files import replacing
 from reid_core.run.command_line import PACKAGES, show_user_errors
+from reid_core.run.reports import EVALUATION
 from reid_core.run.validation import check_output_dir, preflight
 from transreid import load_config, resolve_side_information
 
 logger = logging.getLogger("fastreid.train_net")
-
-EVALUATION = "evaluation.json"
 
 
 def merged_config(args: argparse.Namespace) -> CfgNode:

@@ -11,8 +11,8 @@ from dinopretrain.data.path_list import PathList
 from fastreid_compat.repairs.data.dataset_files import data_root, find_path
 from reid_common.errors import UserError
 
+from ..images.keys import positions_in
 from .base import DataFilter, Drop, Items
-from .names import positions_in
 from .registry import FILTER_REGISTRY
 
 

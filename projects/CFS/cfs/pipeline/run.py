@@ -1,4 +1,4 @@
-"""Run stages: skip what is done, go on with what was cut, keep records; and a whole pipeline.
+"""Run stages: skip what is done, resume what was interrupted, keep records; and a whole pipeline.
 
 In Python::
 
@@ -9,6 +9,9 @@ In Python::
 from __future__ import annotations
 
 import contextlib
+import shlex
+import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,13 +21,24 @@ from reid_common.errors import UserError
 from reid_common.locks import only_holder
 from reid_core.run.validation import check_choice, check_output_dir
 
-from . import checks as pipeline_checks
+from . import checks, process
 from .config import STAGES, load_config
 from .plan import plan
-from .recording import read_json, run_recorded
-from .records import Record, read_record
-from .report import writing as pipeline_report
+from .records import (
+    DONE,
+    FOLDER,
+    Record,
+    duration,
+    in_words,
+    is_done,
+    next_attempt,
+    now,
+    read_record,
+    write_record,
+)
+from .report import writing
 from .stages import Stage, evaluation_stage, find_config, training_stage
+from .stages.evaluation import read_json
 
 
 def run_pipeline(
@@ -47,19 +61,19 @@ def run_pipeline(
     Raises:
         UserError: something is wrong with the config, the data or what earlier calls have made; or
             a stage failed.
-        pipeline_process.Interrupted: a signal asked to stop.
+        process.Interrupted: a signal asked to stop.
     """
     cfg = load_config(find_config(str(config)), options)
-    chosen = chosen_stages(only, start)
+    names = chosen_stages(only, start)
     folder = Path(cfg.OUTPUT_DIR)
     with _alone(folder):
         stages = plan(cfg, folder)
-        open_stages = [stage for stage in stages if stage.name in chosen]
-        pipeline_checks.check_stages(stages, open_stages, folder, cfg)
+        chosen = [stage for stage in stages if stage.name in names]
+        checks.check_stages(stages, chosen, folder, cfg)
         begin = time.monotonic()
-        for stage in open_stages:
+        for stage in chosen:
             number = STAGES.index(stage.name) + 1
-            run_recorded(stage, folder, f"stage {number} of {len(STAGES)}, {stage.name}", begin)
+            run_unless_done(stage, folder, f"stage {number} of {len(STAGES)}, {stage.name}", begin)
         write_report(folder)
     return folder
 
@@ -72,7 +86,7 @@ def run_training(
     options: Sequence[Any] = (),
     num_gpus: int = 1,
 ) -> Record:
-    """Train as a recorded stage of its own in ``folder/name``; skipped if done, resumed if cut.
+    """Train as a recorded stage of its own in ``folder/name``; skipped if done, else resumed.
 
     Args:
         folder: where stages/ and the training's folder are; a pipeline's, or any other.
@@ -85,8 +99,7 @@ def run_training(
     Raises:
         UserError: as :func:`run_pipeline`.
     """
-    stage = training_stage(folder, name, title, config, options, num_gpus)
-    return run_stage(folder, stage)
+    return run_stage(folder, training_stage(folder, name, title, config, options, num_gpus))
 
 
 def run_evaluation(
@@ -120,10 +133,85 @@ def run_evaluation(
 def run_stage(folder: Path, stage: Stage) -> Record:
     """Check and run one stage alone; see :func:`run_training` and :func:`run_evaluation`."""
     with _alone(folder):
-        record = read_record(folder, stage.name)
-        if stage.trains and not (record and record.done):
-            pipeline_checks.check_training(stage)
-        return run_recorded(stage, folder, stage.name, time.monotonic())
+        if not is_done(read_record(folder, stage.name)):
+            stage.check()
+        return run_unless_done(stage, folder, stage.name, time.monotonic())
+
+
+def run_unless_done(stage: Stage, folder: Path, label: str, begin: float) -> Record:
+    """Skip a stage whose record says that it is done; else run or resume it, and keep its record.
+
+    Args:
+        stage: what to run.
+        folder: OUTPUT_DIR.
+        label: what messages call it.
+        begin: when the pipeline started, by time.monotonic.
+
+    Raises:
+        UserError: see :func:`cfs.pipeline.checks.check_record`; or a command failed.
+    """
+    record = read_record(folder, stage.name)
+    checks.check_record(stage, record, folder)
+    if record is not None and is_done(record):
+        print(f"{label}: done before, in {duration(record.seconds)}", flush=True)
+        return record
+    record = next_attempt(stage, record)
+    print(f"\n{label}: {stage.title} ({_elapsed(begin)})", flush=True)
+    _run_commands(record, folder, label)
+    stage.collect(folder)
+    checks.check_outputs(stage, folder)
+    record.sizes, record.status, record.finished = stage.sizes(folder), DONE, now()
+    write_record(folder, record)
+    done = f"done in {duration(record.seconds)}, {in_words(record.sizes)}"
+    print(f"{label}: {done} ({_elapsed(begin)})", flush=True)
+    return record
+
+
+def _run_commands(record: Record, folder: Path, label: str) -> None:
+    """Run the commands of a stage; its record says how long, also of one that is killed."""
+    log = folder / FOLDER / f"{record.stage}.log"
+    before, start = record.seconds, time.monotonic()
+    warned = ""
+
+    def save() -> None:
+        record.seconds = round(before + time.monotonic() - start, 1)
+        write_record(folder, record)
+
+    def save_or_warn() -> None:
+        """A disk that fails for a moment must not end what has run for days."""
+        nonlocal warned
+        try:
+            save()
+            warned = ""
+        except UserError as error:
+            if str(error) != warned:
+                print(f"warning: {label} continues, but {error}", file=sys.stderr, flush=True)
+            warned = str(error)
+
+    save()
+    try:
+        for command in record.commands:
+            status = process.run_command(command, log, save_or_warn)
+            if status:
+                raise UserError(_failure(label, status, log, command))
+    finally:
+        save()
+
+
+def _failure(label: str, status: int, log: Path, command: Sequence[str]) -> str:
+    """What to say of a command that failed."""
+    how = f"exit status {status}"
+    if status < 0:
+        how = f"killed by {signal.Signals(-status).name}"
+    return (
+        f"{label} failed: {how}. Its output is in {str(log)!r}; its command: "
+        f"{shlex.join(command)}. Nothing that was done is lost: when the cause is removed, the "
+        "same command of the pipeline resumes from here"
+    )
+
+
+def _elapsed(begin: float) -> str:
+    return f"{duration(time.monotonic() - begin)} since the start"
 
 
 def chosen_stages(only: Sequence[str], start: str) -> list[str]:
@@ -153,5 +241,5 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def write_report(folder: Path) -> None:
     """Write report.html and report.md of a pipeline's folder."""
-    page, _ = pipeline_report.write_report(folder)
+    page, _ = writing.write_report(folder)
     print(f"\nreport: {page}")

@@ -14,9 +14,9 @@ from dinopretrain.data.images import BadImage, UnlabelledImages
 from reid_common.errors import UserError
 from reid_common.pictures import NEUTRAL, plt, save_figure
 
-from .. import select
-from ..filters.names import key_list
+from ..images.keys import key_list
 from .reading import Scores
+from .selection import select
 
 CELL = (128, 64)  # (H, W) of a thumbnail, in pixels
 GAP = 4

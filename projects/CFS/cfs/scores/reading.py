@@ -14,7 +14,7 @@ from dinopretrain.data.listing import LIST_SUFFIXES, PARQUET, is_list_file, read
 from dinopretrain.data.path_list import PathList
 from reid_common.errors import UserError
 
-from .score_files import META, check_complete
+from .shards import META, check_complete
 
 SHARDS = "part-*.parquet"
 PATH, SCORE = "path", "score"

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import numpy as np
+from cfs.filters.measured_images import measured
 from cfs.filters.measurements import HeaderSize, Sharpness
-from cfs.filters.measuring import measured
-from cfs.filters.names import key_list
+from cfs.images.keys import key_list
+from cfs.images.listing import open_listing
 from cfs.scores.reading import Scores, read_scores
-from cfs.scoring.sources import open_listing
 from dinopretrain import load_config
 from dinopretrain.data.images import UnlabelledImages
 from fastreid_compat.repairs.data.dataset_files import data_root

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from cfs.pipeline.settings import differing, flat
+from cfs.pipeline.stages.settings import differing, flat
 from fastreid.config import CfgNode
 from fastreid.engine import DefaultTrainer, default_argument_parser
 from reid_common import pictures

@@ -15,6 +15,8 @@ from fastreid.engine import DefaultTrainer
 from reid_common.files import replacing
 from reid_common.pictures import RankRow, draw_rank_rows
 
+EVALUATION = "evaluation.json"  # metrics of each test set, in OUTPUT_DIR of an evaluation
+
 
 @dataclass
 class TestSet:

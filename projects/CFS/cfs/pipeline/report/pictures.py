@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dinopretrain import load_config
 from dinopretrain.data.images import ChainedImages, UnlabelledImages
 from dinopretrain.data.loader import open_images
 from reid_common.errors import UserError
@@ -17,10 +16,11 @@ from reid_common.pictures import draw_curves, read_metrics
 from reid_common.report_pages import Block, Picture, Text
 from reid_core.run.reports import write_json
 
+from ...config import load_config
+from ...images.listing import open_listing
 from ...scores import pictures as cfs_pictures
 from ...scores.reading import Scores
-from ...scores.score_files import META, read_meta
-from ...scoring.sources import open_listing
+from ...scores.shards import META, read_meta
 
 PICTURES = "report"
 DRAWN = "drawn.json"

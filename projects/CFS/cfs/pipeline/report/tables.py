@@ -11,8 +11,7 @@ from typing import Any
 from reid_common.errors import UserError
 from reid_common.report_pages import Table
 
-from ..records import Record
-from ..sizes import in_words
+from ..records import Record, in_words
 
 NOT_RUN = "not run"
 MEASURES = ("mAP", "Rank-1")
