@@ -17,6 +17,7 @@ from cfs.pipeline import checks as pipeline_checks
 from cfs.pipeline import dry_run as pipeline_dry_run
 from cfs.pipeline import operations as pipeline_operations
 from cfs.pipeline import process as pipeline_process
+from cfs.pipeline import records as pipeline_records
 from cfs.pipeline import run as pipeline_run
 from cfs.pipeline.checks import disk_space
 from cfs.pipeline.config import STAGES
@@ -271,7 +272,7 @@ def test_a_record_that_cannot_be_written_for_a_moment(
     file, tmp_path, children, capsys, monkeypatch
 ) -> None:
     """As on a network's disk: what has run for days goes on."""
-    write = pipeline_run.write_record
+    write = pipeline_records.write_record
     fails = [False, True]  # before the command, and when Children calls tick
 
     def failing(folder: Path, record: Record) -> None:
@@ -279,7 +280,7 @@ def test_a_record_that_cannot_be_written_for_a_moment(
             raise UserError("cannot write the record: Stale file handle")
         write(folder, record)
 
-    monkeypatch.setattr(pipeline_run, "write_record", failing)
+    monkeypatch.setattr(pipeline_records, "write_record", failing)
     assert run(file, "--only", "source") == 0
     assert "source continues, but cannot write the record" in capsys.readouterr().err
     record = json.loads((tmp_path / "out" / "stages" / "source.json").read_text())

@@ -146,7 +146,7 @@ def test_a_log_that_cannot_be_written_stops_nothing(capfd) -> None:
     out, err = capfd.readouterr()
     assert len(out) == 5000 * 100
     assert (
-        err == "warning: cannot write '/dev/full': No space left on device; the command goes on\n"
+        err == "warning: cannot write '/dev/full': No space left on device; the command continues\n"
     )
 
 

@@ -21,7 +21,7 @@ from . import checks
 from .config import load_config
 from .operations import SpeedMeter, test_operations, training_operations
 from .plan import plan
-from .records import duration, is_done, read_record
+from .records import duration, read_record
 from .run import chosen_stages
 from .stages import Stage, TrainingStage, find_config
 from .stages.selection import SELECTION
@@ -127,7 +127,7 @@ def _row(
     state, spent = "to do", ""
     if record is not None:
         state, spent = record.status, duration(record.seconds)
-    if not is_done(record) and operations:
+    if operations and (record is None or not record.done):
         speed = meter.measure(stage.model_cfg, stage.trains, precision(stage))
         estimate = f"~{duration(operations / speed / stage.num_gpus)}"
         spent = f"{spent} of {estimate}" if spent else estimate

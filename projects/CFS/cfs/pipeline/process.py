@@ -1,9 +1,10 @@
-"""One command of a pipeline as a child process: its output passes, it never outlives us."""
+"""Commands of a pipeline as child processes: their output passes, they never outlive us."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from reid_common.errors import UserError
 from reid_common.processes import end_with_parent
 
 STOPPING = tuple(
@@ -34,6 +36,32 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
         self.signum = signum
+
+
+def run_commands(
+    commands: Sequence[Sequence[str]], log: Path, tick: Callable[[], None], label: str
+) -> None:
+    """Run commands one after the other, each as :func:`run_command` does.
+
+    Args:
+        commands: argument lists.
+        log: file that their output is added to.
+        tick: called now and then.
+        label: what messages call them.
+
+    Raises:
+        UserError: one failed; how, and where its output is.
+        Interrupted: this process was asked to stop.
+    """
+    for command in commands:
+        status = run_command(command, log, tick)
+        if status:
+            how = f"killed by {signal.Signals(-status).name}" if status < 0 else ""
+            raise UserError(
+                f"{label} failed: {how or f'exit status {status}'}. Its output is in "
+                f"{str(log)!r}; its command: {shlex.join(command)}. Nothing that was done is lost: "
+                "when the cause is removed, the same command of the pipeline resumes from here"
+            )
 
 
 def run_command(command: Sequence[str], log: Path, tick: Callable[[], None]) -> int:
@@ -102,7 +130,7 @@ def _pump(source: IO[bytes] | None, file: IO[bytes]) -> None:
             pass
         except OSError as error:  # disk full: who stops reading makes the child wait for ever
             if not told:
-                _warn(f"cannot write {str(file.name)!r}: {error.strerror}; the command goes on")
+                _warn(f"cannot write {str(file.name)!r}: {error.strerror}; the command continues")
             told = True
         with contextlib.suppress(OSError, ValueError):  # nobody reads any more
             if out is None:

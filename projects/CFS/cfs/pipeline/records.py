@@ -6,11 +6,15 @@ a stage whose record says "done" is skipped, one that was started is resumed.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
 import platform
 import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,12 +22,10 @@ from typing import Any
 
 import timm
 import torch
-from fastreid_compat.repairs.config.settings import resolve_device
 from reid_common.errors import UserError
 from reid_common.files import replacing
 
 from .stages import Stage
-from .stages.settings import digests
 
 FOLDER = "stages"
 STARTED, DONE = "started", "done"
@@ -65,18 +67,22 @@ class Record:
 
     @property
     def done(self) -> bool:
-        """Whether the stage is."""
+        """Whether the stage is, so that it is skipped."""
         return self.status == DONE
 
-
-def is_done(record: Record | None) -> bool:
-    """Whether a stage with this record is skipped; None: it was never started."""
-    return record is not None and record.done
+    def finish(self, sizes: dict[str, int]) -> None:
+        """Mark the stage as done."""
+        self.sizes, self.status, self.finished = sizes, DONE, now()
 
 
 def record_file(folder: Path, stage: str) -> Path:
     """Where the record of a stage is."""
     return folder / FOLDER / f"{stage}.json"
+
+
+def log_file(folder: Path, stage: str) -> Path:
+    """Where the output of a stage's commands is."""
+    return folder / FOLDER / f"{stage}.log"
 
 
 def read_record(folder: Path, stage: str) -> Record | None:
@@ -105,33 +111,60 @@ def write_record(folder: Path, record: Record) -> None:
         temporary.write_text(json.dumps(dataclasses.asdict(record), indent=2) + "\n")
 
 
-def next_attempt(stage: Stage, before: Record | None) -> Record:
-    """Record of a stage that starts now, or is resumed; ``before`` is what was known of it."""
+def next_attempt(stage: Stage, before: Record | None, settings: dict[str, Any]) -> Record:
+    """Record of a stage that starts now, or is resumed.
+
+    Args:
+        stage: which.
+        before: what is known of it; None: it was never started.
+        settings: what its result depends on, see :func:`cfs.pipeline.stages.settings`.
+    """
     record = before or Record(stage.name, stage.title, started=now())
-    return dataclasses.replace(
-        record,
-        title=stage.title,
-        status=STARTED,
-        commands=stage.commands,
-        settings={**stage.settings, **digests(stage.inputs)},
-        outputs=stage.outputs,
-        attempts=record.attempts + 1,
-        machine=machine(stage),
-        versions=versions(),
-    )
+    record.title, record.commands, record.settings = stage.title, stage.commands, settings
+    record.status, record.outputs = STARTED, stage.outputs
+    record.attempts += 1
+    record.machine, record.versions = stage.machine(), versions()
+    return record
+
+
+@contextlib.contextmanager
+def kept(record: Record, folder: Path, label: str) -> Iterator[Callable[[], None]]:
+    """Write a record at the start and at the end of a block, however that ends.
+
+    Yields:
+        To be called now and then: it writes how long the block has taken so far. A disk that fails
+        for a moment only gives a warning then: what has run for days continues.
+
+    Raises:
+        UserError: the record cannot be written at the start or at the end.
+    """
+    before, start = record.seconds, time.monotonic()
+    warned = ""
+
+    def write() -> None:
+        record.seconds = round(before + time.monotonic() - start, 1)
+        write_record(folder, record)
+
+    def write_or_warn() -> None:
+        nonlocal warned
+        try:
+            write()
+            warned = ""
+        except UserError as error:
+            if str(error) != warned:
+                print(f"warning: {label} continues, but {error}", file=sys.stderr, flush=True)
+            warned = str(error)
+
+    write()
+    try:
+        yield write_or_warn
+    finally:
+        write()
 
 
 def now() -> str:
     """The time, ISO 8601, UTC, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-def machine(stage: Stage) -> str:
-    """Where a stage works, for people."""
-    device = "cpu" if stage.cfg is None else resolve_device(stage.cfg)
-    if device.startswith("cuda"):
-        return f"{stage.num_gpus} x {torch.cuda.get_device_name()}"
-    return f"{device}, {torch.get_num_threads()} threads"
 
 
 def versions() -> dict[str, str]:

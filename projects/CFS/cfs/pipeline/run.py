@@ -9,9 +9,6 @@ In Python::
 from __future__ import annotations
 
 import contextlib
-import shlex
-import signal
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,23 +19,14 @@ from reid_common.locks import only_holder
 from reid_core.run.validation import check_choice, check_output_dir
 
 from . import checks, process
+from .checks.history import check_outputs, check_record
 from .config import STAGES, load_config
 from .plan import plan
-from .records import (
-    DONE,
-    FOLDER,
-    Record,
-    duration,
-    in_words,
-    is_done,
-    next_attempt,
-    now,
-    read_record,
-    write_record,
-)
+from .records import Record, duration, in_words, kept, log_file, next_attempt, read_record
 from .report import writing
 from .stages import Stage, evaluation_stage, find_config, training_stage
 from .stages.evaluation import read_json
+from .stages.settings import current_settings
 
 
 def run_pipeline(
@@ -133,12 +121,12 @@ def run_evaluation(
 def run_stage(folder: Path, stage: Stage) -> Record:
     """Check and run one stage alone; see :func:`run_training` and :func:`run_evaluation`."""
     with _alone(folder):
-        if not is_done(read_record(folder, stage.name)):
-            stage.check()
-        return run_unless_done(stage, folder, stage.name, time.monotonic())
+        return run_unless_done(stage, folder, stage.name, time.monotonic(), check=True)
 
 
-def run_unless_done(stage: Stage, folder: Path, label: str, begin: float) -> Record:
+def run_unless_done(
+    stage: Stage, folder: Path, label: str, begin: float, check: bool = False
+) -> Record:
     """Skip a stage whose record says that it is done; else run or resume it, and keep its record.
 
     Args:
@@ -146,68 +134,28 @@ def run_unless_done(stage: Stage, folder: Path, label: str, begin: float) -> Rec
         folder: OUTPUT_DIR.
         label: what messages call it.
         begin: when the pipeline started, by time.monotonic.
+        check: whether its config and data are still to be checked.
 
     Raises:
         UserError: see :func:`cfs.pipeline.checks.check_record`; or a command failed.
     """
-    record = read_record(folder, stage.name)
-    checks.check_record(stage, record, folder)
-    if record is not None and is_done(record):
+    record, settings = read_record(folder, stage.name), current_settings(stage)
+    check_record(stage, record, settings, folder)
+    if record is not None and record.done:
         print(f"{label}: done before, in {duration(record.seconds)}", flush=True)
         return record
-    record = next_attempt(stage, record)
+    if check:
+        stage.check()
+    record = next_attempt(stage, record, settings)
     print(f"\n{label}: {stage.title} ({_elapsed(begin)})", flush=True)
-    _run_commands(record, folder, label)
-    stage.collect(folder)
-    checks.check_outputs(stage, folder)
-    record.sizes, record.status, record.finished = stage.sizes(folder), DONE, now()
-    write_record(folder, record)
+    with kept(record, folder, label) as save:
+        process.run_commands(record.commands, log_file(folder, stage.name), save, label)
+        stage.collect(folder)
+        check_outputs(stage, folder)
+        record.finish(stage.sizes(folder))
     done = f"done in {duration(record.seconds)}, {in_words(record.sizes)}"
     print(f"{label}: {done} ({_elapsed(begin)})", flush=True)
     return record
-
-
-def _run_commands(record: Record, folder: Path, label: str) -> None:
-    """Run the commands of a stage; its record says how long, also of one that is killed."""
-    log = folder / FOLDER / f"{record.stage}.log"
-    before, start = record.seconds, time.monotonic()
-    warned = ""
-
-    def save() -> None:
-        record.seconds = round(before + time.monotonic() - start, 1)
-        write_record(folder, record)
-
-    def save_or_warn() -> None:
-        """A disk that fails for a moment must not end what has run for days."""
-        nonlocal warned
-        try:
-            save()
-            warned = ""
-        except UserError as error:
-            if str(error) != warned:
-                print(f"warning: {label} continues, but {error}", file=sys.stderr, flush=True)
-            warned = str(error)
-
-    save()
-    try:
-        for command in record.commands:
-            status = process.run_command(command, log, save_or_warn)
-            if status:
-                raise UserError(_failure(label, status, log, command))
-    finally:
-        save()
-
-
-def _failure(label: str, status: int, log: Path, command: Sequence[str]) -> str:
-    """What to say of a command that failed."""
-    how = f"exit status {status}"
-    if status < 0:
-        how = f"killed by {signal.Signals(-status).name}"
-    return (
-        f"{label} failed: {how}. Its output is in {str(log)!r}; its command: "
-        f"{shlex.join(command)}. Nothing that was done is lost: when the cause is removed, the "
-        "same command of the pipeline resumes from here"
-    )
 
 
 def _elapsed(begin: float) -> str:

@@ -14,9 +14,9 @@ from fastreid.config import CfgNode
 from ..stages import Stage
 from .compatibility import check_configs, check_selection, check_weights_fit
 from .disk_space import check_space
-from .history import check_outputs, check_record, check_records
+from .history import check_records
 
-__all__ = ["check_outputs", "check_record", "check_records", "check_stages"]
+__all__ = ["check_records", "check_stages"]
 
 
 def check_stages(

@@ -9,9 +9,9 @@ from typing import Any
 from reid_common.errors import UserError
 
 from ..config import STAGES
-from ..records import FOLDER, Record, is_done, read_record
+from ..records import FOLDER, Record, read_record
 from ..stages import Stage
-from ..stages.settings import INPUTS, NOT_COMPARED, differing, digests
+from ..stages.settings import INPUTS, NOT_COMPARED, current_settings, differing
 
 Records = Mapping[str, Record | None]
 
@@ -29,9 +29,12 @@ def check_records(stages: Sequence[Stage], chosen: Sequence[Stage], folder: Path
             made; an input is missing; or a folder is of another run.
     """
     records = {stage.name: read_record(folder, stage.name) for stage in stages}
+    todo = []
     for stage in chosen:
-        check_record(stage, records[stage.name], folder)
-    todo = [stage for stage in chosen if not is_done(records[stage.name])]
+        record = records[stage.name]
+        check_record(stage, record, current_settings(stage), folder)
+        if record is None or not record.done:
+            todo.append(stage)
     made_by = {str(folder / path): s for s in stages for path in s.outputs.values()}
     for stage in todo:
         for path in stage.inputs.values():
@@ -41,8 +44,16 @@ def check_records(stages: Sequence[Stage], chosen: Sequence[Stage], folder: Path
     return todo
 
 
-def check_record(stage: Stage, record: Record | None, folder: Path) -> None:
+def check_record(
+    stage: Stage, record: Record | None, settings: Mapping[str, Any], folder: Path
+) -> None:
     """Check that a stage can be run, resumed or skipped with what is in its folder.
+
+    Args:
+        stage: which.
+        record: of it; None: it was never started.
+        settings: of this call.
+        folder: OUTPUT_DIR.
 
     Raises:
         UserError: it was started with other settings or inputs, it is done and an output is
@@ -51,7 +62,7 @@ def check_record(stage: Stage, record: Record | None, folder: Path) -> None:
     if record is None:
         _check_unused(stage, folder)
         return
-    check_same_settings(record, {**stage.settings, **digests(stage.inputs)}, folder)
+    check_same_settings(record, settings, folder)
     if record.done:
         check_outputs(stage, folder)
 

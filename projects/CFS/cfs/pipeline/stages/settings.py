@@ -16,6 +16,7 @@ from fastreid.config import CfgNode
 from transreid.inference.run_meta import file_digest
 
 from ...scores.shards import META
+from .stage import Stage
 
 # Keys, or beginnings of keys, that make no difference to the weights of a training.
 _NO_DIFFERENCE = (
@@ -100,8 +101,13 @@ def training_inputs(cfg: CfgNode) -> dict[str, str]:
     return {key: path for key, path in inputs.items() if path}
 
 
+def current_settings(stage: Stage) -> dict[str, Any]:
+    """Settings of a stage, and what its input files hold now."""
+    return {**stage.settings, **digests(stage.inputs)}
+
+
 def digests(inputs: Mapping[str, str]) -> dict[str, str]:
-    """Settings that say what input files hold: "inputs.KEY" -> SHA-256; those not there left out.
+    """Settings that say what input files hold: "inputs.KEY" -> SHA-256; missing ones left out.
 
     Of a folder of scores its meta.json counts, which says what the scores were made of.
     """

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from fastreid.config import CfgNode
+from fastreid_compat.repairs.config.settings import resolve_device
 from reid_common.errors import UserError
 
 from ...config import load_config
@@ -70,6 +72,13 @@ class Stage:
 
     def collect(self, folder: Path) -> None:
         """Gather what its commands have left in ``folder``, the pipeline's, into its outputs."""
+
+    def machine(self) -> str:
+        """Where it works, for people."""
+        device = "cpu" if self.cfg is None else resolve_device(self.cfg)
+        if device.startswith("cuda"):
+            return f"{self.num_gpus} x {torch.cuda.get_device_name()}"
+        return f"{device}, {torch.get_num_threads()} threads"
 
     def sizes(self, folder: Path) -> dict[str, int]:
         """How much it has worked on: images, identities, epochs, iterations, ..."""
