@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from dinopretrain.data.images import ChainedImages, UnlabelledImages
 from dinopretrain.data.loader import open_images
+from reid_common.curves import draw_curves, read_metrics
 from reid_common.errors import UserError
-from reid_common.pictures import draw_curves, read_metrics
 from reid_common.report_pages import Block, Picture, Text
 from reid_core.run.reports import write_json
 
