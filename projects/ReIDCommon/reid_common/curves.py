@@ -96,6 +96,6 @@ def _score_styles(rows: list[dict[str, float]]) -> dict[str, dict[str, Any]]:
 
 def _series(rows: list[dict[str, float]], key: str) -> tuple[list[int], list[float]]:
     """Iterations and values of one measure, without gaps and infinities."""
-    points = [(row["iteration"], row[key]) for row in rows if key in row]
-    points = [(int(x), y) for x, y in points if math.isfinite(y)]
+    points = [(int(row["iteration"]), row[key]) for row in rows if key in row]
+    points = [(x, y) for x, y in points if math.isfinite(y)]
     return [x for x, _ in points], [y for _, y in points]

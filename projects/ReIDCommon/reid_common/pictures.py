@@ -119,8 +119,8 @@ def draw_contact_sheet(
 
 
 def _show(axis: plt.Axes, tile: Tile, bits: int) -> None:
-    array = isinstance(tile.image, np.ndarray)
-    with Image.fromarray(tile.image) if array else Image.open(tile.image) as image:
+    given = tile.image
+    with Image.fromarray(given) if isinstance(given, np.ndarray) else Image.open(given) as image:
         small = image.convert("RGB")
         small.thumbnail((THUMBNAIL, THUMBNAIL))
     axis.imshow(ImageOps.posterize(small, bits))
@@ -167,8 +167,9 @@ def draw_rank_rows(rows: list[RankRow], out: Path, title: str, top: int = 10) ->
         ]
         for row in rows
     ]
-    check_images(tile.image for row in tiles for tile in row)
-    tall = _proportion([row.query_path for row in rows])
+    queries = [row.query_path for row in rows]
+    check_images(queries)
+    tall = _proportion(queries)
     draw_contact_sheet(tiles, out, title, cell=(0.9 * tall, 0.9))
 
 
