@@ -1,7 +1,7 @@
 """The file of a pipeline: which FastReID config each stage has, and how they belong together.
 
 It is read as FastReID's configs are: _BASE_, keys that must exist, KEY VALUE pairs behind it. There
-a key that begins with a stage's name or ALL, and goes on with one of FastReID's, is one of the
+a key that begins with a stage's name or ALL, followed by one of FastReID's, is one of the
 stage's (or all stages') config: ``SOURCE.SOLVER.MAX_EPOCH 5 ALL.MODEL.DEVICE cpu``.
 """
 

@@ -18,12 +18,10 @@ from transreid.inference.extractor import PRECISIONS
 
 from ..scores.selection import number_kept
 from . import checks
-from .config import load_config
 from .operations import SpeedMeter, test_operations, training_operations
-from .plan import plan
+from .plan import planned
 from .records import duration, read_record
-from .run import chosen_stages
-from .stages import Stage, TrainingStage, find_config
+from .stages import Stage, TrainingStage
 from .stages.selection import SELECTION
 from .stages.training import training_size
 
@@ -57,11 +55,8 @@ def dry_run(
     Raises:
         UserError: what would end the run at its start.
     """
-    cfg = load_config(find_config(str(config)), options)
-    names = chosen_stages(only, start)
+    cfg, stages, chosen = planned(config, options, only, start)
     folder = Path(cfg.OUTPUT_DIR)
-    stages = plan(cfg, folder)
-    chosen = [stage for stage in stages if stage.name in names]
     checks.check_stages(stages, chosen, folder, cfg)
     by_name = {stage.name: stage for stage in stages}
     sizes = planned_sizes(by_name, folder, cfg)

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from fastreid.config import CfgNode
+from reid_common.errors import UserError
+from reid_core.run.validation import check_choice
 
-from .config import STAGES, stage_gpus, stage_options
+from .config import STAGES, load_config, stage_gpus, stage_options
 from .stages import (
     Stage,
     TrainingStage,
     evaluation_stage,
+    find_config,
     is_dino,
     only_listed,
     read_config,
@@ -23,7 +27,46 @@ from .stages import (
 )
 from .stages.selection import SCORES, SELECTION, score_stage, select_stage
 
-__all__ = ["SCORES", "plan", "training_like"]
+__all__ = ["SCORES", "plan", "planned", "training_like"]
+
+
+def planned(
+    config: str | Path, options: Sequence[Any], only: Sequence[str], start: str
+) -> tuple[CfgNode, list[Stage], list[Stage]]:
+    """Read the file of a pipeline.
+
+    Args:
+        config: the file.
+        options: KEY VALUE pairs.
+        only: names of the stages to run; () = all.
+        start: first stage to run; "" = the first.
+
+    Returns:
+        The pipeline's config; its seven stages; those of them to run.
+
+    Raises:
+        UserError: what is wrong with the config, ``only`` or ``start``.
+    """
+    cfg = load_config(find_config(str(config)), options)
+    names = chosen_stages(only, start)
+    stages = plan(cfg, Path(cfg.OUTPUT_DIR))
+    return cfg, stages, [stage for stage in stages if stage.name in names]
+
+
+def chosen_stages(only: Sequence[str], start: str) -> list[str]:
+    """Names of the stages that --only and --from leave, in order.
+
+    Raises:
+        UserError: a name that is none, or both are given.
+    """
+    for option, names in (("--only", only), ("--from", [start] if start else [])):
+        for name in names:
+            check_choice(option, name, STAGES)
+    if only and start:
+        raise UserError("--only and --from are given; leave one of them out")
+    if start:
+        return [*STAGES[STAGES.index(start) :]]
+    return [name for name in STAGES if name in only or not only]
 
 
 def plan(cfg: CfgNode, folder: Path) -> list[Stage]:

@@ -10,21 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from reid_common.errors import UserError
 from reid_common.locks import only_holder
-from reid_core.run.validation import check_choice, check_output_dir
+from reid_core.run.validation import check_output_dir
 
 from . import checks, process
 from .checks.history import check_outputs, check_record
-from .config import STAGES, load_config
-from .plan import plan
+from .config import STAGES
+from .plan import planned
 from .records import Record, duration, in_words, kept, log_file, next_attempt, read_record
 from .report import writing
-from .stages import Stage, evaluation_stage, find_config, training_stage
+from .stages import Stage, evaluation_stage, training_stage
 from .stages.evaluation import read_json
 from .stages.settings import current_settings
 
@@ -51,12 +50,9 @@ def run_pipeline(
             a stage failed.
         process.Interrupted: a signal asked to stop.
     """
-    cfg = load_config(find_config(str(config)), options)
-    names = chosen_stages(only, start)
+    cfg, stages, chosen = planned(config, options, only, start)
     folder = Path(cfg.OUTPUT_DIR)
     with _alone(folder):
-        stages = plan(cfg, folder)
-        chosen = [stage for stage in stages if stage.name in names]
         checks.check_stages(stages, chosen, folder, cfg)
         begin = time.monotonic()
         for stage in chosen:
@@ -74,46 +70,21 @@ def run_training(
     options: Sequence[Any] = (),
     num_gpus: int = 1,
 ) -> Record:
-    """Train as a recorded stage of its own in ``folder/name``; skipped if done, else resumed.
+    """Train as a recorded stage of its own, none of a pipeline's seven, in ``folder/name``.
 
-    Args:
-        folder: where stages/ and the training's folder are; a pipeline's, or any other.
-        name: of the stage, none of a pipeline's seven.
-        title: what it is.
-        config: FastReID config file.
-        options: KEY VALUE pairs for it, without OUTPUT_DIR.
-        num_gpus: processes.
-
-    Raises:
-        UserError: as :func:`run_pipeline`.
+    Arguments and errors are those of :func:`cfs.pipeline.stages.training_stage` and
+    :func:`run_pipeline`; ``folder`` is a pipeline's, or any other.
     """
     return run_stage(folder, training_stage(folder, name, title, config, options, num_gpus))
 
 
-def run_evaluation(
-    folder: Path,
-    name: str,
-    models: Mapping[str, str],
-    tests: Sequence[str],
-    rerank: bool = False,
-    options: Sequence[Any] = (),
-    num_gpus: int = 1,
-) -> list[dict[str, Any]]:
+def run_evaluation(folder: Path, name: str, *how: Any, **options: Any) -> list[dict[str, Any]]:
     """Evaluate trainings of ``folder`` as a recorded stage; returns folder/name/results.json.
 
-    Args:
-        folder: of the trainings.
-        name: of the stage, none of a pipeline's seven.
-        models: name of a training -> title in the results.
-        tests: test sets.
-        rerank: evaluate with re-ranking as well.
-        options: KEY VALUE pairs.
-        num_gpus: processes.
-
-    Raises:
-        UserError: as :func:`run_pipeline`.
+    Arguments and errors are those of :func:`cfs.pipeline.stages.evaluation_stage` and
+    :func:`run_pipeline`.
     """
-    stage = evaluation_stage(folder, name, models, tests, rerank, options, num_gpus)
+    stage = evaluation_stage(folder, name, *how, **options)
     run_stage(folder, stage)
     return read_json(folder / stage.outputs["results"])
 
@@ -160,22 +131,6 @@ def run_unless_done(
 
 def _elapsed(begin: float) -> str:
     return f"{duration(time.monotonic() - begin)} since the start"
-
-
-def chosen_stages(only: Sequence[str], start: str) -> list[str]:
-    """Names of the stages that --only and --from leave, in order.
-
-    Raises:
-        UserError: a name that is none, or both are given.
-    """
-    for option, names in (("--only", only), ("--from", [start] if start else [])):
-        for name in names:
-            check_choice(option, name, STAGES)
-    if only and start:
-        raise UserError("--only and --from are given; leave one of them out")
-    if start:
-        return [*STAGES[STAGES.index(start) :]]
-    return [name for name in STAGES if name in only or not only]
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 
 @dataclass(frozen=True)
 class Summary:
-    """Figures of a folder of scores.
+    """Summary of a folder of scores.
 
     Attributes:
         count: images.
@@ -52,7 +52,7 @@ def headline(summary: Summary) -> str:
 
 
 def summarise(scores: Scores, reasons: Sequence[tuple[str, str]] = ()) -> Summary:
-    """Figures of scores.
+    """Summary of scores.
 
     Args:
         scores: of all images.

@@ -225,7 +225,7 @@ def score_batch(
     if sizes[0] != sizes[1]:
         raise UserError(
             f"the source model's features have {sizes[0]} numbers, the target model's {sizes[1]}; "
-            "the target model is to be the source model after training on the target"
+            "the target model must be the source model after training on the target"
         )
     for model, feature in zip(models, features, strict=True):
         check_features(feature, names, model)

@@ -1,4 +1,4 @@
-"""What is looked at before a pipeline begins, so that no misspelling ends it after days.
+"""Checks before a pipeline starts, so that no misspelling ends it after days.
 
 Every stage checks its own config when it starts. Here all of them are checked at once, as far as
 that goes before earlier stages have made what later ones read.

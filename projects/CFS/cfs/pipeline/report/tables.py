@@ -40,9 +40,9 @@ def stage_table(records: Mapping[str, Record | None]) -> Table:
 
 def progress(records: Mapping[str, Record | None]) -> str:
     """How many stages are done, and what they took."""
-    begun = [record for record in records.values() if record is not None]
-    seconds = round(sum(record.seconds for record in begun))
-    done = sum(record.done for record in begun)
+    started = [record for record in records.values() if record is not None]
+    seconds = round(sum(record.seconds for record in started))
+    done = sum(record.done for record in started)
     return f"{done} of {len(records)} stages are done; {timedelta(seconds=seconds)} in all."
 
 

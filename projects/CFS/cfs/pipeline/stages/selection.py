@@ -47,6 +47,7 @@ def score_stage(cfg: CfgNode, folder: Path, source: Stage, target: Stage) -> Sco
         target: training of theta_t.
     """
     options, model = cfg.SCORE, source.model_cfg
+    names = [*model.DATASETS.NAMES]
     inputs = {
         "source weights": str(folder / source.outputs["weights"]),
         "target weights": str(folder / target.outputs["weights"]),
@@ -56,20 +57,24 @@ def score_stage(cfg: CfgNode, folder: Path, source: Stage, target: Stage) -> Sco
         run += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
         run += [str(cfg.NUM_GPUS)]
     # Each model has its own normalisation: DINO ImageNet's, fine-tuning 0.5.
-    line = ["--source-weights", inputs["source weights"]]
-    line += ["--target-weights", inputs["target weights"]]
-    line += ["--config-file", str(folder / source.outputs["config"])]
-    line += ["--target-config-file", str(folder / target.outputs["config"])]
-    line += ["--dataset", *model.DATASETS.NAMES, "--out", str(folder / SCORES)]
-    line += ["--batch-size", str(options.BATCH_SIZE), "--shard-size", str(options.SHARD_SIZE)]
-    line += ["--precision", options.PRECISION]
-    line += ["--num-workers", str(model.DATALOADER.NUM_WORKERS)]
+    line = {
+        "--source-weights": inputs["source weights"],
+        "--target-weights": inputs["target weights"],
+        "--config-file": folder / source.outputs["config"],
+        "--target-config-file": folder / target.outputs["config"],
+        "--out": folder / SCORES,
+        "--batch-size": options.BATCH_SIZE,
+        "--shard-size": options.SHARD_SIZE,
+        "--precision": options.PRECISION,
+        "--num-workers": model.DATALOADER.NUM_WORKERS,
+    }
     if model.MODEL.DEVICE == "cpu" or ":" in model.MODEL.DEVICE:
-        line += ["--device", model.MODEL.DEVICE]
+        line["--device"] = model.MODEL.DEVICE
+    words = [str(word) for pair in line.items() for word in pair]
     return ScoreStage(
         name="score",
         title="catastrophic forgetting scores of the source",
-        commands=[[*run, tool("cfs_scores.py"), "score", *line]],
+        commands=[[*run, tool("cfs_scores.py"), "score", "--dataset", *names, *words]],
         settings=_score_settings(options, source, target),
         inputs=inputs,
         outputs={"scores": SCORES, "meta": f"{SCORES}/{META}"},
