@@ -81,13 +81,12 @@ def run_command(command: Sequence[str], log: Path, tick: Callable[[], None]) -> 
         Interrupted: this process was asked to stop.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "ab", buffering=0) as file:
+    with open(log, "ab", buffering=0) as file, _stop_signals():
         process = _start(command)
         pump = threading.Thread(target=_pump, args=(process.stdout, file), daemon=True)
         pump.start()
         try:
-            with _stop_signals():
-                _wait(process, tick)
+            _wait(process, tick)
         finally:  # interrupted twice, or tick has failed
             _signal(process, signal.SIGKILL)
             process.wait()
