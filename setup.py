@@ -23,6 +23,8 @@ PROJECTS = {
     "reid_commands": "projects/Commands/reid_commands",
 }
 
+PLUG_INS = ["fasteval", "toyreid", "transreid", "dinopretrain", "cfs"]
+
 EXPORT = ["onnx>=1.16", "onnxruntime>=1.18"]
 
 
@@ -48,6 +50,10 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=packages,
     package_dir=package_dir,
+    entry_points={
+        # Projects whose keys every config has, see reid_core.config.projects
+        "reid_core.projects": [f"{name} = {name}" for name in PLUG_INS],
+    },
     package_data={"reid_common": ["*.jinja"]},
     # fastreid itself is absent on purpose: its pins of 2022 (torch 1.13) cannot be met any more, so
     # it is installed with `pip install --no-deps fastreid==1.4.0`. What it really needs is below.
@@ -83,7 +89,9 @@ setup(
             "pytest>=8",
             "ruff==0.17.6",
             "mypy==2.4.1",
+            "import-linter>=2.17",  # contracts: layers, acyclic_siblings
             "pre-commit",
+            "pytest-xdist",
             "pyarrow",
             "lmdb",
             *EXPORT,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import pytest
+import reid_core  # noqa: F401  (first: repairs FastReID)
 import torch
 from fastreid.config import get_cfg
 from reid_core.run.command_line import forget_loggers

@@ -3,7 +3,7 @@
 
 import sys
 
-import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
+import reid_core  # noqa: F401  (first: repairs FastReID)
 from fastreid.engine import default_argument_parser
 from reid_commands.train import run
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from cfs.filters.chain import run_filters
 from dinopretrain.data.images import UnlabelledImages
-from fastreid_compat.repairs.data.dataset_files import open_dataset
 from filter_pictures import write_picture
 from person_pictures import picture
+from reid_core.data.opening import open_dataset
 from small_scoring import vit_cfg, write_pool, write_weights
 
 

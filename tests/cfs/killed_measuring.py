@@ -10,7 +10,7 @@ import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import numpy as np
 from cfs.filters import measured_images
 from cfs.filters.measurements import Sharpness
-from fastreid_compat.repairs.data.dataset_files import open_dataset
+from reid_core.data.opening import open_dataset
 
 if __name__ == "__main__":
     measure = measured_images._measure

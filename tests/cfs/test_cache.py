@@ -16,9 +16,9 @@ from cfs.filters.cache import MeasurementCache
 from cfs.filters.measured_images import measured
 from cfs.filters.measurements import PerceptualHash, Sharpness
 from dinopretrain.data.images import SelectedImages
-from fastreid_compat.repairs.data.dataset_files import open_dataset
 from filter_pictures import write_picture
 from person_pictures import picture
+from reid_core.data.opening import open_dataset
 from torch import tensor
 
 HERE = Path(__file__).parent

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cfs import load_config
 from cfs.filters import FILTER_REGISTRY, build_filters
 from fastreid.config import get_cfg
 from reid_common.errors import UserError
+from reid_core.config import load_config
 from reid_core.data import filter_hook as item_filters
 from reid_core.run.validation import validate_config
 

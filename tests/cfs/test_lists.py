@@ -16,9 +16,9 @@ from cfs.images.keys import key_list
 from cfs.scores.reading import read_scores
 from dinopretrain.data.images import ChainedImages, FileImages, SelectedImages
 from dinopretrain.data.path_list import PathList
-from fastreid_compat.repairs.data.dataset_files import open_dataset
 from pyarrow import parquet
 from reid_common.errors import UserError
+from reid_core.data.opening import open_dataset
 from torch import tensor
 
 NAMES = ["a/0.png", "a/1.png", "b/2.png", "b/3.png"]

@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
-from cfs import load_config
 from cfs.filters import measured_images
 from dinopretrain.data.loader import training_images
 from fastreid.engine import launch
 from fastreid.utils import comm
 from reid_common.errors import UserError
+from reid_core.config import load_config
 
 
 def main(pool: str, out: str, min_height: str) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from dinopretrain import load_config
 from dinopretrain.data.loader import open_images
 from dinopretrain.engine.trainer import check_dino_config, parameter_groups
 from fastreid.config import CfgNode
 from fastreid.modeling import build_model
 from fastreid.utils.events import EventStorage
+from reid_core.config import load_config
 from small_dino import write_noise
 
 CONFIGS = Path(__file__).parents[2] / "projects" / "DINOPretrain" / "configs"

@@ -12,7 +12,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from dinopretrain.config import load_config
 from dinopretrain.data.bad_images import BadImages, BadImagesHook
 from dinopretrain.data.loader import build_pretraining_loader
 from dinopretrain.data.multi_crop_dataset import MultiCropDataset, collate_views
@@ -20,10 +19,11 @@ from dinopretrain.data.sampler import EpochSampler
 from fastreid.config import CfgNode
 from fastreid.utils import comm
 from fastreid.utils.events import EventStorage
-from fastreid_compat.repairs.data.dataset_files import open_dataset
 from fastreid_compat.repairs.loading.reproducible import SeededIndex, restart_at, skip_batches
 from PIL import Image
 from reid_common.errors import UserError
+from reid_core.config import load_config
+from reid_core.data.opening import open_dataset
 
 COUNT = 10
 

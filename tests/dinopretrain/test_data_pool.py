@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fastreid_compat.repairs.data.dataset_files import open_dataset
 from PIL import Image
 from reid_commands.draw_toyreid import main as draw
 from reid_common.errors import UserError
+from reid_core.data.opening import open_dataset
 from toyreid.people import ToySpec, plan_shots
 from toyreid.pool import KINDS, PoolSpec, plan_pool, render, render_pool
 from toyreid.pool.sheet import draw_pool_sheet

@@ -15,9 +15,9 @@ import pytest
 from dinopretrain.data import tar_images
 from dinopretrain.data.images import BadImage, ChainedImages, FileImages
 from dinopretrain.data.path_list import PathList
-from fastreid_compat.repairs.data.dataset_files import open_dataset
 from PIL import Image
 from reid_common.errors import UserError
+from reid_core.data.opening import open_dataset
 
 NAMES = [f"{folder}/{i}.jpg" for folder in ("000", "001") for i in range(3)]
 

@@ -63,7 +63,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     logs = Path(dino_cfg.OUTPUT_DIR)
     assert (logs / "last_checkpoint").read_text() == "model_0000.pth"
     assert not (logs / "model_0001.pth").exists()
-    assert not [name for name in os.listdir(logs) if name.endswith(".tmp")]
+    assert not [name for name in os.listdir(logs) if name.endswith(".part")]
     teacher = torch.load(logs / TEACHER_FILE, weights_only=True)
     checkpoint = torch.load(logs / "model_0000.pth", weights_only=True)["model"]
     same = torch.equal(teacher["cls_token"], checkpoint["teacher.backbone.cls_token"])

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dinopretrain.config import load_config
 from dinopretrain.transforms.view_spec import Drawer
 from dinopretrain.transforms.views import MultiCrop, dino_views
 from fastreid_compat.repairs.loading.reproducible import SeededIndex, draws_of
 from person_pictures import picture
 from reid_common.errors import UserError
+from reid_core.config import load_config
 
 (FIRST, _), (LOCAL, *_) = dino_views()
 

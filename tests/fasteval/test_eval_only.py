@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from fasteval import FastEvaluator, add_fasteval_config
+from fasteval import FastEvaluator
 from fastreid.engine import default_argument_parser
 from fastreid.evaluation import ReidEvaluator
 from reid_commands import train as train_net
 from reid_common.errors import UserError
+from reid_core.config import load_config
 from reid_core.run.command_line import forget_loggers
-from transreid import load_config
 
 CONFIG = str(
     Path(__file__).parents[2] / "projects/TransReID/configs/ToyReID/vit_tiny_transreid.yml"
@@ -74,17 +74,17 @@ def test_figures_are_fastreids(rerank, evaluate) -> None:
     assert got == pytest.approx(expected, abs=1e-3)
 
 
-def test_a_config_of_a_run_is_read_with_and_without_fasteval(tmp_path) -> None:
-    """config.yaml of a run has FastEval's keys; programs that only extract do not know them."""
+def test_a_config_of_a_run_is_read_again(tmp_path) -> None:
+    """config.yaml of a run has the keys of every project; each program reads all of them."""
     keys = ["TEST.FASTEVAL.DBA.K", 7]
-    written = load_config(CONFIG, keys, add_keys=[add_fasteval_config])
+    written = load_config(CONFIG, keys)
     path = tmp_path / "config.yaml"
     path.write_text(written.dump())
     assert load_config(path).TEST.FASTEVAL.DBA.K == 7
-    assert load_config(path, add_keys=[add_fasteval_config]) == written
-    assert load_config(CONFIG).TEST.EVALUATOR == "ReidEvaluator"
+    assert load_config(path) == written
+    assert load_config(CONFIG).TEST.EVALUATOR == "FastEvaluator"
 
 
 def test_a_misspelt_key_is_named() -> None:
     with pytest.raises(UserError, match=r"TEST.FASTEVAL.TOPK; did you mean TEST.FASTEVAL.TOP_K"):
-        load_config("", ["TEST.FASTEVAL.TOPK", 3], add_keys=[add_fasteval_config])
+        load_config("", ["TEST.FASTEVAL.TOPK", 3])

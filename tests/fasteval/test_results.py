@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fasteval.results import files as results_files
+from fasteval.results import result_set
 from fasteval.results.result_set import ResultSet, read_results, write_results
 from reid_common.errors import UserError
 from reid_core.side_information.cameras import FIRST_WITHOUT_CAMERA
@@ -46,7 +46,7 @@ def assert_same(one: ResultSet, other: ResultSet) -> None:
 @pytest.mark.parametrize("block_rows", [4, 8192])
 def test_round_trip(tmp_path: Path, monkeypatch, suffix: str, block_rows: int) -> None:
     """Blocks end within the queries, within the gallery and where one passes into the other."""
-    monkeypatch.setattr(results_files, "BLOCK_ROWS", block_rows)
+    monkeypatch.setattr(result_set, "BLOCK_ROWS", block_rows)
     results = some_results()
     path = tmp_path / "new" / f"results{suffix}"
     write_results(path, results)

@@ -126,7 +126,7 @@ def test_what_was_extracted_is_written_meanwhile(cfg, model, monkeypatch) -> Non
     assert seen == [0, 1, 2]
 
 
-def test_other_weights_begin_anew(cfg, model) -> None:
+def test_other_weights_start_over(cfg, model) -> None:
     interrupt(cfg, model, after=12)
     with torch.no_grad():
         next(model.parameters()).mul_(1.01)
@@ -135,14 +135,14 @@ def test_other_weights_begin_anew(cfg, model) -> None:
     assert len(folders(cfg)) == 1, "what belongs to the other weights stays"
 
 
-def test_another_size_of_images_begins_anew(cfg, model) -> None:
+def test_another_size_of_images_starts_over(cfg, model) -> None:
     interrupt(cfg, model, after=12)
     cfg.INPUT.SIZE_TEST = [32, 32]
     evaluate_model(cfg, model)
     assert model.num_images == NUM_IMAGES
 
 
-def test_images_that_changed_begin_anew(cfg, model, tmp_path, monkeypatch) -> None:
+def test_images_that_changed_start_over(cfg, model, tmp_path, monkeypatch) -> None:
     root = tmp_path / "data"
     monkeypatch.setenv("FASTREID_DATASETS", str(root))
     image = sorted((write_market(root) / "query").glob("*.jpg"))[0]
@@ -152,7 +152,7 @@ def test_images_that_changed_begin_anew(cfg, model, tmp_path, monkeypatch) -> No
     assert model.num_images == NUM_IMAGES
 
 
-def test_a_damaged_file_is_extracted_anew(cfg, model, monkeypatch, caplog) -> None:
+def test_a_damaged_file_is_extracted_again(cfg, model, monkeypatch, caplog) -> None:
     monkeypatch.setattr(unfinished, "SAVE_SECONDS", 0.0)
     expected = DefaultTrainer.test(cfg, model)
     interrupt(cfg, model, after=12)
@@ -160,7 +160,7 @@ def test_a_damaged_file_is_extracted_anew(cfg, model, monkeypatch, caplog) -> No
     damaged.write_bytes(damaged.read_bytes()[:100])
     assert evaluate_model(cfg, model) == pytest.approx(expected, abs=1e-4)
     assert model.num_images == NUM_IMAGES - 8
-    assert f"{damaged} cannot be read" in caplog.text
+    assert f"{str(damaged)!r} cannot be read" in caplog.text
 
 
 def test_a_folder_that_cannot_be_written_is_a_warning(cfg, model, tmp_path, caplog) -> None:

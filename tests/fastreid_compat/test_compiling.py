@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from fastreid.modeling.meta_arch import build_model
-from fastreid_compat.repairs.config import settings
 from reid_common.errors import UserError
 from reid_core.run import compiling
 from reid_core.run.compiling import check_compiler, compile_model
@@ -117,7 +116,7 @@ def test_a_compiled_run_resumes_and_is_the_same_run(tmp_path: Path) -> None:
 
 def test_the_key_compiles_any_model_of_fastreid(tiny_cfg, monkeypatch) -> None:
     compiled = []
-    monkeypatch.setattr(settings, "compile_model", compiled.append)
+    monkeypatch.setattr(compiling, "compile_model", compiled.append)
     build_model(tiny_cfg)
     assert compiled == []
     tiny_cfg.MODEL.COMPILE = True

@@ -22,7 +22,7 @@ from small_trainer import SmallTrainer, small_cfg
 COUNT_FAULTS = """
 import resource, sys
 import fastreid_compat, torch
-from fastreid_compat.cpu_speed import keep_freed_memory
+from reid_core.run.cpu_speed import keep_freed_memory
 kept = sys.argv[1] == "keep" and keep_freed_memory()
 for _ in range(5):
     torch.ones(16 << 20)

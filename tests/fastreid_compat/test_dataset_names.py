@@ -9,9 +9,9 @@ import pytest
 from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.data.datasets.bases import ImageDataset
 from fastreid.evaluation import print_csv_format
-from fastreid_compat.repairs.data.dataset_files import MissingDataset, find_path, open_dataset
 from reid_common.errors import UserError
 from reid_core.data.names import check_distinct, dataset_name, name_of_path, result_name, split_name
+from reid_core.data.opening import MissingDataset, find_path, open_dataset
 from reid_core.run.validation import validate_config
 from reid_core.side_information.cameras import CameraTable
 

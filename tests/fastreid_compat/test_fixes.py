@@ -11,11 +11,13 @@ from pathlib import Path
 
 import fastreid
 import pytest
+from fastreid.engine import DefaultTrainer
 from fastreid_compat import FIXES, apply_all
 from fastreid_compat.__main__ import main
-from fastreid_compat.registry import fix, rebind, source_has
+from fastreid_compat.registry import fix, rebind, repairs, source_has
 
 SOURCE = Path(fastreid.__file__).parent
+NAMES = {"__init__", "init"}
 
 
 @pytest.mark.parametrize("item", FIXES.values(), ids=list(FIXES))
@@ -93,9 +95,9 @@ def test_source_has_needs_all_fragments_and_a_source():
 def test_the_table_lists_every_fix(capsys):
     assert main() == 0
     printed = capsys.readouterr().out
-    for name in FIXES:
-        assert name[:26] in printed
-    assert f"of {len(FIXES)} fixes applied" in printed
+    for item in repairs():
+        assert item.name[:26] in printed
+    assert f"of {len(repairs())} fixes applied" in printed
 
 
 def test_without_fastreid_the_message_holds_the_command():
@@ -116,3 +118,14 @@ def test_without_fastreid_the_message_holds_the_command():
     assert done.returncode == 1
     assert "pip install --no-deps fastreid==1.4.0" in done.stderr.replace("\n", " ")
     assert "ModuleNotFoundError" not in done.stderr
+
+
+def test_trainer_init_is_wrapped_in_this_order():
+    """Config first, then memory of the CPU, then the type of AMP, then the scaler's checkpoint."""
+    order, function = [], DefaultTrainer.__init__
+    while function is not None:
+        order.append(Path(function.__code__.co_filename).stem)
+        cells = function.__closure__ or ()
+        inner = [c.cell_contents for c in cells if callable(c.cell_contents)]
+        function = next((f for f in inner if getattr(f, "__name__", "") in NAMES), None)
+    assert order == ["validation", "cpu_speed", "mixed_precision", "resume", "defaults"]

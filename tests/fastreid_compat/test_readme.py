@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from fastreid_compat import FIXES
-from fastreid_compat.registry import INSTALL_COMMAND
+from fastreid_compat.registry import INSTALL_COMMAND, repairs
 
 README = Path(__file__).parents[2] / "projects" / "FastReIDCompat" / "README.md"
 HEADER = "| fix | symptom without it | where | since | repair | upstream |"
@@ -26,10 +25,10 @@ def rows() -> list[list[str]]:
 
 def test_every_fix_has_one_row_and_every_row_a_fix():
     names = [row[0].strip("`") for row in rows()]
-    assert sorted(names) == sorted(FIXES)
+    assert sorted(names) == sorted(item.name for item in repairs())
 
 
-@pytest.mark.parametrize("item", FIXES.values(), ids=list(FIXES))
+@pytest.mark.parametrize("item", repairs(), ids=[item.name for item in repairs()])
 def test_row_says_where_and_since_when(item):
     (row,) = [row for row in rows() if row[0] == f"`{item.name}`"]
     assert len(row) == 6 and all(row)
@@ -39,5 +38,5 @@ def test_row_says_where_and_since_when(item):
 
 def test_number_of_fixes_and_install_command():
     text = README.read_text()
-    assert f"{len(FIXES)} repairs" in " ".join(text.split())
+    assert f"{len(repairs())} repairs" in " ".join(text.split())
     assert INSTALL_COMMAND in text

@@ -148,19 +148,19 @@ def test_killed_and_resumed_on_images(tiny_cfg, tmp_path, num_workers):
 @pytest.mark.parametrize(("how", "number"), [("step", ITERS_PER_EPOCH + 1), ("write", 3)])
 def test_sigkill_and_resume_in_another_process(tmp_path, how, number):
     script = Path(__file__).with_name("killed_run.py")
-    support = script.parents[1] / "support"
+    paths = os.pathsep.join([str(script.parents[1] / "support"), *sys.path])
     folder = tmp_path / "killed"
     # As many threads as here: sums in another order are equal to float tolerance only.
     threads = str(torch.get_num_threads())
     done = subprocess.run(
         [sys.executable, script, how, str(number), folder],
-        env={**os.environ, "PYTHONPATH": str(support), "OMP_NUM_THREADS": threads},
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": threads},
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert (folder / "model_best.pth.tmp").exists() == (how == "write")
+    assert (folder / ".model_best.pth.part").exists() == (how == "write")
     assert (folder / "last_checkpoint").read_text() == "model_0000.pth"
 
     cfg = small_cfg(tmp_path)
@@ -169,7 +169,7 @@ def test_sigkill_and_resume_in_another_process(tmp_path, how, number):
     resumed, rates = run(cfg, folder, ShuffledTrainer, resume=True)
     assert min(rates) == ITERS_PER_EPOCH
     assert_same(weights(whole), weights(resumed))
-    assert not list(folder.glob("*.tmp"))
+    assert not list(folder.glob(".*.part"))
 
 
 def test_seed_fixes_a_run(tmp_path):

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from dinopretrain import DINOTrainer, load_config
+from dinopretrain import DINOTrainer
 from fastreid.config import CfgNode
 from PIL import Image
+from reid_core.config import load_config
 from small_vit import use_small_vit
 
 NUM_IMAGES, BATCH = 24, 4

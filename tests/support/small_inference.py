@@ -9,7 +9,7 @@ import torch
 from fastreid.config import CfgNode
 from fastreid.modeling.meta_arch import build_model
 from PIL import Image
-from transreid import load_config
+from reid_core.config import load_config
 
 DIM = 192
 PARTS = 2

@@ -10,11 +10,11 @@ from cfs.scores.shards import ScoreShards
 from cfs.scoring.models import build_pair
 from cfs.scoring.options import ScoringOptions
 from cfs.scoring.scoring import score_images
-from dinopretrain import load_config
 from fastreid.config import CfgNode
 from fastreid.data import build as data_build
 from fastreid.modeling.meta_arch import build_model
 from PIL import Image
+from reid_core.config import load_config
 from small_inference import picture
 from small_vit import use_small_vit
 

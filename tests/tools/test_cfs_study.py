@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from cfs.images.listing import open_listing
 from cfs.scores.reading import Scores, read_scores
-from dinopretrain import load_config
 from dinopretrain.data.listing import read_list
 from dinopretrain.data.path_list import PathList
 from reid_commands.studies import cfs as cfs_study
 from reid_commands.studies import cfs_arms as cfs_study_arms
 from reid_commands.studies import cfs_truth
+from reid_core.config import load_config
 from small_pipeline import write_pipeline
 from synthetic import write_market
 from toyreid.pool.plan import KINDS, PERSON, PoolSpec

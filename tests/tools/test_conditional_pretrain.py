@@ -25,10 +25,10 @@ from cfs.pipeline.records import Record
 from cfs.pipeline.stages import tool
 from reid_commands import pretrain as conditional_pretrain
 from reid_commands import scores as cfs_commands
+from reid_common.column_files.parquet import import_pyarrow
 from reid_common.errors import UserError
 from small_dino import NUM_IMAGES
 from small_pipeline import KEPT, transreid_cfg, write_data, write_pipeline
-from transreid.inference.parquet_files import import_pyarrow
 
 DONE_ONCE = ["source", "target", "score", "select", "select", "pretrain", "finetune"]
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from fastreid.modeling import build_model
 from reid_commands import convert_weights
-from transreid import load_config, load_weights
+from reid_core.config import load_config
+from transreid import load_weights
 from transreid.modeling.side_embedding import decode_table
 from transreid.weights.released import to_released
 

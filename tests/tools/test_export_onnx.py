@@ -10,7 +10,7 @@ import pytest
 import torch
 from fastreid.modeling.meta_arch import build_model
 from reid_commands import export as export_onnx
-from transreid.config import load_config
+from reid_core.config import load_config
 from transreid.inference.extractor import FeatureExtractor
 
 pytest.importorskip("onnx", reason="pip install onnx")

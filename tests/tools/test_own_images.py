@@ -52,9 +52,11 @@ def photos(tmp_path_factory) -> Path:
 
 
 def labels(photos: Path, file: Path) -> Path:
-    rows = [[path, path.name[:2], -1] for path in sorted(photos.glob("*.png"))]
+    """A training table: its cameras have no numbers, and one column is nobody's."""
+    paths = sorted(photos.glob("*.png"))
+    rows = [[path, path.name[:2], "train", "", f"{path.name}, taken by day"] for path in paths]
     with open(file, "w", newline="") as out:
-        csv.writer(out).writerows([["image", "identity", "camera"], *rows])
+        csv.writer(out).writerows([["image", "identity", "split", "camera", "note"], *rows])
     return file
 
 

@@ -16,9 +16,10 @@ from fastreid.modeling import build_model
 from fastreid.utils.checkpoint import Checkpointer
 from golden_models import GOLDEN, MODELS, GoldenModel, build
 from reid_common.errors import UserError
+from reid_core.config import load_config
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
-from transreid import TransReIDBackbone, load_config, load_weights
+from transreid import TransReIDBackbone, load_weights
 from transreid.modeling.patch_embed import patch_grid, resize_pos_embed
 from transreid.weights.formats import read_weights
 from transreid.weights.released import from_released, to_released

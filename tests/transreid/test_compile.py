@@ -7,10 +7,10 @@ import torch
 from fastreid.modeling.meta_arch import build_model
 from fastreid.utils.events import EventStorage
 from reid_common.errors import UserError
+from reid_core.config import load_config
 from reid_core.run.compiling import compile_model
 from torch import Tensor
 from torch.torch_version import TorchVersion
-from transreid.config import load_config
 
 OLD = torch.__version__ < "2.5"
 

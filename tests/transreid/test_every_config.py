@@ -10,8 +10,8 @@ from fastreid.config import CfgNode
 from fastreid.modeling import build_model
 from fastreid.solver import build_optimizer
 from fastreid.utils.events import EventStorage
+from reid_core.config import load_config
 from torch import Tensor, nn
-from transreid import load_config
 
 CONFIGS = Path(__file__).parents[2] / "projects" / "TransReID" / "configs"
 LEAVES = sorted(p for p in CONFIGS.glob("**/*.yml") if not p.name.startswith("Base-"))

@@ -63,14 +63,14 @@ def test_names_of_identities_are_the_same_number_everywhere() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("l.csv", "path\na.png\n", "header lacks image"),
-        ("l.csv", "image,colour\na.png,red\n", "column 'colour'"),
+        ("l.csv", "path\na.png\n", "has no column 'image', but path"),
         ("l.csv", "image,camera\na.png,front\n", "line 2: camera is 'front'"),
-        ("l.csv", "image,camera\na.png,1\nb.png\n", "line 3: not as many values"),
-        ("l.csv", "image,camera\na.png,1,2\n", "line 2: not as many values"),
+        ("l.csv", "image,camera\na.png,1\nb.png\n", "line 3 has 1 values, the header 2"),
+        ("l.csv", "image,camera\na.png,1,2\n", "line 2 has 3 values, the header 2"),
         ("l.csv", "image,camera\n,1\n", "line 2: the column 'image' is empty"),
         ("l.csv", "image\n", "names no image"),
-        ("l.csv", "", "header lacks image"),
+        ("l.csv", "", "has no column 'image', but none at all"),
+        ("l.csv", "image,view,view\na.png,1,2\n", "two columns 'view'"),
         ("l.txt", "# nothing\n", "names no image"),
     ],
 )

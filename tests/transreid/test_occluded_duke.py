@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import transreid  # noqa: F401  (registers the data sets)
-from fastreid_compat.repairs.data.dataset_files import MissingDataset, open_dataset
 from reid_core.data.names import dataset_name
 from reid_core.data.occluded_duke import FOLDERS
+from reid_core.data.opening import MissingDataset, open_dataset
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -9,11 +9,11 @@ import pytest
 import transreid  # noqa: F401  (registers the data sets)
 from fastreid.config import get_cfg
 from fastreid.data import build_reid_test_loader, build_reid_train_loader
-from fastreid_compat.repairs.data.dataset_files import MissingDataset, open_dataset
 from PIL import Image
 from reid_common.errors import UserError
 from reid_core.data.checks.records import Record, RecordDataset, choose_queries, natural_key
 from reid_core.data.folder_reid import camera_of
+from reid_core.data.opening import MissingDataset, open_dataset
 from reid_core.run.validation import preflight
 from reid_core.side_information.cameras import camera_table
 
@@ -160,7 +160,7 @@ def test_combineall_keeps_identities_and_counts_an_image_once(tmp_path):
     "names, message",
     [
         (["train/1.jpg"], r"'.*train/1.jpg' lies in no identity's folder; move it to '.*NAME/1"),
-        (["train/a/1.gif"], r"has no images .*train/IDENTITY"),
+        (["train/a/1.pcx"], r"has no images .*train/IDENTITY"),
     ],
 )
 def test_wrong_folders(tmp_path, names, message):
@@ -272,7 +272,7 @@ def test_table_as_parquet(images):
         ),
         (
             ("i/5.jpg", "bob", "", "", "front"),
-            r"list.csv, line 6: column 'view': 'front' is no number",
+            r"list.csv, line 6: view is 'front'; write a 0-based integer",
         ),
         (("i/5.jpg", "bob"), r"list.csv, line 6 has"),
         (("i/5.jpg", "b,b", "", "", ""), r"list.csv, line 6 has"),

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import pytest
 from reid_common.errors import UserError
+from reid_core.config import load_config
 from reid_core.run.validation import validate_config
-from transreid import load_config
 
 CONFIGS = Path(__file__).parents[2] / "projects" / "TransReID" / "configs"
 VIT, DEIT = "vit_base_patch16_224.orig_in21k_ft_in1k", "deit_base_distilled_patch16_224"

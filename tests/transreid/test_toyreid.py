@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import transreid.data  # noqa: F401  (registers ToyReID)
 from fastreid.data.datasets import DATASET_REGISTRY
-from fastreid_compat.repairs.data.dataset_files import open_dataset
 from PIL import Image
 from reid_common.errors import UserError
+from reid_core.data.opening import open_dataset
 from toyreid.people import (
     Pose,
     ToySpec,

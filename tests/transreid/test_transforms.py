@@ -13,9 +13,9 @@ from fastreid.data.transforms import ToTensor, build_transforms
 from fastreid_compat.repairs.loading.reproducible import SeededIndex, draws_of
 from PIL import Image
 from reid_common.errors import UserError
+from reid_core.config import load_config
 from reid_core.run.validation import validate_config
 from timm.data.random_erasing import RandomErasing
-from transreid import load_config
 from transreid.data.transforms import NOT_RELEASED, NoiseErasing
 
 MEAN, STD = [120.0, 110.0, 100.0], [60.0, 50.0, 40.0]

@@ -11,10 +11,10 @@ import pytest
 import torch
 from fastreid.data import build_reid_test_loader, build_reid_train_loader
 from fastreid.engine import default_argument_parser
-from fastreid_compat.repairs.data.dataset_files import open_dataset
 from PIL import Image
 from reid_commands.train import main
 from reid_common.errors import UserError
+from reid_core.data.opening import open_dataset
 from transreid import resolve_side_information
 
 KEYPOINTS = " ".join(["-1 -1", "31 40"] * 10)  # 20 keypoints, x and y

@@ -17,11 +17,11 @@ from cfs.scoring import scoring
 from cfs.scoring.models import FeatureModel
 from cfs.scoring.options import ScoringOptions
 from dino_views import jpegs
-from dinopretrain import load_config
 from dinopretrain.data.images import UnlabelledImages
 from fastreid.config import CfgNode
 from fastreid.data.build import build_transforms
 from fastreid.modeling.backbones import build_backbone
+from reid_core.config import load_config
 from torch import nn
 
 LUPERSON = 4_180_243

@@ -24,9 +24,9 @@ import torch
 import torch.nn.functional as F
 from dino_listing import peak, printed_json
 from dino_step import Runner, our_step, views_of_noise
-from dinopretrain import load_config
 from fastreid.modeling import build_model
 from fastreid.utils.events import EventStorage
+from reid_core.config import load_config
 from reid_core.run.cpu_speed import (
     MALLOC_SETTINGS,
     TUNABLES,

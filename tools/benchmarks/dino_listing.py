@@ -26,7 +26,7 @@ from typing import Any
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import torch
 from dinopretrain.data.images import UnlabelledImages
-from fastreid_compat.repairs.data.dataset_files import open_dataset
+from reid_core.data.opening import open_dataset
 from torch.utils.data import DataLoader, Dataset
 
 KINDS = ("text", "parquet", "pickle", "lmdb")

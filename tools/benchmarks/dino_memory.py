@@ -19,11 +19,11 @@ from types import SimpleNamespace
 import torch
 from dino_listing import peak
 from dino_step import CONFIGS, views_of_noise
-from dinopretrain import load_config
 from dinopretrain.engine.step import DINOStep
 from dinopretrain.solver.parameter_groups import parameter_groups
 from fastreid.modeling import build_model
 from fastreid.utils.events import EventStorage
+from reid_core.config import load_config
 
 # batch, images of one forward pass (0: all), activation checkpointing
 ROWS = [(4, 0, False), (8, 0, False), (16, 0, False), (16, 4, False), (16, 0, True), (16, 4, True)]

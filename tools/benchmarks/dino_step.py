@@ -20,13 +20,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from dinopretrain import DINO, load_config
+from dinopretrain import DINO
 from dinopretrain.engine.step import clip_each
 from dinopretrain.engine.trainer import parameter_groups
 from dinopretrain.transforms.views import MultiCrop
 from fastreid.config import CfgNode
 from fastreid.modeling import build_model
 from fastreid.utils.events import EventStorage
+from reid_core.config import load_config
 from torch import Tensor
 
 CONFIGS = {

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transreid.config import load_config
+from reid_core.config import load_config
 from transreid.inference.extractor import FeatureExtractor
 
 MODELS = {

@@ -24,7 +24,7 @@ from cfs.filters.duplicate_filter import first_of_similar
 from dino_listing import RSS, memory, names, peak, printed_json
 from dinopretrain.data.images import FileImages
 from dinopretrain.data.path_list import PathList
-from fastreid_compat.repairs.data.dataset_files import data_root, open_dataset
+from reid_core.data.opening import data_root, open_dataset
 
 BY_NAME = ("text", "pickle", "parquet", "scores", "hashes")
 BY_PIXELS = {

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
-from dinopretrain import add_dino_config
-from fasteval import add_fasteval_config
 from fastreid.config import CfgNode
-from transreid import load_config as load_transreid_config
 
 
 def add_cfs_config(cfg: CfgNode) -> None:
@@ -24,9 +17,3 @@ def add_cfs_config(cfg: CfgNode) -> None:
     # Folder of what filters measure (sizes, sharpness, hashes), so that a later run need not look
     # at the images again; several runs may share it. "" = OUTPUT_DIR/filter_cache
     cfg.DATASETS.FILTER_CACHE = ""
-
-
-def load_config(path: str | Path = "", options: Sequence[Any] = ()) -> CfgNode:
-    """As transreid.load_config, with the keys of FastEval, DINO and this project."""
-    add_keys = (add_fasteval_config, add_dino_config, add_cfs_config)
-    return load_transreid_config(path, options, add_keys)

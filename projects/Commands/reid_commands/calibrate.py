@@ -26,11 +26,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from reid_common.errors import UserError
 from reid_common.pictures import save_figure
+from reid_common.tables import cell_text, read_rows
 from reid_core.run.command_line import show_user_errors
 from reid_core.run.reports import write_json
 from tabulate import tabulate
 from transreid.inference.feature_files import FeatureSet, read_features
-from transreid.inference.image_lists import csv_rows
 from transreid.inference.pairs import MAX_PAIRS, identity_pairs, pair_similarities
 from transreid.inference.verification import OperatingPoint, check_rates, operating_point, roc
 
@@ -58,7 +58,8 @@ def read_pairs(path: Path, features: FeatureSet) -> tuple[np.ndarray, np.ndarray
     known = {os.path.abspath(name): row for row, name in enumerate(features.paths)}
     pairs, same = [], []
     labelled: dict[tuple[int, ...], tuple[str, str]] = {}  # pair -> label, where it was read
-    for place, row in csv_rows(path, COLUMNS):
+    for place, cells in read_rows(str(path), COLUMNS, COLUMNS):
+        row = {name: cell_text(cells[name]) for name in COLUMNS}
         if row["same"] not in ("0", "1"):
             raise UserError(f"{place}: same is {row['same']!r}; write 1 or 0")
         pair = [_position(row[name], path, known, place) for name in COLUMNS[:2]]

@@ -15,13 +15,13 @@ import argparse
 from pathlib import Path
 
 import torch
-from dinopretrain import load_config
 from dinopretrain.engine.trainer import check_dino_config
 from dinopretrain.weights.released import from_released, to_released
 from fastreid.config import CfgNode
 from fastreid.modeling import build_model
 from fastreid_compat.repairs.checkpoints.checkpoint_files import AtomicPathManager, read_file
 from reid_common.errors import UserError
+from reid_core.config import load_config
 from reid_core.run.command_line import show_user_errors
 from reid_core.run.validation import check_output_dir
 

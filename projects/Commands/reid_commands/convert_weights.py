@@ -12,13 +12,14 @@ import argparse
 import logging
 from typing import Any
 
-import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
+import reid_core  # noqa: F401  (first: repairs FastReID)
 import torch
 from fastreid.engine import DefaultTrainer
 from fastreid_compat.repairs.checkpoints.checkpoint_files import AtomicPathManager
 from reid_common.errors import UserError
+from reid_core.config import load_config
 from reid_core.run.command_line import show_user_errors
-from transreid import load_config, resolve_side_information
+from transreid import resolve_side_information
 from transreid.weights.checkpoint import load_recognised
 from transreid.weights.formats import read_weights
 from transreid.weights.released import to_released

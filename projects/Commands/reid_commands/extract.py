@@ -4,9 +4,10 @@
 python tools/extract_features.py photos/ -o features.npz \
     --config-file logs/run/config.yaml --weights logs/run/model_final.pth
 
-Interrupt it at any time: the same command goes on. Images that cannot be read are left out, named
-and listed in features.npz.bad.csv; with --strict the exit status is then 1. Of a CSV the columns
-are image, identity, camera and viewpoint (see transreid/features/image_lists.py).
+Interrupt it at any time: the same command resumes. Images that cannot be read are left out, named
+and listed in features.npz.bad.csv; with --strict the exit status is then 1. Of a CSV or Parquet
+table the columns image, identity, split, camera and view are read (see
+transreid/inference/image_lists.py).
 """
 
 from __future__ import annotations

@@ -20,17 +20,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from reid_common.column_files.files import SUFFIXES
 from reid_common.errors import UserError
 from reid_core.run.command_line import show_user_errors
 from tabulate import tabulate
 from tqdm import tqdm
-from transreid.inference.feature_files import (
-    SUFFIXES,
-    FeatureSet,
-    Ranking,
-    read_features,
-    write_ranking,
-)
+from transreid.inference.feature_files import FeatureSet, Ranking, read_features, write_ranking
 from transreid.inference.image_lists import list_images
 from transreid.inference.search import rank_gallery
 

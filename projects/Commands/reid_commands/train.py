@@ -16,36 +16,34 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
+import reid_core  # noqa: F401  (first: repairs FastReID)
 import torch
-from cfs import add_cfs_config
-from dinopretrain import DINOTrainer, add_dino_config
-from fasteval import add_fasteval_config, evaluate_model
+from fasteval import evaluate_model
 from fastreid.config import CfgNode
 from fastreid.engine import DefaultTrainer, default_argument_parser, default_setup, launch
 from fastreid.utils import comm
 from fastreid.utils.checkpoint import Checkpointer
 from fastreid.utils.logger import setup_logger
 from reid_common.files import replacing
-from reid_core.run.command_line import PACKAGES, show_user_errors
+from reid_core.config import load_config, trainer_class
+from reid_core.run.command_line import logged_packages, show_user_errors
 from reid_core.run.reports import EVALUATION
 from reid_core.run.validation import check_output_dir, preflight
-from transreid import load_config, resolve_side_information
+from transreid import resolve_side_information
 
 logger = logging.getLogger("fastreid.train_net")
 
 
 def merged_config(args: argparse.Namespace) -> CfgNode:
     """Config of a command line: defaults, the projects' keys, file, KEY VALUE pairs."""
-    add_keys = [add_fasteval_config, add_dino_config, add_cfs_config]
-    return load_config(args.config_file, args.opts, add_keys=add_keys)
+    return load_config(args.config_file, args.opts)
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
     """Config of a command line, checked, resolved and frozen; log and seed set up."""
     cfg = merged_config(args)
     check_output_dir(cfg.OUTPUT_DIR)
-    for package in PACKAGES:
+    for package in logged_packages():
         setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=package)
     preflight(cfg, args.eval_only)
     resolve_side_information(cfg, from_weights=args.eval_only)
@@ -63,11 +61,6 @@ def main(args: argparse.Namespace) -> Any:
     trainer = trainer_class(cfg)(cfg)
     trainer.resume_or_load(resume=args.resume)
     return trainer.train()
-
-
-def trainer_class(cfg: CfgNode) -> type[DefaultTrainer]:
-    """The trainer of a config: FastReID's, but for what that cannot do."""
-    return DINOTrainer if cfg.MODEL.META_ARCHITECTURE == "DINO" else DefaultTrainer
 
 
 def model_with(cfg: CfgNode, weights: str) -> torch.nn.Module:

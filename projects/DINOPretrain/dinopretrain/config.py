@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
 from fastreid.config import CfgNode
-from transreid import load_config as load_transreid_config
 
 
 def add_dino_config(cfg: CfgNode) -> None:
@@ -63,8 +58,3 @@ def add_dino_config(cfg: CfgNode) -> None:
     cfg.DINO.CROP_RATIO = [3 / 4, 4 / 3]
     # Greatest share of images that cannot be read before the run ends
     cfg.DINO.MAX_BAD_IMAGES = 0.01
-
-
-def load_config(path: str | Path = "", options: Sequence[Any] = ()) -> CfgNode:
-    """As transreid.load_config, with the keys of DINO."""
-    return load_transreid_config(path, options, (add_dino_config,))

@@ -1,6 +1,6 @@
 """Evaluation and re-ranking of large galleries, in little memory, with FastReID's figures."""
 
-import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
+from reid_core.config import Project, register_project
 
 from .config import add_fasteval_config
 from .distances.expansion import Expansion
@@ -10,6 +10,8 @@ from .options import Options, Rerank, options_from_config
 from .ranking.metrics import RankingResult
 from .ranking.roc import RocCurve
 from .unfinished import evaluate_model
+
+register_project(Project("fasteval", add_fasteval_config))
 
 __all__ = [
     "Evaluation",

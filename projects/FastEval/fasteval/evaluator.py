@@ -18,6 +18,7 @@ import torch
 from fastreid.config import CfgNode, configurable
 from fastreid.evaluation.evaluator import DatasetEvaluator
 from fastreid.utils import comm
+from reid_common.column_files.files import SUFFIXES
 from reid_common.errors import UserError
 from reid_core.run.evaluators import EVALUATOR_REGISTRY
 from torch import Tensor
@@ -26,7 +27,7 @@ from .evaluation import Evaluation, evaluate_features
 from .gathering import gather_rows
 from .options import Options, options_from_config
 from .results.meta import settings_of
-from .results.result_set import SUFFIXES, ResultSet, write_results
+from .results.result_set import ResultSet, write_results
 
 logger = logging.getLogger(__name__)
 

@@ -3,53 +3,51 @@
 While ``--eval-only`` extracts, features are written every half a minute to a folder that belongs to
 this model, these images and what else they depend on; when the evaluation is finished it is
 removed. How many processes extract, and in what batches, does not matter: a file says which images
-it is about.
+it is about, unlike those of :class:`reid_common.shards.Shards`, whose ranges are fixed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
-import os
 import shutil
 import time
-import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from fastreid.config import CfgNode
 from fastreid.data import build
 from fastreid.engine import DefaultTrainer
 from fastreid.evaluation.evaluator import DatasetEvaluator
 from fastreid.utils import comm
+from reid_common.column_files.npz import read_npz
+from reid_common.digests import digest, images_digest
 from reid_common.errors import UserError
-from reid_common.files import replacing
+from reid_common.shards import write_arrays
+from reid_core.run.feature_inputs import relevant_config, state_digest
 from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)
 
 SAVE_SECONDS = 30.0
-# Keys of MODEL that make no difference to a feature
-_IRRELEVANT = ("DEVICE", "WEIGHTS", "LOSSES", "COMPILE")
 
 
 def evaluate_model(
     cfg: CfgNode, model: nn.Module, trainer: type[DefaultTrainer] = DefaultTrainer
 ) -> Any:
-    """Evaluate as ``trainer.test(cfg, model)``, going on where a call before was interrupted.
+    """Evaluate as ``trainer.test(cfg, model)``, resuming where an earlier call was interrupted.
 
     A model without MODEL.WEIGHTS is another one in every run: nothing is kept of it, nor with
     TEST.FASTEVAL.RESUME False.
     """
     if not cfg.TEST.FASTEVAL.RESUME or not cfg.MODEL.WEIGHTS:
         return trainer.test(cfg, model)
-    state = model_digest(cfg, model)
+    config = json.dumps(relevant_config(cfg), sort_keys=True)
+    state = (config, torch.__version__, state_digest(model))
     root = Path(cfg.TEST.FASTEVAL.FEATURE_DIR or cfg.OUTPUT_DIR) / "unfinished_evaluation"
     begun: list[UnfinishedEvaluation] = []
 
@@ -59,8 +57,8 @@ def evaluate_model(
             cls, cfg: CfgNode, dataset_name: str, output_dir: str | None = None
         ) -> tuple[Any, DatasetEvaluator]:
             loader, evaluator = super().build_evaluator(cfg, dataset_name, output_dir)
-            digest = _digest([state, *described_images(loader.dataset)])
-            begun.append(UnfinishedEvaluation(evaluator, root / digest[:20], loader))
+            name = digest([*state, images_digest(_described_images(loader.dataset))])[:20]
+            begun.append(UnfinishedEvaluation(evaluator, root / name, loader))
             return begun[-1].remaining_loader(), begun[-1]
 
     try:
@@ -113,7 +111,7 @@ class UnfinishedEvaluation(DatasetEvaluator):
         self._saved_at = time.monotonic()
 
     def process(self, inputs: Mapping[str, Any], outputs: Tensor) -> None:
-        """Keep a batch, and write what has come together in the last half a minute."""
+        """Keep a batch, and write the batches of the last half a minute."""
         # Copies: a tensor of a loader's worker lies in shared memory and keeps a file open.
         part: dict[str, Any] = {
             name: np.array(value.cpu()) if isinstance(value, Tensor) else np.array(value, np.str_)
@@ -154,8 +152,7 @@ class UnfinishedEvaluation(DatasetEvaluator):
         part = _joined(self._parts[self._unsaved :])
         name = f"{part['indices'][0]:08d}-{len(part['indices'])}.npz"
         try:
-            with replacing(self.folder / name) as temporary, open(temporary, "wb") as file:
-                np.savez(file, **part)
+            write_arrays(self.folder / name, part)
         except UserError as error:
             logger.warning("An interruption would lose features: %s", error)
         self._unsaved = len(self._parts)
@@ -166,45 +163,22 @@ class UnfinishedEvaluation(DatasetEvaluator):
         wanted = np.array(own)
         for path in sorted(self.folder.glob("*.npz")):
             try:
-                with np.load(path) as file:
-                    rows = np.isin(file["indices"], wanted)
-                    if rows.any():
-                        parts.append({name: file[name][rows] for name in file.files})
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-                logger.warning("%s cannot be read, its images are extracted anew: %s", path, error)
+                part = read_npz(path, ("indices", "features"), optional=None)
+            except UserError as error:
+                logger.warning("%s: its images are extracted again", error)
+                continue
+            rows = np.isin(part["indices"], wanted)
+            if rows.any():
+                parts.append({name: column[rows] for name, column in part.items()})
         return parts
 
 
-def model_digest(cfg: CfgNode, model: nn.Module) -> str:
-    """Hash of what a feature depends on besides the image: weights, buffers, config."""
-    whole = yaml.safe_load(cfg.dump())
-    settings = {
-        "MODEL": {key: v for key, v in whole["MODEL"].items() if key not in _IRRELEVANT},
-        "INPUT": whole["INPUT"],
-        "FLIP": whole["TEST"]["FLIP"],
-        "versions": torch.__version__,
-    }
-    state = model.state_dict()
-    tensors = (state[name].detach().cpu().flatten().view(torch.uint8) for name in sorted(state))
-    names = (f"{name} {tuple(state[name].shape)}" for name in sorted(state))
-    text = json.dumps(settings, sort_keys=True)
-    return _digest([text, *names, *(tensor.numpy() for tensor in tensors)])
-
-
-def described_images(dataset: Any) -> Iterable[str]:
-    """Yield what identifies the images of a data set and their order: names, ids, sizes, dates."""
-    columns = (getattr(dataset, name, None) or [] for name in ("cameras", "views"))
-    yield repr([list(column) for column in columns])
-    for item in dataset.img_items:
-        status = os.stat(item[0])
-        yield f"{item} {status.st_size} {status.st_mtime_ns}"
-
-
-def _digest(blocks: Iterable[Any]) -> str:
-    digest = hashlib.sha256()
-    for block in blocks:
-        digest.update(block.encode() if isinstance(block, str) else block)
-    return digest.hexdigest()
+def _described_images(dataset: Any) -> Iterator[tuple[Any, ...]]:
+    """Yield (path, ids) of each image of a data set."""
+    columns = [getattr(dataset, name, None) for name in ("cameras", "views")]
+    for index, item in enumerate(dataset.img_items):
+        ids = [int(column[index]) for column in columns if column is not None and len(column)]
+        yield (*map(str, item), *ids)
 
 
 def _joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -5,8 +5,20 @@ is repaired in memory, once, and only where it is broken. ``python -m fastreid_c
 fixes.
 """
 
+from reid_common.moved import moved_modules
+
 from .registry import FIXES, Fix, apply_all
 
 apply_all()
+moved_modules(
+    {
+        "fastreid_compat.errors": "reid_common.errors",
+        "fastreid_compat.atomic_files": "reid_common.files",
+        "fastreid_compat.schedules": "fastreid_compat.repairs.training.schedules",
+        "fastreid_compat.transforms": "fastreid_compat.repairs.loading.transforms",
+        "fastreid_compat.mixed_precision": "fastreid_compat.repairs.training.mixed_precision",
+        "fastreid_compat.fixes": "fastreid_compat.registry",
+    }
+)
 
 __all__ = ["FIXES", "Fix", "apply_all"]

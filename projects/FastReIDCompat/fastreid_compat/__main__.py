@@ -6,7 +6,7 @@ import sys
 
 from tabulate import tabulate
 
-from . import FIXES
+from .registry import repairs
 
 HEADERS = ("fix", "where", "since", "applied", "without it")
 WIDTHS = (26, 34, 14, 7, 60)
@@ -16,7 +16,7 @@ def table() -> str:
     """Return the table of all fixes, in the order in which they were applied."""
     rows = [
         (item.name, item.where, item.since, "yes" if item.applied else "no", item.symptom)
-        for item in FIXES.values()
+        for item in repairs()
     ]
     return tabulate(rows, HEADERS, tablefmt="simple_grid", maxcolwidths=list(WIDTHS))
 
@@ -24,8 +24,8 @@ def table() -> str:
 def main() -> int:
     """Print the table; "no" means that the defect is not there, as on an older torch."""
     print(table())
-    applied = sum(bool(item.applied) for item in FIXES.values())
-    print(f"{applied} of {len(FIXES)} fixes applied; the others are not needed here.")
+    applied = sum(bool(item.applied) for item in repairs())
+    print(f"{applied} of {len(repairs())} fixes applied; the others are not needed here.")
     return 0
 
 

@@ -14,40 +14,38 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 INSTALL_COMMAND = "pip install --no-deps fastreid==1.4.0"
 
-# Modules that hold fixes. The first must run before anything of fastreid can be imported.
-BEFORE_IMPORT = ("repairs.config.stubs",)
+# Modules that hold repairs, in the order in which they are applied: what wraps the same function
+# later wraps it outside. The first must run before anything of fastreid can be imported.
+BEFORE_IMPORT = ("config.stubs",)
 AFTER_IMPORT = (
-    "fastreid_compat.repairs.config.settings",
-    "fastreid_compat.repairs.loading.batches",
-    "fastreid_compat.repairs.loading.transforms",
-    "fastreid_compat.repairs.data.dataset_files",
-    "fastreid_compat.repairs.loading.reproducible",
-    "fastreid_compat.repairs.loading.loaders",
-    "fastreid_compat.repairs.training.optimizer",
-    "fastreid_compat.repairs.training.step",
-    "fastreid_compat.repairs.training.schedules",
-    "fastreid_compat.repairs.training.hooks",
-    "fastreid_compat.repairs.checkpoints.checkpoint_files",
-    "fastreid_compat.repairs.checkpoints.checkpoints",
-    "fastreid_compat.repairs.training.resume",
-    "fastreid_compat.repairs.training.mixed_precision",
-    "reid_core.run.cpu_speed",
-    "fastreid_compat.repairs.modeling.models",
-    "fastreid_compat.repairs.checkpoints.pretrained",
-    "fastreid_compat.repairs.distributed.launch",
-    "fastreid_compat.repairs.distributed.collectives",
-    "fastreid_compat.repairs.evaluation.distances",
-    "fastreid_compat.repairs.evaluation.ranking",
-    "fastreid_compat.repairs.evaluation.repeated_splits",
-    "reid_core.run.evaluators",
-    "reid_core.run.validation",
-    "fastreid_compat.repairs.loading.samplers",
+    "config.settings",
+    "loading.batches",
+    "loading.transforms",
+    "data.dataset_files",
+    "loading.reproducible",
+    "loading.loaders",
+    "training.optimizer",
+    "training.step",
+    "training.schedules",
+    "training.hooks",
+    "checkpoints.checkpoint_files",
+    "checkpoints.checkpoints",
+    "training.resume",
+    "training.mixed_precision",
+    "modeling.models",
+    "checkpoints.pretrained",
+    "distributed.launch",
+    "distributed.collectives",
+    "evaluation.distances",
+    "evaluation.ranking",
+    "evaluation.repeated_splits",
+    "loading.samplers",
 )
 # Folders of functions that are put in the place of FastReID's.
 OWN_FOLDERS = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "")]
@@ -64,6 +62,7 @@ class Fix:
         symptom: what a user sees without the fix.
         upstream: issue or pull request of JDAI-CV/fast-reid, "" when none is known.
         repair: the function; returns whether it changed anything.
+        package: package that it is of; only those of this one are repairs, see :func:`repairs`.
         applied: None before :func:`apply_all`, then what ``repair`` returned.
     """
 
@@ -73,6 +72,7 @@ class Fix:
     symptom: str
     upstream: str
     repair: Callable[[], bool]
+    package: str
     applied: bool | None = None
 
 
@@ -94,10 +94,16 @@ def fix(
             # Another fix may have wrapped the same function since: its source tells no more.
             return not FIXES[name].applied and repair()
 
-        FIXES[name] = Fix(name, where, since, symptom, upstream, once)
+        package = repair.__module__.partition(".")[0]
+        FIXES[name] = Fix(name, where, since, symptom, upstream, once, package)
         return once
 
     return register
+
+
+def repairs() -> list[Fix]:
+    """The fixes of this package, in the order in which they are applied."""
+    return [item for item in FIXES.values() if item.package == __package__]
 
 
 def source_has(function: Any, *fragments: str) -> bool:
@@ -152,18 +158,23 @@ def apply_all() -> list[Fix]:
             f"FastReID is not installed. Install it with: {INSTALL_COMMAND}\n"
             "(--no-deps because its pins of 2022, torch 1.13.1 among them, cannot be met any more)"
         )
-    for module in BEFORE_IMPORT:
-        importlib.import_module(f"{__package__}.{module}")
-    _run_pending()
+    apply_modules(f"{__package__}.repairs", BEFORE_IMPORT)
     importlib.import_module("fastreid.engine")
     importlib.import_module("fastreid.modeling")
-    for module in AFTER_IMPORT:
-        importlib.import_module(module)
-    _run_pending()
+    apply_modules(f"{__package__}.repairs", AFTER_IMPORT)
     return list(FIXES.values())
 
 
-def _run_pending() -> None:
+def apply_modules(package: str, modules: Sequence[str]) -> None:
+    """Import modules of a package that hold fixes, and apply those that are new.
+
+    A package that builds on this one adds its own features to FastReID in the same way.
+    """
+    folder = os.path.dirname(os.path.abspath(str(importlib.import_module(package).__file__)))
+    if os.path.join(folder, "") not in OWN_FOLDERS:
+        OWN_FOLDERS.append(os.path.join(folder, ""))
+    for module in modules:
+        importlib.import_module(f"{package}.{module}")
     for item in FIXES.values():
         if item.applied is None:
             item.applied = item.repair()

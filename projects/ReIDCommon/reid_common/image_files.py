@@ -1,4 +1,4 @@
-"""Find damaged image files before a run instead of hours into it.
+"""Which files are images, and which are damaged: found before a run instead of hours into it.
 
 The check is cheap: it reads the first and last bytes of a file. Only where these look wrong is the
 image decoded, so that unusual but readable files are not refused.
@@ -14,6 +14,13 @@ from PIL import Image
 
 from .errors import UserError
 
+# What Pillow reads, by which whatever OpenCV does not read is decoded, too.
+# fmt: off
+IMAGE_SUFFIXES = (
+    ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".ppm", ".tga", ".tif",
+    ".tiff", ".webp",
+)
+# fmt: on
 MAX_NAMED = 5
 TAIL_BYTES = 64  # some cameras write padding behind the end marker
 # First bytes of a format -> what stands at its end.

@@ -1,4 +1,8 @@
-"""Rows of CSV and Parquet files, with the place of each for messages."""
+"""Rows of CSV and Parquet files, with the place of each for messages; the columns of image tables.
+
+Tables of images have any of the columns of :data:`COLUMNS`; other columns are ignored. So one
+table serves as a training set, as a list of images to extract, and as side information.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +10,25 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from .column_files.parquet import import_pyarrow
 from .errors import UserError
+
+COLUMNS = ("image", "identity", "split", "camera", "view")
+ALIASES = {"view": ("viewpoint",)}  # other names of a column, for tables that lack its own
+TABLE_SUFFIXES = (".csv", ".parquet", ".pq")
+UNKNOWN = -1
 
 Row = tuple[str, Mapping[str, Any]]  # "list.csv, line 7", and its values by column
 
 
-def read_rows(path: str, needed: Sequence[str], known: Sequence[str]) -> Iterator[Row]:
+def read_rows(path: str, needed: Sequence[str], known: Sequence[str] = COLUMNS) -> Iterator[Row]:
     """Yield the rows of a table: Parquet if the name ends in .parquet or .pq, else CSV.
 
     Args:
         path: CSV in UTF-8 with a header, its fields separated by commas, semicolons or tabs; or
             Parquet.
         needed: columns without which the file is refused.
-        known: columns that are read; others are ignored.
+        known: columns that are read, under their names or :data:`ALIASES`; others are ignored.
 
     Yields:
         Where the row stands, and its values: text from CSV, anything from Parquet.
@@ -38,7 +48,8 @@ def _csv_rows(path: str, needed: Sequence[str], known: Sequence[str]) -> Iterato
             file.seek(0)
             separator = max(",;\t", key=header.count)
             reader = csv.reader(file, delimiter=separator, strict=True, skipinitialspace=True)
-            names = _checked(path, next(reader, []), needed, known)
+            names = next(reader, [])
+            columns = _columns(path, names, needed, known)
             for values in reader:
                 if not values:  # an empty line
                     continue
@@ -48,42 +59,72 @@ def _csv_rows(path: str, needed: Sequence[str], known: Sequence[str]) -> Iterato
                         f"{place} has {len(values)} values, the header {len(names)}; write as "
                         "many, with quotes around those that hold a separator"
                     )
-                row = dict(zip(names, values, strict=True))
-                yield place, {name: row[name] for name in known if name in row}
+                yield place, {name: values[index] for name, index in columns.items()}
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{path!r} is no CSV file in UTF-8: {error}; save it as such") from error
+    except OSError as error:
+        raise UserError(f"{path!r} cannot be read: {error.strerror or error}") from error
 
 
 def _parquet_rows(path: str, needed: Sequence[str], known: Sequence[str]) -> Iterator[Row]:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise UserError(f"{path!r} needs pyarrow: pip install pyarrow; or use a CSV") from error
+    pa = import_pyarrow(repr(path), "a CSV")
     number = 0
     try:
-        file = parquet.ParquetFile(path)
-        names = _checked(path, file.schema_arrow.names, needed, known)
-        for batch in file.iter_batches(columns=[name for name in known if name in names]):
+        file = pa.parquet.ParquetFile(path)
+        header = file.schema_arrow.names
+        columns = {n: header[i] for n, i in _columns(path, header, needed, known).items()}
+        for batch in file.iter_batches(columns=list(columns.values())):
             for row in batch.to_pylist():
                 number += 1
-                yield f"{path}, row {number}", row
-    except pyarrow.ArrowException as error:
+                yield f"{path}, row {number}", {name: row[own] for name, own in columns.items()}
+    except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path!r} is no Parquet file: {error}; write it again") from error
 
 
-def _checked(
-    path: str, header: Sequence[str], needed: Sequence[str], known: Sequence[str]
-) -> list[str]:
-    """Return the names of the columns without blanks around them."""
+def _columns(
+    path: str, header: Sequence[Any], needed: Sequence[str], known: Sequence[str]
+) -> dict[str, int]:
+    """Position in the header of each known column that it has."""
     names = [str(name).strip() for name in header]
-    for name in needed:
-        if name not in names:
+    columns: dict[str, int] = {}
+    for name in known:
+        own = next((n for n in (name, *ALIASES.get(name, ())) if n in names), None)
+        if own is not None:
+            if names.count(own) > 1:
+                raise UserError(f"{path!r} has two columns {own!r}; rename one of them")
+            columns[name] = names.index(own)
+        elif name in needed:
             raise UserError(
                 f"{path!r} has no column {name!r}, but {', '.join(names) or 'none at all'}; known "
                 f"are {', '.join(known)}"
             )
-    for name in known:
-        if names.count(name) > 1:
-            raise UserError(f"{path!r} has two columns {name!r}; rename one of them")
-    return names
+    return columns
+
+
+def cell_text(value: Any) -> str:
+    """Text of a cell; what pandas makes of whole numbers with gaps, 3.0 and nan, is 3 and ""."""
+    if value is None or value != value:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip()
+
+
+def cell_number(row: Mapping[str, Any], name: str, place: str) -> int:
+    """0-based number in a column; -1 where the cell or the column is empty, or it is negative.
+
+    Raises:
+        UserError: another text.
+    """
+    text = cell_text(row.get(name))
+    if text.lower() in ("", "nan", "none"):
+        return UNKNOWN
+    try:
+        number = float(text)  # pandas writes 3.0 where other rows of the column are empty
+        if number != int(number):
+            raise ValueError
+    except (ValueError, OverflowError) as error:
+        raise UserError(
+            f"{place}: {name} is {text!r}; write a 0-based integer, or nothing where it is unknown"
+        ) from error
+    return max(int(number), UNKNOWN)

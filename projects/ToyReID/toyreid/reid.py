@@ -12,7 +12,6 @@ import re
 from pathlib import Path
 from typing import Any, ClassVar
 
-import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.data.datasets.bases import ImageDataset
 from reid_common.errors import UserError

@@ -1,10 +1,11 @@
 """TransReID for FastReID: backbone, jigsaw patch module head, meta-architecture, ToyReID."""
 
-import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
+import toyreid  # noqa: F401  (registers ToyReID)
+from reid_common.moved import moved_modules
+from reid_core.config import Project, load_config, register_project
 
-from . import data  # noqa: F401  (register themselves)
-from .config import add_transreid_config, load_config
-from .data import transforms  # noqa: F401  (register themselves)
+from . import data  # noqa: F401  (registers itself)
+from .config import add_transreid_config
 from .inference.extractor import FeatureExtractor
 from .modeling.backbone import TransReIDBackbone
 from .modeling.bnneck import BNNeck, BNNeckHead
@@ -12,8 +13,27 @@ from .modeling.build_backbone import build_transreid_backbone
 from .modeling.jpm_head import JPMHead
 from .modeling.meta_arch import TransReID
 from .resolve import resolve_side_information
-from .solver import schedule  # noqa: F401  (register themselves)
+from .solver import schedule  # noqa: F401  (registers itself)
 from .weights.checkpoint import load_weights
+
+register_project(Project("transreid", add_transreid_config))
+moved_modules(
+    {
+        "transreid.attention": "transreid.visualize.attention",
+        "transreid.backbone": "transreid.modeling.backbone",
+        "transreid.bnneck": "transreid.modeling.bnneck",
+        "transreid.checkpoint": "transreid.weights.checkpoint",
+        "transreid.jigsaw": "transreid.modeling.jigsaw",
+        "transreid.jpm_head": "transreid.modeling.jpm_head",
+        "transreid.meta_arch": "transreid.modeling.meta_arch",
+        "transreid.side_information": "transreid.modeling.side_embedding",
+        "transreid.features": "transreid.inference",
+        "transreid.features.inference": "transreid.inference.extractor",
+        "transreid.features.feature_files": "transreid.inference.feature_files",
+        "transreid.features.search": "transreid.inference.search",
+        "transreid.features.extraction": "transreid.inference.extraction",
+    }
+)
 
 __all__ = [
     "BNNeck",

@@ -2,36 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
-
-from fastreid.config import CfgNode, get_cfg
-
-
-def load_config(
-    path: str | Path = "",
-    options: Sequence[Any] = (),
-    add_keys: Sequence[Callable[[CfgNode], None]] = (),
-) -> CfgNode:
-    """FastReID's defaults, the keys of this project, a YAML file, then KEY VALUE pairs.
-
-    Args:
-        path: YAML file, "" for none.
-        options: ``["MODEL.DEVICE", "cpu", ...]``, as on the command line.
-        add_keys: functions that add the keys of other projects, in place.
-
-    Raises:
-        UserError: no such file, no such key, a value of the wrong type.
-    """
-    cfg = get_cfg()
-    add_transreid_config(cfg)
-    for add in add_keys:
-        add(cfg)
-    if path:
-        cfg.merge_from_file(str(path))
-    cfg.merge_from_list(list(options))
-    return cfg
+from fastreid.config import CfgNode
 
 
 def add_transreid_config(cfg: CfgNode) -> None:

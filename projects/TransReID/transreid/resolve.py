@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastreid.config import CfgNode
-from fastreid_compat.repairs.data.dataset_files import MissingDataset, dataset_name
 from reid_common.errors import UserError
+from reid_core.data.names import dataset_name
+from reid_core.data.opening import MissingDataset
 from reid_core.side_information.cameras import (
     KEY,
     CameraTable,

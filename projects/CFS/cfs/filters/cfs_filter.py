@@ -7,8 +7,8 @@ import logging
 import numpy as np
 from dinopretrain.data.images import UnlabelledImages
 from dinopretrain.data.path_list import PathList
-from fastreid_compat.repairs.data.dataset_files import data_root, find_path
 from reid_common.errors import UserError
+from reid_core.data.opening import data_root, find_path
 
 from ..images.keys import positions_in
 from ..scores.reading import Scores, read_scores, score_files

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from dinopretrain.data.images import BadImage, UnlabelledImages
-from reid_common.progress import shown
+from reid_common.progress import progress_bar
 
 from .base import Items
 from .cache import Entries, MeasurementCache, name_hash, no_entries
@@ -37,15 +37,16 @@ def measured(
     values = np.zeros((len(positions), measurement.width), measurement.dtype)
     errors: dict[int, str] = {}
     total_new = 0
-    with ThreadPoolExecutor() as pool:  # decoders let other threads run
-        blocks = range(0, len(positions), BLOCK)
-        for start in shown(blocks, f"{measurement.key}, blocks of {BLOCK} images", len(blocks)):
+    bar = progress_bar(measurement.key, len(positions), "image")
+    with bar, ThreadPoolExecutor() as pool:  # decoders let other threads run
+        for start in range(0, len(positions), BLOCK):
             chosen = positions[start : start + BLOCK]
             entries, num_new = _block(measurement, images, chosen, cache, pool)
             values[start : start + BLOCK] = entries.values
             for row in np.flatnonzero(entries.reasons != "").tolist():
                 errors[int(chosen[row])] = str(entries.reasons[row])
             total_new += num_new
+            bar.update(len(chosen))
     cache.merge()
     logger.info(
         "%s of %d images: %d measured now, %d known before",

@@ -19,8 +19,8 @@ from dinopretrain.data.images import (
     UnlabelledImages,
 )
 from dinopretrain.data.path_list import PathList
-from fastreid_compat.repairs.data.dataset_files import data_root
 from reid_common.errors import UserError
+from reid_core.data.opening import data_root
 
 logger = logging.getLogger(__name__)
 

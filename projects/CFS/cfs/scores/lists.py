@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from dinopretrain.data.listing import LIST_SUFFIXES, PARQUET, PICKLE, is_list_file
 from dinopretrain.data.path_list import PathList
+from reid_common.column_files.parquet import import_pyarrow
 from reid_common.errors import UserError
 from reid_common.files import replacing
-from transreid.inference.parquet_files import import_pyarrow
 
 
 def check_list_name(path: Path) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from dinopretrain.data.listing import LIST_SUFFIXES, PARQUET, is_list_file, read_list
 from dinopretrain.data.path_list import PathList
+from reid_common.column_files.parquet import import_pyarrow
 from reid_common.errors import UserError
-from transreid.inference.parquet_files import import_pyarrow
 
 from .shards import META, check_complete
 

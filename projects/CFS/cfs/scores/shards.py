@@ -1,7 +1,7 @@
 """A folder of scores: ``part-00000.parquet`` ... with path, score and reason, and ``meta.json``.
 
-Each shard is a fixed range of the listing and appears when it is complete, so that the folder's
-content does not depend on how many processes made it, nor on how often they were killed.
+The shards are those of :mod:`reid_common.shards`: the folder's content does not depend on how many
+processes made it, nor on how often they were killed.
 """
 
 from __future__ import annotations
@@ -9,18 +9,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from reid_common.column_files.parquet import import_pyarrow
 from reid_common.errors import UserError
-from reid_common.files import cannot_write, replacing
+from reid_common.files import replacing
 from reid_common.locks import only_holder
-from transreid.inference.parquet_files import import_pyarrow
-from transreid.inference.run_meta import differences
-from transreid.inference.shards import ShardFiles
+from reid_common.shards import Shards
 
 META = "meta.json"
 _AGAIN = "delete it and call tools/cfs_scores.py score again"
@@ -38,7 +36,7 @@ SAME_SCORES = {
 }
 
 
-class ScoreShards(ShardFiles):
+class ScoreShards(Shards):
     """The shards of a folder of scores, to be written.
 
     Args:
@@ -47,6 +45,7 @@ class ScoreShards(ShardFiles):
     """
 
     pattern = "part-{:05d}.parquet"
+    settings_file = META
 
     def __init__(self, folder: Path, meta: dict[str, Any]) -> None:
         super().__init__(folder, meta["count"], meta["shard_size"])
@@ -58,15 +57,14 @@ class ScoreShards(ShardFiles):
         Raises:
             UserError: it is of a run with other weights, settings or images.
         """
-        path = self.folder / META
-        if not path.exists():
-            if any(self.folder.glob("part-*.parquet")):
-                raise UserError(
-                    f"{str(self.folder)!r} holds Parquet files but no {META}: they are no scores, "
-                    "or not all of them; choose another folder"
-                )
-            _write_once(path, json.dumps(self.meta, indent=2, sort_keys=True) + "\n")
-        different = differences(read_meta(self.folder), self.meta, SAME_SCORES)
+        if (self.folder / META).exists():
+            read_meta(self.folder)  # refuses a damaged one
+        elif any(self.folder.glob("part-*.parquet")):
+            raise UserError(
+                f"{str(self.folder)!r} holds Parquet files but no {META}: they are no scores, "
+                "or not all of them; choose another folder"
+            )
+        different = self.begin(self.meta, SAME_SCORES)
         if different:
             raise UserError(
                 f"{str(self.folder)!r} holds scores with another {', another '.join(different)}; "
@@ -92,20 +90,6 @@ class ScoreShards(ShardFiles):
         }
         with replacing(self.file(number)) as temporary:
             pa.parquet.write_table(pa.table(columns), temporary)
-
-
-def _write_once(path: Path, text: str) -> None:
-    """Write a file unless another process has just done so."""
-    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text)
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def only_process(folder: Path, rank: int) -> contextlib.AbstractContextManager[None]:

@@ -15,9 +15,10 @@ from fastreid.config import CfgNode
 from fastreid.layers import pooling
 from fastreid.modeling.backbones import build_backbone
 from fastreid_compat.repairs.checkpoints.checkpoint_files import read_file, unwrapped
+from reid_common.digests import file_digest
 from reid_common.errors import UserError
+from reid_core.run.feature_inputs import relevant_config
 from torch import Tensor, nn
-from transreid.inference.run_meta import file_digest, relevant_config
 from transreid.inference.trained_model import fill_side_information, inference_config
 from transreid.modeling.backbone import TransReIDBackbone
 from transreid.weights.checkpoint import load_recognised

@@ -25,14 +25,14 @@ import torch
 from dinopretrain.data.images import UnlabelledImages
 from dinopretrain.data.path_list import PathList
 from dinopretrain.transforms.views import use_one_thread
+from reid_common.column_files.parquet import import_pyarrow
+from reid_common.digests import digest
 from reid_common.errors import UserError
+from reid_common.progress import progress_bar
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 from transreid.inference.extraction import Batch, collate
 from transreid.inference.extractor import PRECISIONS
-from transreid.inference.parquet_files import import_pyarrow
-from transreid.inference.run_meta import digest
 
 from ..images.keys import key_list
 from ..scores.shards import ScoreShards, only_process
@@ -145,9 +145,7 @@ def _fill(
     done = total - _count(missing)
     with (
         contextlib.closing(stream),
-        tqdm(
-            total=total, initial=done, unit="image", desc="score", disable=options.rank > 0
-        ) as progress,
+        progress_bar("score", total, "image", done, hidden=options.rank > 0) as progress,
     ):
         for number, rows in missing:
             scores = np.full(len(rows), np.nan, np.float32)

@@ -17,17 +17,17 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import numpy as np
+import reid_core  # noqa: F401  (first: repairs FastReID)
 from cfs.filters.measured_images import measured
 from cfs.filters.measurements import HeaderSize, Sharpness
 from cfs.images.keys import key_list
 from cfs.images.listing import open_listing
 from cfs.scores.reading import Scores, read_scores
-from dinopretrain import load_config
 from dinopretrain.data.images import UnlabelledImages
-from fastreid_compat.repairs.data.dataset_files import data_root
 from reid_common.errors import UserError
+from reid_core.config import load_config
+from reid_core.data.opening import data_root
 from reid_core.run.command_line import show_user_errors
 from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score

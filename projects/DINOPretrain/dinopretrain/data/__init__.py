@@ -1,6 +1,6 @@
 """Images without labels; importing this registers their data sets with FastReID."""
 
-import fastreid_compat  # noqa: F401  (first: a spawned worker imports this before anything else)
+import reid_core  # noqa: F401  (first: a spawned worker imports this before anything else)
 
 from .datasets import ImageFolder, LUPerson, ToyUnlabeled
 

@@ -20,8 +20,8 @@ import os
 from typing import Any
 
 from fastreid.data.datasets import DATASET_REGISTRY
-from fastreid_compat.repairs.data.dataset_files import MissingDataset, find_path
 from reid_common.errors import UserError
+from reid_core.data.opening import MissingDataset, find_path
 from toyreid.pool.plan import PoolSpec
 from toyreid.pool.render import read_meta, render_pool
 

@@ -6,18 +6,15 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from reid_common.column_files.parquet import import_pyarrow
 from reid_common.errors import UserError
+from reid_common.image_files import IMAGE_SUFFIXES
 
 from .path_list import PathList
 from .pickled_names import read_pickled_names
 
 TEXT, PARQUET, PICKLE = (".txt", ".lst", ".list"), (".parquet", ".pq"), (".pkl", ".pickle")
 LIST_SUFFIXES = TEXT + PARQUET + PICKLE
-# fmt: off
-IMAGE_SUFFIXES = (
-    ".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif", ".jp2",
-)
-# fmt: on
 _RAW_SUFFIXES = tuple(suffix.encode() for suffix in IMAGE_SUFFIXES)
 COLUMNS = ("image", "path", "name", "file", "paths")  # of a Parquet list, the first that is there
 
@@ -68,17 +65,13 @@ def _text_names(path: str) -> Iterator[bytes]:
 
 
 def _parquet_names(path: str) -> Iterator[str]:
+    pa = import_pyarrow(repr(path), "a text list")
     try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise UserError(f"{path!r} needs pyarrow: pip install pyarrow; or use a text") from error
-    try:
-        file = parquet.ParquetFile(path)
+        file = pa.parquet.ParquetFile(path)
         column = _column(path, file.schema_arrow.names)
         for batch in file.iter_batches(columns=[column]):
             yield from _checked(path, column, batch.column(0).to_pylist())
-    except pyarrow.ArrowException as error:
+    except pa.ArrowException as error:
         raise UserError(f"{path!r} is no Parquet file: {error}; write it again") from error
 
 

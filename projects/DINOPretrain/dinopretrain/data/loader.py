@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 
-import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import torch
 from fastreid.config import CfgNode
 from fastreid.utils import comm
-from fastreid_compat.repairs.data.dataset_files import data_root
 from fastreid_compat.repairs.loading.prefetch import PrefetchLoader
 from fastreid_compat.repairs.loading.reproducible import SeededBatchSampler
 from reid_common.errors import UserError
 from reid_core.data.filter_hook import chosen_items
+from reid_core.data.opening import data_root
 from reid_core.side_information.label_files import open_labelled
 
 from ..transforms.views import MultiCrop, use_one_thread

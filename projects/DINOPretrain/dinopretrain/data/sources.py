@@ -14,8 +14,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from fastreid_compat.repairs.data.dataset_files import MissingDataset
 from reid_common.errors import UserError
+from reid_core.data.opening import MissingDataset
 
 from .images import FileImages, ListedImages, SelectedImages, UnlabelledImages
 from .listing import is_image_name, is_list_file, read_list, tree_names

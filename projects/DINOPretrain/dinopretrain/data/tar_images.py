@@ -11,7 +11,6 @@ import hashlib
 import logging
 import os
 import tarfile
-import tempfile
 import zipfile
 from array import array
 from collections import OrderedDict
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from reid_common.errors import UserError
+from reid_common.files import replacing
 from tqdm import tqdm
 
 from .images import ListedImages, stamp_of
@@ -30,7 +30,7 @@ from .path_list import PathList
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2  # of the index: 1 knew fewer suffixes of images
 MAX_OPEN = 64  # tar files that a process keeps open
 
 
@@ -115,10 +115,10 @@ def tar_index(path: str) -> TarIndex:
             return kept
     index = scan_tar(path)
     for place in places:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, UserError):
             _keep(index, path, place)
             return index
-    logger.warning("The index of %s can be kept nowhere: it is made anew in each run", path)
+    logger.warning("The index of %s cannot be kept anywhere: each run reads it again", path)
     return index
 
 
@@ -169,21 +169,12 @@ def _kept(path: str, place: str) -> TarIndex | None:
 
 
 def _keep(index: TarIndex, path: str, place: str) -> None:
-    """Write an index so that it is whole or not there."""
-    os.makedirs(os.path.dirname(place), exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(place), suffix=".part")
-    try:
-        with open(handle, "wb") as file:
-            np.savez(
-                file,
-                data=index.names.data.numpy(),
-                offsets=index.names.offsets.numpy(),
-                spans=index.spans,
-                stamp=_stamp(path),
-            )
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, place)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
-        raise
+    """Write an index so that it is complete or not there, whoever else writes the same."""
+    with replacing(place, shared=True) as temporary, open(temporary, "wb") as file:
+        np.savez(
+            file,
+            data=index.names.data.numpy(),
+            offsets=index.names.offsets.numpy(),
+            spans=index.spans,
+            stamp=_stamp(path),
+        )

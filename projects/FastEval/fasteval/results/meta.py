@@ -1,6 +1,6 @@
 """How an evaluation was made, in the ``meta`` of its results file, so that it can be repeated.
 
-What is kept are the config keys that turn features into figures, under their names:
+What is kept are the config keys that turn features into metrics, under their names:
 ``{"TEST.METRIC": "cosine", "TEST.RERANK.ENABLED": false, ...}``.
 """
 

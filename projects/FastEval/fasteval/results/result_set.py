@@ -3,7 +3,8 @@
 A results file is a feature file (``paths``, ``features`` L2-normalised, ``pids``, ``camids``,
 ``viewids``, ``meta``), which :mod:`transreid.inference.feature_files` can read, with what an
 evaluation adds: ``norms``, the lengths that the features had, ``num_query``, and ``topk_indices``
-and ``topk_distances``. Everything else is computed anew from it, see tools/evaluate.py.
+and ``topk_distances`` (in the rows of the queries). Everything else is recomputed from it, see
+tools/evaluate.py.
 
 Letters: N images, of which the first Q are queries and the other G the gallery; D dimensions; K
 ranked gallery images of a query.
@@ -11,25 +12,31 @@ ranked gallery images of a query.
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from reid_common.column_files import files
+from reid_common.column_files.columns import Blocks
 from reid_common.errors import UserError
-from reid_common.files import replacing
 from reid_core.side_information.cameras import FIRST_WITHOUT_CAMERA
 
-from .files import Columns, read_npz, read_parquet, write_npz, write_parquet
-
-SUFFIXES = (".npz", ".parquet")
+BLOCK_ROWS = 8192  # features that are normalised at a time
+DTYPES = {
+    "pids": np.int64,
+    "camids": np.int64,
+    "viewids": np.int64,
+    "topk_indices": np.int64,
+    "topk_distances": np.float32,
+}
 
 
 @dataclass
 class ResultSet:
-    """What one evaluation has seen and found.
+    """What one evaluation saw and found.
 
     Attributes:
         features: (N, D) float32 as the model gave them, queries first.
@@ -70,7 +77,7 @@ class ResultSet:
         return self.paths[self.num_query :]
 
     def check(self, name: str) -> None:
-        """Look whether the columns fit one another.
+        """Check that the columns fit one another.
 
         Args:
             name: of the results, for the message.
@@ -119,27 +126,20 @@ def write_results(path: str | os.PathLike[str], results: ResultSet) -> None:
     path = checked_results_name(path)
     results.check(str(path))
     norms = np.linalg.norm(results.features, axis=1).astype(np.float32)
-    columns = Columns(
-        paths=results.paths,
-        features=results.features,
-        norms=norms,
-        ids={
-            name: np.asarray(values, np.int64)
-            for name, values in (
-                ("pids", results.pids),
-                ("camids", results.camids),
-                ("viewids", results.viewids),
-            )
-            if values is not None
-        },
-        num_query=results.num_query,
-        topk_indices=_as(results.topk_indices, np.int64),
-        topk_distances=_as(results.topk_distances, np.float32),
-        meta=json.dumps(results.meta, sort_keys=True),
-    )
-    write = write_parquet if path.suffix == ".parquet" else write_npz
-    with replacing(path) as temporary:
-        write(temporary, columns)
+    normalised = Blocks(results.features.shape, _normalised(results.features, norms))
+    columns: dict[str, Any] = {"paths": results.paths, "features": normalised, "norms": norms}
+    for name, dtype in DTYPES.items():
+        if getattr(results, name) is not None:
+            columns[name] = np.asarray(getattr(results, name), dtype)
+    files.write_columns(path, columns, results.meta, {"num_query": results.num_query})
+
+
+def _normalised(features: np.ndarray, norms: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the features in blocks (n, D), divided by their lengths (N,) unless these are 0."""
+    lengths = np.where(norms > 0, norms, 1).astype(np.float32)
+    for start in range(0, len(features), BLOCK_ROWS):
+        rows = slice(start, start + BLOCK_ROWS)
+        yield np.asarray(features[rows], "<f4") / lengths[rows, None]
 
 
 def read_results(path: str | os.PathLike[str], num_query: int | None = None) -> ResultSet:
@@ -158,38 +158,33 @@ def read_results(path: str | os.PathLike[str], num_query: int | None = None) -> 
             f"there is no results file {str(path)!r}; an evaluation with "
             "TEST.FASTEVAL.SAVE_RESULTS npz makes one"
         )
-    columns = read_parquet(path) if path.suffix == ".parquet" else read_npz(path)
-    if columns.num_query is not None:
-        num_query = columns.num_query
+    read = files.read_columns(path, ("paths", "features"), ("norms", *DTYPES), ("num_query",))
+    columns = read.columns
+    num_query = read.numbers.get("num_query", num_query)
     if num_query is None:
         raise UserError(
             f"{path} holds features without results; say with --num-query how many of its first "
             "images are the queries"
         )
-    absent = [name for name in ("pids", "camids") if name not in columns.ids]
+    absent = [name for name in ("pids", "camids") if name not in columns]
     if absent:
         raise UserError(f"{path} lacks {' and '.join(absent)}, without which nothing can be ranked")
-    camids = columns.ids["camids"]
-    if columns.num_query is None:
+    if "num_query" not in read.numbers:
         # In a feature file all unknown cameras are -1; each image may match all others.
-        own = FIRST_WITHOUT_CAMERA - np.arange(len(camids))
-        camids = np.where(camids < 0, own, camids)
-    features = columns.features
-    if columns.norms is not None:
-        if columns.norms.shape != features.shape[:1]:
-            raise UserError(f"{path}: norms is {columns.norms.shape} for features {features.shape}")
-        # What has no length was written as it is.
-        features *= np.where(columns.norms > 0, columns.norms, 1)[:, None]
+        own = FIRST_WITHOUT_CAMERA - np.arange(len(columns["camids"]))
+        columns["camids"] = np.where(columns["camids"] < 0, own, columns["camids"])
+    features = np.require(columns["features"], np.float32, ["C", "W"])
+    norms = columns.get("norms")
+    if norms is not None:
+        if norms.shape != features.shape[:1]:
+            raise UserError(f"{path}: norms is {norms.shape} for features {features.shape}")
+        features *= np.where(norms > 0, norms, 1)[:, None]  # what has no length: as written
     results = ResultSet(
         features,
-        columns.ids["pids"],
-        camids,
-        num_query,
-        columns.paths,
-        columns.ids.get("viewids"),
-        columns.topk_indices,
-        columns.topk_distances,
-        json.loads(columns.meta),
+        num_query=num_query,
+        paths=[str(name) for name in columns["paths"]],
+        meta=read.meta,
+        **{name: np.asarray(columns[name], t) for name, t in DTYPES.items() if name in columns},
     )
     results.check(str(path))
     return results
@@ -197,11 +192,4 @@ def read_results(path: str | os.PathLike[str], num_query: int | None = None) -> 
 
 def checked_results_name(path: str | os.PathLike[str]) -> Path:
     """Return ``path`` if its name is that of a results file, else raise UserError."""
-    path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise UserError(f"{str(path)!r} is no name of a results file; end it in .npz or .parquet")
-    return path
-
-
-def _as(values: np.ndarray | None, dtype: Any) -> np.ndarray | None:
-    return None if values is None else np.asarray(values, dtype)
+    return files.checked_suffix(path, "results file")

@@ -8,9 +8,9 @@
 
 ``image`` is relative to the table's folder, or absolute. ``identity`` and ``camera`` are any text.
 ``split`` is train, query, gallery, test (queries are chosen, see records.choose_queries) or empty:
-for training and testing. ``view`` is a number from 0. Only image and identity are needed; an empty
-camera or view is not known. Other columns are ignored. Values may be separated by commas,
-semicolons or tabs.
+for training and testing. ``view`` (or ``viewpoint``) is a number from 0. Only image and identity
+are needed; an empty camera or view is unknown. Other columns are ignored. Values may be separated
+by commas, semicolons or tabs. The same table serves as a list for tools/extract_features.py.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastreid.data.datasets import DATASET_REGISTRY
-from fastreid_compat.repairs.data.dataset_files import MissingDataset, find_path
 from reid_common.errors import UserError
-from reid_common.tables import Row, read_rows
+from reid_common.tables import COLUMNS, Row, cell_number, cell_text, read_rows
 
-from .checks.records import SPLITS, UNKNOWN_VIEW, Record, RecordDataset
+from .checks.records import SPLITS, Record, RecordDataset
 from .names import name_of_path
+from .opening import MissingDataset, find_path
 
 NEEDED = ("image", "identity")
-COLUMNS = (*NEEDED, "split", "camera", "view")
 
 
 def to_records(rows: Iterable[Row], folder: str) -> list[Record]:
@@ -68,7 +67,7 @@ def to_records(rows: Iterable[Row], folder: str) -> list[Record]:
 
 
 def _to_record(place: str, row: Mapping[str, Any], folder: str) -> Record:
-    values = {name: _text(row.get(name)) for name in COLUMNS}
+    values = {name: cell_text(row.get(name)) for name in COLUMNS}
     for name in NEEDED:
         if not values[name]:
             raise UserError(f"{place}: column {name!r} is empty; fill it in")
@@ -78,24 +77,9 @@ def _to_record(place: str, row: Mapping[str, Any], folder: str) -> Record:
             f"{place}: column 'split': {values['split']!r} is none of {', '.join(SPLITS)}; leave "
             "it empty for an image that is for training and testing"
         )
-    view = values["view"]
-    if view and view != str(UNKNOWN_VIEW) and not view.isdecimal():
-        raise UserError(
-            f"{place}: column 'view': {view!r} is no number; viewpoints are 0, 1, ..., and empty "
-            "where they are not known"
-        )
     path = os.path.join(folder, os.path.expanduser(values["image"]))
-    number = int(view) if view else UNKNOWN_VIEW
-    return Record(path, values["identity"], split, values["camera"], number)
-
-
-def _text(value: Any) -> str:
-    """Text of a cell; what pandas makes of whole numbers with gaps, 3.0 and nan, is 3 and ""."""
-    if value is None or value != value:
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value).strip()
+    view = cell_number(row, "view", place)
+    return Record(path, values["identity"], split, values["camera"], view)
 
 
 @DATASET_REGISTRY.register()
@@ -123,7 +107,7 @@ class CSVReID(RecordDataset):
                 f"CSVReID: {path!r} is a folder; for a folder an identity write "
                 f"'FolderReID:{argument}'"
             )
-        rows = read_rows(path, NEEDED, COLUMNS)
+        rows = read_rows(path, NEEDED)
         records = to_records(rows, os.path.dirname(os.path.abspath(path)))
         if not records:
             raise MissingDataset(f"CSVReID: {path!r} has no rows; write one line an image")

@@ -25,15 +25,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from fastreid.data.datasets import DATASET_REGISTRY
-from fastreid_compat.repairs.data.dataset_files import MissingDataset, find_path
 from reid_common.errors import UserError
+from reid_common.image_files import IMAGE_SUFFIXES
 
 from .checks.records import ANY, SPLITS, Record, RecordDataset, natural_key
 from .names import name_of_path
+from .opening import MissingDataset, find_path
 
 logger = logging.getLogger(__name__)
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 _CAMERA = re.compile(r"(?:^|_)c(\d+)(?=[_s.])", re.IGNORECASE)
 
 
@@ -56,7 +56,7 @@ def image_files(folder: str) -> Iterator[list[str]]:
         relative = os.path.relpath(place, folder)
         above = [] if relative == os.curdir else relative.split(os.sep)
         for file in sorted(files, key=natural_key):
-            if _is_wanted(file) and file.lower().endswith(SUFFIXES):
+            if _is_wanted(file) and file.lower().endswith(IMAGE_SUFFIXES):
                 yield [*above, file]
 
 
@@ -92,7 +92,7 @@ def read_folder(root: str) -> list[Record]:
             records.append(Record(path, names[0], split, camera_of(names[1:])))
     if not records:
         raise MissingDataset(
-            f"FolderReID: {root!r} has no images ({', '.join(SUFFIXES)}) in folders such as "
+            f"FolderReID: {root!r} has no images ({', '.join(IMAGE_SUFFIXES)}) in folders such as "
             "train/IDENTITY, query/IDENTITY and gallery/IDENTITY"
         )
     return records

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.data.datasets.dukemtmcreid import DukeMTMC
 

@@ -16,7 +16,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 from fastreid.data.datasets.veri import VeRi
 from reid_common.errors import UserError
 

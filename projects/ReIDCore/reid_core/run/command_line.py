@@ -12,9 +12,9 @@ from fastreid.utils.logger import setup_logger
 from reid_common.errors import UserError
 from torch.multiprocessing import ProcessExitedException
 
+from ..config.projects import PROJECTS
+
 EXIT_CODE = 2
-# Packages whose log lines tools show beside FastReID's own.
-PACKAGES = ["fastreid_compat", "transreid", "fasteval", "dinopretrain", "cfs"]
 Result = TypeVar("Result")
 
 
@@ -25,10 +25,15 @@ class _NoUserErrorTraceback(logging.Filter):
         return not (record.exc_info and isinstance(record.exc_info[1], UserError))
 
 
+def logged_packages() -> list[str]:
+    """Packages whose log lines are shown beside FastReID's own."""
+    return ["reid_common", "fastreid_compat", "reid_core", *PROJECTS]
+
+
 def forget_loggers() -> None:
     """Take the handlers of FastReID's ``setup_logger`` off, for a next run in the same process."""
     setup_logger.cache_clear()
-    for name in ("fastreid", *PACKAGES):
+    for name in ("fastreid", *logged_packages()):
         logging.getLogger(name).handlers.clear()
 
 

@@ -8,6 +8,7 @@ costs one more compilation, the sizes after it none.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import shutil
@@ -16,6 +17,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
+from fastreid.config import CfgNode
+from fastreid.modeling.meta_arch import build as meta_arch_build
+from fastreid_compat.registry import fix, rebind
 from reid_common.errors import UserError
 from torch import nn
 
@@ -24,6 +28,26 @@ logger = logging.getLogger(__name__)
 COMPILERS = ("g++", "clang++", "c++", "cl")
 # One part is compiled for training, evaluation, and again for other batch sizes.
 VARIANTS = 8
+
+
+@fix(
+    where="modeling/meta_arch/build.py:19",
+    since="torch 2.0",
+    symptom="torch.compile needs code of one's own around the trainer",
+)
+def models_compiled() -> bool:
+    """Let ``build_model`` compile the model where MODEL.COMPILE asks for it."""
+    build_model = meta_arch_build.build_model
+
+    @functools.wraps(build_model)
+    def build_compiled(cfg: CfgNode) -> nn.Module:
+        model = build_model(cfg)
+        if cfg.MODEL.get("COMPILE", False):
+            compile_model(model)
+        return model
+
+    rebind(build_model, build_compiled)
+    return True
 
 
 def compile_model(model: nn.Module, backend: str = "inductor") -> None:

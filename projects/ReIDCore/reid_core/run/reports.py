@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import numpy as np
 import torch
 import torch.nn.functional as F
 from fastreid.config import CfgNode
 from fastreid.engine import DefaultTrainer
-from reid_common.files import replacing
+from reid_common.files import write_json as write_json
 from reid_common.pictures import RankRow, draw_rank_rows
 
 EVALUATION = "evaluation.json"  # metrics of each test set, in OUTPUT_DIR of an evaluation
@@ -108,9 +106,3 @@ def draw_ranks(test: TestSet, out: Path, title: str, num_rows: int = 8, top: int
 
 def _caption(test: TestSet, index: int) -> str:
     return f"{test.pids[index]}\ncam {test.camids[index] + 1}"
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write JSON under a temporary name, then rename."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")

@@ -23,7 +23,7 @@ from fastreid.utils import comm
 from fastreid_compat.registry import fix
 from fastreid_compat.repairs.checkpoints.pretrained import check_pretrain_path
 from fastreid_compat.repairs.config.settings import resolve_device
-from fastreid_compat.repairs.data.dataset_files import open_dataset
+from fastreid_compat.repairs.loading.samplers import check_instances
 from fastreid_compat.repairs.loading.transforms import TRANSFORM_REGISTRY, transform_name
 from fastreid_compat.repairs.training.mixed_precision import check_amp
 from fastreid_compat.repairs.training.optimizer import usable_optimizers
@@ -33,6 +33,7 @@ from reid_common.image_files import check_images
 
 from ..data.filter_hook import check_filters, has_filters
 from ..data.names import check_distinct, dataset_class, split_name
+from ..data.opening import open_dataset
 from ..side_information.label_files import check_side_information
 from .compiling import check_compiler
 from .evaluators import EVALUATOR_REGISTRY
@@ -158,16 +159,6 @@ def _check_training_batch(cfg: Any, world_size: int) -> None:
         logger.warning(
             "DATALOADER.NUM_INSTANCE 1 gives TripletLoss no second image of an identity, so that "
             "it has no positive pairs to learn from. Set it to 2 or more; 4 is usual."
-        )
-
-
-def check_instances(sampler: str, batch_per_process: int, instances: int) -> None:
-    """Raise UserError when a process's batch cannot hold ``instances`` images of each identity."""
-    if instances < 1 or batch_per_process < instances or batch_per_process % instances:
-        raise UserError(
-            f"DATALOADER.NUM_INSTANCE: {sampler} cannot fill the {batch_per_process} images per "
-            f"process with {instances} of each identity. Set SOLVER.IMS_PER_BATCH divided by the "
-            f"number of processes to a multiple of DATALOADER.NUM_INSTANCE."
         )
 
 

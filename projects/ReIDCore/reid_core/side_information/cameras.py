@@ -20,14 +20,10 @@ import re
 from collections.abc import Iterable, Sequence
 
 from fastreid.config import CfgNode
-from fastreid_compat.repairs.data.dataset_files import (
-    MissingDataset,
-    data_root,
-    dataset_name,
-    open_dataset,
-)
 from reid_common.errors import UserError
 
+from ..data.names import dataset_name
+from ..data.opening import MissingDataset, data_root, open_dataset
 from .label_files import find_file, label_dataset
 
 KEY = "DATASETS.CAMERAS"

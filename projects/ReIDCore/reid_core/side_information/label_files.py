@@ -1,15 +1,15 @@
 """Cameras and viewpoints from files, for any data set: the key DATASETS.SIDE_INFORMATION.
 
-A file is CSV (with a header) or Parquet (see tables.py), one row an image::
+A file is CSV (with a header) or Parquet (see reid_common.tables), one row an image::
 
-    image,camera,viewpoint
+    image,camera,view
     veri/image_train/0001_c001_00016450_0.jpg,0,5
     veri/image_test/0002_c002_00030600_0.jpg,,2
 
-``camera`` or ``viewpoint`` may be left out. Both are 0-based integers; an empty or negative one
-says that it is not known. ``image`` is an absolute path, a path in the data root, or a bare file
-name where the data set has one image of that name. What a file says replaces what the data set
-says; other images keep what they had. Of several files, the later ones count.
+``camera`` or ``view`` (or ``viewpoint``) may be left out. Both are 0-based integers; an empty or
+negative one is unknown. ``image`` is an absolute path, a path in the data root, or a bare file name
+where the data set has one image of that name. Other columns are ignored. What a file says replaces
+what the data set says; other images keep what they had. Of several files, the later ones count.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastreid.config import CfgNode
-from fastreid_compat.repairs.data.dataset_files import data_root, open_dataset
 from reid_common.errors import UserError
-from reid_common.tables import read_rows
+from reid_common.tables import cell_number, read_rows
 
 from ..data.names import dataset_name
+from ..data.opening import data_root, open_dataset
 
 logger = logging.getLogger(__name__)
 
 KEY = "DATASETS.SIDE_INFORMATION"
 UNKNOWN = -1
-COLUMNS = ("image", "camera", "viewpoint")
+COLUMNS = ("image", "camera", "view")
 
 
 @dataclass(frozen=True)
@@ -211,30 +211,15 @@ def _read_labels(path: str, modified: int) -> Mapping[str, Label]:
     labels: dict[str, Label] = {}
     for place, row in read_rows(path, needed=COLUMNS[:1], known=COLUMNS):
         if len(row) == 1:
-            raise UserError(f"{path!r} has neither a column 'camera' nor 'viewpoint'; add one")
+            raise UserError(f"{path!r} has neither a column 'camera' nor 'view'; add one")
         image = str(row["image"] or "").strip()
         if not image:
             raise UserError(f"{place}: the column 'image' is empty")
         image = os.path.normpath(image)
         if image in labels:
             raise UserError(f"{place}: {image!r} is named in {labels[image].place}, too")
-        camera, viewpoint = (_number(row, name, place) for name in COLUMNS[1:])
+        camera, viewpoint = (
+            cell_number(row, name, place) if name in row else None for name in COLUMNS[1:]
+        )
         labels[image] = Label(camera, viewpoint, place)
     return labels
-
-
-def _number(row: Mapping[str, Any], name: str, place: str) -> int | None:
-    if name not in row:
-        return None
-    text = "" if row[name] is None else str(row[name]).strip()
-    if text.lower() in ("", "nan", "none"):
-        return UNKNOWN
-    try:
-        number = float(text)  # pandas writes 3.0 where other rows of the column are empty
-        if number != int(number):
-            raise ValueError
-    except (ValueError, OverflowError) as error:
-        raise UserError(
-            f"{place}: {name} is {text!r}; write a 0-based integer, or nothing where it is unknown"
-        ) from error
-    return max(int(number), UNKNOWN)

@@ -1,10 +1,10 @@
 """Features of many images into a file: batched, resumable after a kill, in flat memory.
 
-The images are split into shards of a fixed number. A finished shard is a file in the folder
-``<out>.parts``; at the end the shards become the feature file and the folder goes. Batches do not
-reach over the border of a shard, so that a resumed run makes the very same batches, and thus the
-same features to the last bit. Images that cannot be read are left out and listed in
-``<out>.bad.csv``.
+The images are split into shards (:mod:`reid_common.shards`) in the folder ``<out>.parts``: arrays
+``kept`` (n,), ``features`` (n, D) and ``bad``, JSON of (index, reason). At the end they become the
+feature file and the folder is removed. Batches do not reach over the border of a shard, so that a
+resumed run makes the same batches, and thus the same features to the last bit. Images that cannot
+be read are left out and listed in ``<out>.bad.csv``.
 """
 
 from __future__ import annotations
@@ -19,21 +19,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from reid_common.column_files.npz import read_npz
+from reid_common.digests import differences
 from reid_common.errors import UserError
 from reid_common.files import replacing
+from reid_common.progress import progress_bar
+from reid_common.shards import Shards, write_arrays
+from reid_common.tables import read_rows
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from .extractor import FeatureExtractor
 from .feature_files import checked_suffix, read_meta, write_feature_blocks
 from .image_inputs import to_rgb
 from .image_lists import ImageItem
-from .run_meta import describe, differences
-from .shards import Shards
+from .run_meta import SAME_RUN, describe
 
 logger = logging.getLogger(__name__)
 
 SHARD_SIZE = 512
+BAD_COLUMNS = ("image", "reason")
 
 
 @dataclass
@@ -115,10 +119,10 @@ def extract_to_file(
         raise UserError(f"shard_size is {shard_size}, num_workers {num_workers}; at least 1 and 0")
     extractor.checked_ids([i.camid for i in items], [i.viewid for i in items], len(items))
     meta = describe(extractor, items)
-    parts = Shards(out, {**meta, "shard_size": shard_size}, len(items), shard_size)
+    parts = Shards(out.with_name(f"{out.name}.parts"), len(items), shard_size)
     if out.exists() and not overwrite:
         return _finished_before(out, meta, parts)
-    parts.prepare(overwrite)
+    _begin(parts, {**meta, "shard_size": shard_size}, overwrite)
     resumed = parts.count_done()
     _fill(extractor, items, parts, num_workers, resumed)
     report = _merge(items, parts, out, meta, extractor.feature_dim)
@@ -129,19 +133,32 @@ def extract_to_file(
 def _finished_before(out: Path, meta: dict[str, Any], parts: Shards) -> ExtractionReport:
     """Of a call whose output is there already: nothing to do, or an error."""
     done, count = read_meta(out)
-    different = differences(done, meta)
+    different = differences(done, meta, SAME_RUN)
     if different:
         raise UserError(
             f"{out} was made with another {', another '.join(different)}; choose another output, "
             "or replace it with --overwrite"
         )
     parts.remove()  # killed between the last two steps
-    bad_file = bad_list(out)
     bad: list[tuple[str, str]] = []
-    if bad_file.exists():
-        with open(bad_file, newline="", encoding="utf-8") as file:
-            bad = [(row["image"], row["reason"]) for row in csv.DictReader(file)]
+    if bad_list(out).exists():
+        rows = read_rows(str(bad_list(out)), BAD_COLUMNS, BAD_COLUMNS)
+        bad = [(row["image"], row["reason"]) for _, row in rows]
     return ExtractionReport(out, count, bad, resumed=count)
+
+
+def _begin(parts: Shards, settings: dict[str, Any], overwrite: bool) -> None:
+    """Begin or resume an extraction; what another one has left is refused, or removed."""
+    different = parts.begin(settings, SAME_RUN)
+    if different:
+        if not overwrite:
+            raise UserError(
+                f"{parts.folder} holds an unfinished extraction with another "
+                f"{', another '.join(different)}; finish it, choose another output, or replace it "
+                "with --overwrite"
+            )
+        parts.remove()
+        parts.begin(settings, SAME_RUN)
 
 
 def _fill(
@@ -163,7 +180,7 @@ def _fill(
         pin_memory=extractor.device.type == "cuda",
     )
     stream = iter(loader)
-    with tqdm(total=parts.count, initial=done, unit="image", desc="extract") as progress:
+    with progress_bar("extract", parts.count, "image", done) as progress:
         for number, rows in missing:
             kept: list[int] = []
             bad: list[tuple[int, str]] = []
@@ -177,7 +194,8 @@ def _fill(
                 progress.update(len(indices) + len(faults))
             for index, reason in bad:
                 logger.info("%s left out: %s", items[index].path, reason)
-            parts.write(number, kept, np.concatenate(features), bad)
+            columns = {"kept": np.array(kept, np.int64), "features": np.concatenate(features)}
+            write_arrays(parts.file(number), {**columns, "bad": json.dumps(bad)})
 
 
 def _extract(
@@ -186,9 +204,8 @@ def _extract(
     indices: list[int],
     images: torch.Tensor,
 ) -> np.ndarray:
-    camids = torch.tensor([items[i].camid for i in indices], dtype=torch.int64)
-    viewids = torch.tensor([items[i].viewid for i in indices], dtype=torch.int64)
-    return extractor.extract(images, camids, viewids).numpy()
+    ids = torch.tensor([(items[i].camid, items[i].viewid) for i in indices])
+    return extractor.extract(images, *ids.unbind(1)).numpy()
 
 
 def _merge(
@@ -198,7 +215,7 @@ def _merge(
     kept: list[int] = []
     report = ExtractionReport(out)
     for number, _ in parts.ranges():
-        shard = parts.read(number)
+        shard = read_npz(parts.file(number), ("kept", "bad"))
         kept += shard["kept"].tolist()
         report.bad += [(items[i].path, reason) for i, reason in json.loads(str(shard["bad"]))]
     report.num_images = len(kept)
@@ -212,7 +229,8 @@ def _merge(
         "viewids": [items[i].viewid for i in kept],
     }
     known = {name: np.array(ids, np.int64) for name, ids in columns.items() if max(ids) >= 0}
-    blocks = (parts.read(number)["features"] for number, _ in parts.ranges())
+    shards = (read_npz(parts.file(number), ("features",)) for number, _ in parts.ranges())
+    blocks = (shard["features"] for shard in shards)
     write_feature_blocks(out, [items[i].path for i in kept], dim, blocks, known, meta)
     parts.remove()
     return report
@@ -224,11 +242,9 @@ def bad_list(out: Path) -> Path:
 
 
 def _write_bad_list(out: Path, bad: Sequence[tuple[str, str]]) -> None:
+    path = bad_list(out)
     if not bad:
-        bad_list(out).unlink(missing_ok=True)  # of an earlier call
+        path.unlink(missing_ok=True)  # of an earlier call
         return
-    with (
-        replacing(bad_list(out)) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8") as file,
-    ):
-        csv.writer(file).writerows([("image", "reason"), *bad])
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([BAD_COLUMNS, *bad])

@@ -2,15 +2,13 @@
 
 A feature file is a ``.npz`` or a ``.parquet`` with the columns ``paths`` (N,), ``features`` (N, D)
 float32, L2-normalised, where known ``pids``, ``camids`` and ``viewids`` (N,) int64, and ``meta``,
-a JSON object: config, hash of the weights, versions. numpy alone reads the one
-(``np.load(file)["features"]``), pandas or any data base the other. Nothing is pickled.
+a JSON object: config, hash of the weights, versions. See :mod:`reid_common.column_files`.
 
 Letters: N images, D dimensions, Q queries, G gallery images, K neighbours of a query.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from reid_common.column_files import files
+from reid_common.column_files.columns import Blocks
+from reid_common.column_files.npz import read_npz, write_npz
 from reid_common.errors import UserError
 from reid_common.files import replacing
 
-from .npz_files import read_npz, write_npz
-from .parquet_files import read_parquet, read_parquet_meta, write_parquet
-
-SUFFIXES = (".npz", ".parquet")
 IDS = ("pids", "camids", "viewids")
 NORM_TOLERANCE = 1e-2  # float16 storage of a file made elsewhere stays within it
 
@@ -100,11 +97,8 @@ def write_feature_blocks(
                 f"{path}: {name} is {column.shape} for {len(paths)} images; give any of "
                 f"{', '.join(IDS)}, ({len(paths)},) each"
             )
-    counted = _checked_blocks(path, blocks, len(paths), dim)
-    text = json.dumps(meta or {}, sort_keys=True)
-    write = write_parquet if path.suffix == ".parquet" else write_npz
-    with replacing(path) as temporary:
-        write(temporary, list(paths), dim, counted, ids, text)
+    counted = Blocks((len(paths), dim), _checked_blocks(path, blocks, len(paths), dim))
+    files.write_columns(path, {"paths": list(paths), "features": counted, **ids}, meta or {})
 
 
 def read_features(path: str | os.PathLike[str]) -> FeatureSet:
@@ -114,10 +108,8 @@ def read_features(path: str | os.PathLike[str]) -> FeatureSet:
         UserError: no such file, no feature file, or one whose columns do not fit one another.
     """
     path = _existing(path)
-    if path.suffix == ".parquet":
-        columns = read_parquet(path)
-    else:
-        columns = read_npz(path, ("paths", "features"))
+    read = files.read_columns(path, ("paths", "features"), IDS)
+    columns = read.columns
     paths = [str(name) for name in columns["paths"]]
     features = np.ascontiguousarray(columns["features"], np.float32)
     if features.ndim != 2 or len(features) != len(paths):
@@ -127,7 +119,7 @@ def read_features(path: str | os.PathLike[str]) -> FeatureSet:
     for name, column in ids.items():
         if column.shape != (len(paths),):
             raise UserError(f"{path}: {name} is {column.shape} for {len(paths)} paths")
-    return FeatureSet(paths, features, **ids, meta=json.loads(str(columns.get("meta", "{}"))))
+    return FeatureSet(paths, features, **ids, meta=read.meta)
 
 
 def read_meta(path: str | os.PathLike[str]) -> tuple[dict[str, Any], int]:
@@ -136,13 +128,8 @@ def read_meta(path: str | os.PathLike[str]) -> tuple[dict[str, Any], int]:
     Raises:
         UserError: no such file, or no feature file.
     """
-    path = _existing(path)
-    if path.suffix == ".parquet":
-        text, count = read_parquet_meta(path)
-    else:
-        columns = read_npz(path, ("paths",), only=("paths", "meta"))
-        text, count = str(columns.get("meta", "{}")), len(columns["paths"])
-    return json.loads(text), count
+    read = files.read_columns(_existing(path), ("paths",))
+    return read.meta, len(read.columns["paths"])
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:
@@ -183,16 +170,15 @@ RANKING_IDS = ("query_pids", "gallery_pids", "query_camids", "gallery_camids")
 def write_ranking(path: str | os.PathLike[str], ranking: Ranking) -> None:
     """Write a ranking as .npz; it appears under its name when it is complete."""
     columns: dict[str, Any] = {
-        "query_paths": np.array(ranking.query_paths, dtype=np.str_),
-        "gallery_paths": np.array(ranking.gallery_paths, dtype=np.str_),
+        "query_paths": ranking.query_paths,
+        "gallery_paths": ranking.gallery_paths,
         "indices": np.asarray(ranking.indices, np.int64),
         "similarities": np.asarray(ranking.similarities, np.float32),
     }
-    for name in RANKING_IDS:
-        if getattr(ranking, name) is not None:
-            columns[name] = np.asarray(getattr(ranking, name), np.int64)
-    with replacing(Path(path)) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **columns)
+    ids = {name: getattr(ranking, name) for name in RANKING_IDS}
+    columns |= {name: np.asarray(c, np.int64) for name, c in ids.items() if c is not None}
+    with replacing(Path(path)) as temporary:
+        write_npz(temporary, columns)
 
 
 def read_ranking(path: str | os.PathLike[str]) -> Ranking:
@@ -205,7 +191,7 @@ def read_ranking(path: str | os.PathLike[str]) -> Ranking:
     if not path.is_file():
         raise UserError(f"there is no ranking {str(path)!r}; tools/search.py makes one")
     required = ("query_paths", "gallery_paths", "indices", "similarities")
-    columns = read_npz(path, required)
+    columns = read_npz(path, required, RANKING_IDS)
     shape = columns["indices"].shape
     if len(shape) != 2 or columns["similarities"].shape != shape:
         raise UserError(f"{path}: indices and similarities are not both (Q, K)")
@@ -222,10 +208,7 @@ def read_ranking(path: str | os.PathLike[str]) -> Ranking:
 
 def checked_suffix(path: str | os.PathLike[str]) -> Path:
     """Return ``path`` if its name is that of a feature file, else raise UserError."""
-    path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise UserError(f"{str(path)!r} is no name of a feature file; end it in .npz or .parquet")
-    return path
+    return files.checked_suffix(path, "feature file")
 
 
 def _checked_blocks(

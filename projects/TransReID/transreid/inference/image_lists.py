@@ -1,35 +1,33 @@
-"""Which images a user means: one file, a folder, a list in a text file, or a CSV with labels.
+"""Which images a user means: one file, a folder, a list in a text file, or a table with labels.
 
-A text file has one path a line (blank lines and lines that start with # do not count). A CSV has a
-header with the column ``image`` and any of ``identity``, ``camera`` and ``viewpoint``::
+A text file has one path a line (blank lines and lines that start with # do not count). A table, CSV
+or Parquet, has the column ``image`` and any of ``identity``, ``camera`` and ``view`` (or
+``viewpoint``); other columns are ignored::
 
-    image,identity,camera,viewpoint
+    image,identity,camera,view
     shop/0001.jpg,17,0,
     shop/0002.jpg,anna,2,5
 
-Cameras and viewpoints are 0-based integers; empty or negative = unknown. An identity is an integer
->= 0 or a name, empty = unknown. A relative path counts from the working directory or, if there is
-no such file, from the folder of the list.
+Cameras and views are 0-based integers; empty or negative = unknown. An identity is an integer >= 0
+or a name, empty = unknown. A relative path counts from the working directory or, if there is no
+such file, from the folder of the list.
+
+A table with a column ``split`` is a training set, as ``CSVReID`` reads it. Its cameras may have any
+names, and are numbered as in training: they are the rows of a model of this one training set.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from reid_common.errors import UserError
-
-# fmt: off
-SUFFIXES = frozenset((
-    ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".ppm", ".tga", ".tif",
-    ".tiff", ".webp",
-))
-# fmt: on
-COLUMNS = ("image", "identity", "camera", "viewpoint")
+from reid_common.image_files import IMAGE_SUFFIXES
+from reid_common.tables import TABLE_SUFFIXES, Row, cell_number, cell_text, read_rows
+from reid_core.data.checks.records import Record, number_cameras
 
 
 class ImageItem(NamedTuple):
@@ -49,7 +47,7 @@ class ImageItem(NamedTuple):
 
 
 def list_images(source: str | os.PathLike[str]) -> list[ImageItem]:
-    """List the images of a file, folder, .txt or .csv.
+    """List the images of a file, folder, .txt, .csv or .parquet.
 
     Args:
         source: an image; a folder, searched with all below it for files with the suffix of an image
@@ -64,13 +62,13 @@ def list_images(source: str | os.PathLike[str]) -> list[ImageItem]:
         items = [ImageItem(found) for found in sorted(_walk(path))]
         if not items:
             raise UserError(
-                f"there is no image in {str(path)!r}; looked for {', '.join(sorted(SUFFIXES))}"
+                f"there is no image in {str(path)!r}; looked for {', '.join(IMAGE_SUFFIXES)}"
             )
         return items
     if not path.is_file():
         raise UserError(f"there is no image, folder or list {str(path)!r}; check the path")
-    if path.suffix.lower() == ".csv":
-        items = list(_csv_items(path))
+    if path.suffix.lower() in TABLE_SUFFIXES:
+        items = list(_table_items(path))
     elif path.suffix.lower() == ".txt":
         items = [ImageItem(_located(line, path)) for line in _lines(path)]
     else:
@@ -91,7 +89,7 @@ def _walk(folder: Path) -> Iterator[str]:
         # Sorted: of two links to one folder, always the same is followed.
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
-            if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith("."):
+            if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith("."):
                 yield os.path.join(parent, name)
 
 
@@ -100,61 +98,35 @@ def _located(name: str, listed_in: Path) -> str:
     return beside if not os.path.exists(name) and os.path.exists(beside) else name
 
 
-def _text(path: Path) -> str:
+def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"the list {str(path)!r} cannot be read as UTF-8 text: {error}") from error
-
-
-def _lines(path: Path) -> list[str]:
-    lines = (line.strip() for line in _text(path).splitlines())
+    lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def _csv_items(path: Path) -> Iterator[ImageItem]:
-    for place, row in csv_rows(path, COLUMNS[:1]):
-        unknown = [name for name in row if name not in COLUMNS]
-        if unknown:
-            raise UserError(
-                f"{path} has a column {unknown[0]!r}; its columns may be {', '.join(COLUMNS)}"
-            )
-        if not row["image"]:
+def _table_items(path: Path) -> Iterator[ImageItem]:
+    rows = list(read_rows(str(path), needed=("image",)))
+    cameras = _cameras_of_training(rows)
+    for place, row in rows:
+        image, camera = cell_text(row["image"]), cell_text(row.get("camera"))
+        if not image:
             raise UserError(f"{place}: the column 'image' is empty")
-        numbers = (_number(row.get(name, ""), name, place) for name in COLUMNS[2:])
-        pid = identity_number(row.get("identity", ""))
-        yield ImageItem(_located(row["image"], path), pid, *numbers)
+        number = cameras[camera] if camera in cameras else cell_number(row, "camera", place)
+        pid = identity_number(cell_text(row.get("identity")))
+        yield ImageItem(_located(image, path), pid, number, cell_number(row, "view", place))
 
 
-def csv_rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Yield ("file, line n", row) of a CSV with a header, spaces around values taken off.
-
-    Raises:
-        UserError: no UTF-8 text, a column of ``required`` is missing, or a row has more or fewer
-            values than the header.
-    """
-    reader = csv.DictReader(_text(path).splitlines())
-    header = [name.strip() for name in reader.fieldnames or ()]
-    reader.fieldnames = header
-    absent = [name for name in required if name not in header]
-    if absent:
-        raise UserError(
-            f"{path}: the header lacks {', '.join(absent)}; it is {', '.join(header) or 'empty'}"
-        )
-    for row in reader:
-        place = f"{path}, line {reader.line_num}"
-        if None in row or None in row.values():
-            raise UserError(f"{place}: not as many values as the header's {len(header)}")
-        yield place, {name: value.strip() for name, value in row.items()}
-
-
-def _number(text: str, name: str, place: str) -> int:
-    try:
-        return max(int(text), -1) if text else -1
-    except ValueError as error:
-        raise UserError(
-            f"{place}: {name} is {text!r}; write a 0-based integer, or nothing where it is unknown"
-        ) from error
+def _cameras_of_training(rows: Iterable[Row]) -> dict[str, int]:
+    """Number of each camera of a training set; {} of another table, whose cameras are numbers."""
+    records = [
+        Record("", "", cell_text(row["split"]).lower(), cell_text(row.get("camera")))
+        for _, row in rows
+        if "split" in row
+    ]
+    return number_cameras(records)
 
 
 def identity_number(name: str) -> int:

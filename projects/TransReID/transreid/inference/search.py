@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable
 
 import faiss
 import numpy as np
+from reid_common.digests import differences
 from reid_common.errors import UserError
 
 from .feature_files import FeatureSet, Ranking
-from .run_meta import SAME_SPACE, differences
+from .run_meta import SAME_SPACE
 
 BLOCK = 1024  # rows that FAISS gets at once
 

@@ -11,10 +11,10 @@ from fastreid.config import CfgNode
 from fastreid.modeling.meta_arch import build_model
 from fastreid.utils.checkpoint import Checkpointer
 from reid_common.errors import UserError
+from reid_core.config import load_config
 from reid_core.side_information.cameras import CameraTable
 from torch import nn
 
-from ..config import load_config
 from ..modeling.backbone import TransReIDBackbone
 from ..modeling.side_embedding import decode_table
 from ..weights.checkpoint import load_recognised

@@ -14,9 +14,9 @@ from dinopretrain.data.loader import open_images
 from reid_common.curves import draw_curves, read_metrics
 from reid_common.errors import UserError
 from reid_common.report_pages import Block, Picture, Text
+from reid_core.config import load_config
 from reid_core.run.reports import write_json
 
-from ...config import load_config
 from ...images.listing import open_listing
 from ...scores import pictures as cfs_pictures
 from ...scores.reading import Scores

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fastreid.config import CfgNode
-from fastreid_compat.repairs.data.dataset_files import open_dataset
+from reid_core.data.opening import open_dataset
 from reid_core.run.reports import EVALUATION, write_json
 from reid_core.run.validation import check_dataset
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 from fastreid.config import CfgNode
-from transreid.inference.run_meta import file_digest
+from reid_common.digests import file_digest
 
 from ...scores.shards import META
 from .stage import Stage

@@ -12,8 +12,7 @@ import torch
 from fastreid.config import CfgNode
 from fastreid_compat.repairs.config.settings import resolve_device
 from reid_common.errors import UserError
-
-from ...config import load_config
+from reid_core.config import load_config
 
 
 @dataclass

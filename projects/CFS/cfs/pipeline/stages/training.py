@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 from dinopretrain.data.loader import open_images
 from dinopretrain.engine.trainer import TEACHER_FILE, check_dino_config
 from fastreid.config import CfgNode
-from fastreid_compat.repairs.data.dataset_files import data_root
 from reid_common.errors import UserError
 from reid_core.data.filter_hook import has_filters
+from reid_core.data.opening import data_root
 from reid_core.run.validation import preflight
 from reid_core.side_information.label_files import open_labelled
 from transreid import resolve_side_information

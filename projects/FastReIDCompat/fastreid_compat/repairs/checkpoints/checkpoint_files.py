@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from fastreid.utils import checkpoint
 from reid_common.errors import UserError
+from reid_common.files import replacing
 
 from ...registry import fix, source_has
 
@@ -45,24 +46,16 @@ def _replacing(path: str, mode: str) -> Iterator[IO]:
     Raises:
         UserError: the file cannot be written (the disk is full, say); the old one is untouched.
     """
-    # One fixed name: what a killed run left behind is overwritten by the next, not collected.
-    temporary = f"{path}.tmp"
     try:
-        with open(temporary, mode) as file:
+        with replacing(path) as temporary, open(temporary, mode) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
-        # torch's zip writer turns some of the system's errors into RuntimeError.
-        if isinstance(error, (OSError, RuntimeError)):
-            raise UserError(
-                f"cannot write {path}: {error}. An older file of that name is untouched; "
-                "make room or choose another OUTPUT_DIR, then continue with --resume"
-            ) from error
-        raise
+    except (UserError, RuntimeError) as error:  # torch's zip writer raises RuntimeError, too
+        raise UserError(
+            f"cannot write {path}: {error.__cause__ or error}. An older file of that name is "
+            "untouched; make room or choose another OUTPUT_DIR, then continue with --resume"
+        ) from error
 
 
 @fix(

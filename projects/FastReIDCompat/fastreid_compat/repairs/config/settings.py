@@ -1,4 +1,4 @@
-"""Configuration: the device, the new keys SEED and DATASETS.CAMERAS, errors that name the key."""
+"""Configuration: the device, keys that repairs read, errors that name the key."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import functools
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from fastreid.modeling.meta_arch import build as meta_arch_build
 from fastreid.utils import comm
 from fastreid.utils.env import seed_all_rng
 from reid_common.errors import UserError
-from reid_core.run.compiling import compile_model
 
 from ...registry import fix, rebind, source_has
 
@@ -32,27 +31,10 @@ NEW_KEYS = {
     # >= 0 fixes initialisation, sampling and augmentation (rank r starts from SEED + r);
     # -1: another seed in every run.
     "SEED": -1,
-    # Rows of camera embeddings, as in ("msmt17:15", "market1501:6"): data set and its number of
-    # cameras. (): found from the images of the training sets (see cameras.py).
-    "DATASETS.CAMERAS": (),
-    # CSV files of viewpoints and cameras, see side_information.py
-    "DATASETS.SIDE_INFORMATION": (),
-    # Keys of the project CFS: data filters of training sets, and where they keep what they measure
-    "DATASETS.FILTERS": [],
-    "DATASETS.FILTER_CACHE": "",
     # Name in TRANSFORM_REGISTRY: from a PIL image to a tensor
     "INPUT.TRANSFORM": "FastReID",
-    # Name in EVALUATOR_REGISTRY
-    "TEST.EVALUATOR": "ReidEvaluator",
-    # Keys of the project FastEval, which says what may stand here. Open, so that a config that was
-    # written with it can be read without it.
-    "TEST.FASTEVAL": CfgNode(new_allowed=True),
-    # Keys of the project DINOPretrain, likewise
-    "DINO": CfgNode(new_allowed=True),
     # "auto" (float16 with CUDA, bfloat16 without), "fp16" or "bf16"
     "SOLVER.AMP.DTYPE": "auto",
-    # torch.compile of the model's backbone, or of the parts that the model names: see compiling.py
-    "MODEL.COMPILE": False,
 }
 
 
@@ -89,10 +71,7 @@ def device_fallback() -> bool:
             cfg.defrost()
             cfg.MODEL.DEVICE = device
             cfg.freeze()
-        model = build_model(cfg)
-        if cfg.MODEL.get("COMPILE", False):
-            compile_model(model)
-        return model
+        return build_model(cfg)
 
     rebind(build_model, build_on_present_device)
     return True
@@ -115,13 +94,18 @@ def _warn_no_cuda() -> None:
 @fix(
     where="config/defaults.py:17",
     since="always",
-    symptom="a run cannot be repeated: there is no key for a seed; nor for the camera table,"
-    " viewpoints, another pipeline of images, another evaluator, the type of mixed precision",
+    symptom="a run cannot be repeated: there is no key for a seed; nor for another pipeline of"
+    " images and the type of mixed precision",
 )
 def new_keys() -> bool:
     """Add the keys of :data:`NEW_KEYS` to the default config where they are absent."""
+    return add_default_keys(NEW_KEYS)
+
+
+def add_default_keys(keys: Mapping[str, Any]) -> bool:
+    """Add keys, by dotted names, to FastReID's defaults; returns whether one was absent."""
     changed = False
-    for key, value in NEW_KEYS.items():
+    for key, value in keys.items():
         *path, name = key.split(".")
         node = functools.reduce(getattr, path, defaults._C)
         if name not in node:

@@ -1,80 +1,83 @@
-"""From a config to loaders: one camera numbering, view ids, seeds, data sets that are named."""
+"""From a config to loaders: seeds, workers, and where data sets are looked for."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
-from typing import Any
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from fastreid.config import CfgNode, configurable
 from fastreid.data import build, common
+from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.utils import comm
 from reid_common.errors import UserError
-from reid_common.image_files import check_images
-from reid_core.data.filter_hook import chosen_items
-from reid_core.side_information.cameras import CameraTable, camera_table
-from reid_core.side_information.items import (
-    report_unknown,
-    rows_of_items,
-    sortable_items,
-    views_of_items,
-)
-from reid_core.side_information.label_files import UNKNOWN, open_labelled
 
 from ...registry import fix, rebind, source_has
-from ..data.dataset_files import MissingDataset, data_root
 from . import prefetch
 from .reproducible import SeededBatchSampler, draws_of
 
-logger = logging.getLogger(__name__)
-
-Item = Sequence[Any]  # (img_path, pid, camid)
-
 
 class CommDataset(common.CommDataset):
-    """FastReID's data set of images, with camera rows, view ids and repeatable augmentation.
+    """FastReID's data set of images, with repeatable augmentation.
 
     Lives here, so that a loader's worker that is spawned imports fastreid_compat before fastreid.
-
-    Args:
-        img_items: (img_path, pid, camid) of each image.
-        transform: applied to the image.
-        relabel: number the persons (and, without ``cameras``, the cameras) by their sorted names.
-        cameras: row of each item's camera, that of a CameraTable; None: as in FastReID, the sorted
-            order if ``relabel``, else what the item says.
-        views: viewpoint of each item, 0-based, negative = not known; None: none is known.
     """
-
-    cameras: Sequence[int] | None = None
-    views: Sequence[int] | None = None
-
-    def __init__(
-        self,
-        img_items: Sequence[Item],
-        transform: Callable[[Any], Any] | None = None,
-        relabel: bool = True,
-        *,
-        cameras: Sequence[int] | None = None,
-        views: Sequence[int] | None = None,
-    ) -> None:
-        super().__init__(img_items, transform, relabel)
-        self.cameras = cameras
-        self.views = views
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         with draws_of(index):
-            sample = super().__getitem__(index)
-        if self.cameras is not None:
-            sample["camids"] = self.cameras[index]
-        sample["viewids"] = UNKNOWN if self.views is None else self.views[index]
-        return sample
+            return super().__getitem__(index)
+
+
+class Sources(NamedTuple):
+    """What the loaders get their images from; a package may put its own in (:func:`use_sources`).
+
+    Attributes:
+        training_set: (cfg, transforms, **kwargs) -> data set of all of DATASETS.NAMES.
+        test_images: (cfg, name, transforms, **kwargs) -> data set, queries first, and the number
+            of queries.
+    """
+
+    training_set: Callable[..., Any]
+    test_images: Callable[..., tuple[Any, int]]
+
+
+def _training_set(cfg: CfgNode, transforms: Any, **kwargs: Any) -> CommDataset:
+    items: list[Any] = []
+    for name in cfg.DATASETS.NAMES:
+        data = _open(name, **kwargs)
+        if comm.is_main_process():
+            data.show_train()
+        items.extend(data.train)
+    return CommDataset(items, transforms, relabel=True)
+
+
+def _test_images(
+    cfg: CfgNode, name: str, transforms: Any, **kwargs: Any
+) -> tuple[CommDataset, int]:
+    data = _open(name, **kwargs)
+    if comm.is_main_process():
+        data.show_test()
+    items = [*data.query, *data.gallery]
+    return CommDataset(items, transforms, relabel=False), len(data.query)
+
+
+def _open(name: str, **kwargs: Any) -> Any:
+    root = os.getenv("FASTREID_DATASETS", "datasets")
+    return DATASET_REGISTRY.get(name)(root=root, **kwargs)
+
+
+_sources = [Sources(_training_set, _test_images)]
+
+
+def use_sources(sources: Sources) -> None:
+    """Let the loaders of ``build_reid_train_loader`` and ``..._test_loader`` ask ``sources``."""
+    _sources[:] = [sources]
 
 
 @fix(
     where="data/common.py:12",
     since="always",
-    symptom="training cameras are numbered by sorted names (MSMT17: 0, 1, 10, 11, ...), test"
-    " cameras by the data set; no view ids; spawned loader workers cannot import fastreid",
+    symptom="augmentation cannot be repeated; spawned loader workers cannot import fastreid",
 )
 def dataset_of_images() -> bool:
     """Put :class:`CommDataset` above in the place of FastReID's."""
@@ -84,82 +87,10 @@ def dataset_of_images() -> bool:
     return True
 
 
-def training_set(cfg: CfgNode, transforms: Any, **kwargs: Any) -> CommDataset:
-    """Open all of ``cfg.DATASETS.NAMES`` as one data set, of what DATASETS.FILTERS keep.
-
-    Args:
-        cfg: the config.
-        transforms: applied to each image.
-        **kwargs: handed to the data set classes, as in ``combineall=True``.
-
-    Raises:
-        UserError: a data set is unknown, missing, or has no training images, or the filters leave
-            too few, or one that they keep cannot be read.
-    """
-    items: list[Item] = []
-    cameras: list[int] = []
-    views: list[int] = []
-    table = None
-    for registered in cfg.DATASETS.NAMES:
-        data = open_labelled(cfg, registered, report=True, **kwargs)
-        if not data.train:
-            raise UserError(f"data set {registered} has no training images in {data_root()!r}")
-        if comm.is_main_process():
-            data.show_train()
-        table = table or camera_table(cfg)
-        cameras.extend(rows_of_items(table, registered, data.train, start=len(items)))
-        items.extend(sortable_items(data.train))
-        views.extend(views_of_items(data, data.train))
-    kept = chosen_items(cfg, [item[0] for item in items], [item[1] for item in items])
-    if kept is not None:
-        items, cameras, views = ([x[i] for i in kept] for x in (items, cameras, views))
-        if comm.is_main_process():
-            check_images(item[0] for item in items)  # preflight leaves that to the filters
-    if table is not None:
-        report_unknown(cameras, table)
-    return CommDataset(items, transforms, relabel=True, cameras=cameras, views=views)
-
-
-def test_images(
-    cfg: CfgNode, registered: str, transforms: Any, **kwargs: Any
-) -> tuple[CommDataset, int]:
-    """Open the query and gallery images of a data set.
-
-    Returns:
-        The data set, queries first, and the number of queries.
-
-    Raises:
-        UserError: the data set is unknown, missing, or has no query or gallery images.
-    """
-    data = open_labelled(cfg, registered, report=True, **kwargs)
-    if not data.query or not data.gallery:
-        raise UserError(
-            f"data set {registered} has {len(data.query)} query and {len(data.gallery)} gallery"
-            f" images in {data_root()!r}; an evaluation needs both"
-        )
-    if comm.is_main_process():
-        data.show_test()
-    items = sortable_items([*data.query, *data.gallery])
-    cameras = rows_of_items(_known_cameras(cfg), registered, items)
-    views = views_of_items(data, items)
-    images = CommDataset(items, transforms, relabel=False, cameras=cameras, views=views)
-    return images, len(data.query)
-
-
-def _known_cameras(cfg: CfgNode) -> CameraTable:
-    try:
-        return camera_table(cfg)
-    except MissingDataset as error:
-        # Most models look no camera up: they can be tested where their training images are not.
-        logger.warning("All test cameras count as unknown: %s", error)
-        return CameraTable(())
-
-
 @fix(
     where="data/build.py:27-98",
     since="always",
-    symptom="FASTREID_DATASETS is read at import only; a missing or misspelt data set: '... is not"
-    " found'; no seed for sampling and augmentation",
+    symptom="FASTREID_DATASETS is read at import only; no seed for sampling and augmentation",
 )
 def train_loader() -> bool:
     """Build the training set and its loader here; FastReID's function still chooses the sampler."""
@@ -178,7 +109,7 @@ def train_loader() -> bool:
         if train_set is None:
             if transforms is None:
                 transforms = build.build_transforms(cfg, is_train=True)
-            train_set = training_set(cfg, transforms, **kwargs)
+            train_set = _sources[0].training_set(cfg, transforms, **kwargs)
         arguments = from_config(cfg, train_set=train_set, transforms=transforms, sampler=sampler)
         if sampler is None and cfg.get("SEED", -1) >= 0:
             arguments["sampler"]._seed = cfg.SEED
@@ -214,8 +145,7 @@ def train_loader() -> bool:
 @fix(
     where="data/build.py:101-158",
     since="always",
-    symptom="the test loader starts 4 workers whatever DATALOADER.NUM_WORKERS says; test cameras"
-    " are numbered otherwise than training cameras",
+    symptom="the test loader starts 4 workers whatever DATALOADER.NUM_WORKERS says",
 )
 def evaluation_loader() -> bool:
     """Build the test set here and let DATALOADER.NUM_WORKERS count for it too."""
@@ -238,7 +168,7 @@ def evaluation_loader() -> bool:
                 raise UserError("a test loader needs dataset_name or test_set; neither is given")
             if transforms is None:
                 transforms = build.build_transforms(cfg, is_train=False)
-            test_set, num_query = test_images(cfg, dataset_name, transforms, **kwargs)
+            test_set, num_query = _sources[0].test_images(cfg, dataset_name, transforms, **kwargs)
         return {
             "test_set": test_set,
             "test_batch_size": cfg.TEST.IMS_PER_BATCH,

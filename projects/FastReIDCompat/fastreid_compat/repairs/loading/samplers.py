@@ -13,9 +13,18 @@ import numpy as np
 from fastreid.data.samplers import triplet_sampler
 from fastreid.utils import comm
 from reid_common.errors import UserError
-from reid_core.run.validation import check_instances
 
 from ...registry import fix, source_has
+
+
+def check_instances(sampler: str, batch_per_process: int, instances: int) -> None:
+    """Raise UserError when a process's batch cannot hold ``instances`` images of each identity."""
+    if instances < 1 or batch_per_process < instances or batch_per_process % instances:
+        raise UserError(
+            f"DATALOADER.NUM_INSTANCE: {sampler} cannot fill the {batch_per_process} images per "
+            f"process with {instances} of each identity. Set SOLVER.IMS_PER_BATCH divided by the "
+            f"number of processes to a multiple of DATALOADER.NUM_INSTANCE."
+        )
 
 
 def _checked(sampler: Any) -> tuple[int, int, int]:

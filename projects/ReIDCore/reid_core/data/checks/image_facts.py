@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 from PIL import Image
 from reid_common.image_files import find_fault
 from tqdm import tqdm

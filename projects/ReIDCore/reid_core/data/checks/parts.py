@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 from fastreid.config import CfgNode
-from fastreid_compat.repairs.data.dataset_files import open_dataset
 
 from ...side_information.cameras import NO_CAMERA, raw_cameras
 from ..names import dataset_name
+from ..opening import open_dataset
 from .image_facts import ImageFacts
 from .records import GALLERY, QUERY, TRAIN
 

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 from fastreid.data.datasets.bases import ImageDataset
 
 from ...side_information.cameras import NO_CAMERA

@@ -1,0 +1,62 @@
+"""Hashes of files, lists of images and descriptions, and what differs between two descriptions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+
+def digest(blocks: Iterable[Any]) -> str:
+    """SHA-256 of text or bytes in blocks, as if they were one; hexadecimal digits."""
+    sha = hashlib.sha256()
+    for block in blocks:
+        sha.update(block.encode() if isinstance(block, str) else block)
+    return sha.hexdigest()
+
+
+def file_digest(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return digest(iter(lambda: file.read(2**20), b""))
+
+
+def images_digest(rows: Iterable[Sequence[Any]]) -> str:
+    """SHA-256 of a list of images and of their files' sizes and times, in hexadecimal digits.
+
+    With size and time a repaired or replaced image counts as another one; reading all of it would
+    take as long as extracting its feature.
+
+    Args:
+        rows: (path, what else a feature depends on) of each image, as JSON can hold it.
+    """
+    return digest(json.dumps([*row, *_file_state(row[0])]) for row in rows)
+
+
+def _file_state(path: str) -> tuple[int, int]:
+    """Size in bytes and time of the last change in ns; -1 each where there is no such file."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):  # ValueError: a NUL in a listed name
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
+
+
+def differences(
+    one: Mapping[str, Any], other: Mapping[str, Any], keys: Mapping[str, str]
+) -> list[str]:
+    """Names of what differs between two descriptions.
+
+    Args:
+        one: key -> value that JSON can hold.
+        other: likewise; keys that only one of the two has do not count.
+        keys: keys to compare -> name in messages.
+    """
+    both = [key for key in keys if key in one and key in other]
+    return [keys[key] for key in both if _as_text(one[key]) != _as_text(other[key])]
+
+
+def _as_text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

@@ -1,0 +1,67 @@
+"""Projects on top of this package: their config keys, their trainers, their log lines.
+
+A project registers itself when it is imported. Those that are installed are found by the entry
+point group ``reid_core.projects``, so that a config is read with the keys of all of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any
+
+from fastreid.config import CfgNode
+from fastreid.engine import DefaultTrainer
+
+GROUP = "reid_core.projects"
+
+
+@dataclass(frozen=True)
+class Project:
+    """What a project adds.
+
+    Attributes:
+        package: its name; its log lines are shown beside FastReID's.
+        add_config: adds its keys to a config, in place.
+        trainers: trainer of each meta-architecture that FastReID's cannot train.
+    """
+
+    package: str
+    add_config: Callable[[CfgNode], None] | None = None
+    trainers: Mapping[str, type[DefaultTrainer]] = field(default_factory=dict)
+
+
+PROJECTS: dict[str, Project] = {}
+
+
+def register_project(project: Project) -> None:
+    """Make a project known; a second time changes nothing."""
+    PROJECTS.setdefault(project.package, project)
+
+
+@functools.cache
+def import_installed() -> None:
+    """Import every installed project, which registers it."""
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        importlib.import_module(entry.value)
+
+
+def add_project_configs(cfg: Any) -> None:
+    """Add the keys of all projects, in the order of their names, in place."""
+    import_installed()
+    for name in sorted(PROJECTS):
+        add_config = PROJECTS[name].add_config
+        if add_config is not None:
+            add_config(cfg)
+
+
+def trainer_class(cfg: CfgNode) -> type[DefaultTrainer]:
+    """The trainer of a config: FastReID's, but for what that cannot train."""
+    import_installed()
+    for project in PROJECTS.values():
+        if cfg.MODEL.META_ARCHITECTURE in project.trainers:
+            return project.trainers[cfg.MODEL.META_ARCHITECTURE]
+    return DefaultTrainer

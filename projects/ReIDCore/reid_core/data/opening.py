@@ -1,0 +1,83 @@
+"""Open a registered data set: where it is looked for, and what is said if it is not there."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+from reid_common.errors import UserError
+
+from .names import dataset_class, split_name
+
+LAYOUTS = {
+    "Market1501": "Market-1501-v15.09.15/{bounding_box_train,query,bounding_box_test}/*.jpg",
+    "DukeMTMC": "DukeMTMC-reID/{bounding_box_train,query,bounding_box_test}/*.jpg",
+    "MSMT17": "MSMT17_V1/{train,test,list_train.txt,list_val.txt,list_query.txt,list_gallery.txt},"
+    " or MSMT17_V2 with mask_train_v2 and mask_test_v2",
+    "OccludedDuke": "Occluded_Duke/{bounding_box_train,query,bounding_box_test}/*.jpg",
+    "VeRi": "veri/{image_train,image_query,image_test}/*.jpg",
+    "VehicleID": "vehicleid/{image/*.jpg,train_test_split/*.txt}",
+}
+
+
+class MissingDataset(UserError):
+    """A data set is not where it is looked for."""
+
+
+def data_root() -> str:
+    """Return the folder of all data sets: $FASTREID_DATASETS as it is now, or ``datasets``."""
+    return os.getenv("FASTREID_DATASETS", "datasets")
+
+
+def open_dataset(name: str, root: str | None = None, **kwargs: Any) -> Any:
+    """Open a registered data set.
+
+    Args:
+        name: as in DATASETS.NAMES: name in the registry, with ":argument" where it takes one.
+        root: folder of all data sets; None: :func:`data_root`.
+        **kwargs: handed to the class, as in ``combineall=True``.
+
+    Raises:
+        UserError: no data set of that name is registered, or it takes no argument, or needs one.
+        MissingDataset: its files are not there.
+    """
+    dataset = dataset_class(name)
+    registered, argument = split_name(name)
+    root = data_root() if root is None else root
+    if argument is not None:
+        kwargs["argument"] = argument
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            data = dataset(root=root, **kwargs)
+    except (RuntimeError, AssertionError, FileNotFoundError) as error:
+        if not isinstance(error, FileNotFoundError) and "not found" not in str(error):
+            raise
+        layout = LAYOUTS.get(registered) or getattr(dataset, "dataset_dir", "") or "its folders"
+        raise MissingDataset(
+            f"data set {name} is not complete in {os.path.abspath(root)!r} ({error});"
+            f" set FASTREID_DATASETS to the folder that holds {layout}"
+        ) from error
+    for warning in caught:  # only now: of a missing data set one message is enough
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return data
+
+
+def find_path(argument: str, root: str, example: str) -> str:
+    """Return the file or folder that a data set's argument names.
+
+    Args:
+        argument: path; ``~`` is the home folder. One that does not exist as given (from the
+            working directory) is looked for in ``root``.
+        root: folder of all data sets.
+        example: what a right path looks like, for the message.
+
+    Raises:
+        MissingDataset: it is in neither place.
+    """
+    given = os.path.expanduser(argument)
+    for path in (given, os.path.join(root, given)):
+        if os.path.exists(path):
+            return path
+    second = "" if os.path.isabs(given) else f", nor {os.path.join(os.path.abspath(root), given)!r}"
+    raise MissingDataset(f"there is no {given!r}{second}; give the path of {example}")
