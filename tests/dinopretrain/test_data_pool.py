@@ -164,7 +164,7 @@ def test_nothing_that_trains_reads_the_truth():
 
 def test_contact_sheet(small_root, tmp_path):
     out = tmp_path / "sheet.png"
-    draw_pool_sheet(small_root / "ToyUnlabeled", out, rows=1, dpi=30)
+    draw_pool_sheet(small_root / "ToyUnlabeled", out, rows=1)
     with Image.open(out) as image:
         assert image.width > 300
     with pytest.raises(UserError, match="no ToyUnlabeled"):

@@ -47,7 +47,7 @@ def test_a_finished_folder(finished) -> None:
     body = page.texts["body"][0]
     assert "ToyUnlabeled and ToyReID are synthetic data sets" in body
     assert "11 images, 1 of them bad, mean score" in body
-    assert "Begun 2026-11-27 00:11 UTC, last stage done 2026-11-27 06:59 UTC." in body
+    assert "Started 2026-11-27 00:11 UTC, last stage done 2026-11-27 06:59 UTC." in body
     assert "7 of 7 stages are done; 7:14:38 in all." in body
     assert len(page.of("details")) == 7
     # The values are 0.9 (bad), 0.85, 0.80, ...: the fifth of those with a score is 0.65.
@@ -155,7 +155,7 @@ def test_a_stage_that_was_cut(finished) -> None:
     (finished / "scores" / "part-00001.parquet").unlink()
     _, markdown = written(finished)
     assert markdown_rows(markdown, "score")[2] == "started, not finished"
-    assert "Scores: not there or not finished." in markdown
+    assert "Scores: missing or not finished." in markdown
     assert "1 of 2 shards are missing" in markdown
     assert "Selection: not finished." in markdown
 

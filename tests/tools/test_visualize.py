@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgba
 from PIL import Image
 from reid_commands import visualize
 from reid_common import pictures
@@ -124,7 +125,7 @@ def test_rank_frames_right_wrong_and_unknown(images, tmp_path, figures) -> None:
     write_ranking(tmp_path / "r.npz", ranking(images, **known, **cameras))
     visualize.main(["rank", str(tmp_path / "r.npz"), "-o", str(tmp_path / "r.png")])
     axes = [axis for axis in figures[0].axes if axis.images]
-    captions = [axis.get_title() for axis in axes]
+    captions = [axis.get_xlabel() for axis in axes]
     assert captions == [
         "query 0\nid 4, c1",
         "id 4, c2\n0.900",
@@ -133,7 +134,9 @@ def test_rank_frames_right_wrong_and_unknown(images, tmp_path, figures) -> None:
         "id 9, c3\n0.500",
     ]
     frames = [pictures.QUERY, pictures.GREEN, pictures.RED, pictures.QUERY, pictures.NEUTRAL]
-    assert [axis.title.get_color() for axis in axes] == frames
+    assert [axis.xaxis.label.get_color() for axis in axes] == frames
+    edges = [axis.spines["left"].get_edgecolor() for axis in axes]
+    assert edges == [to_rgba(colour) for colour in frames]
     # Images keep their proportions: (96, 40), (64, 32) and (30, 60).
     shapes = [axis.images[0].get_array().shape[:2] for axis in axes]
     assert shapes[:3] == [(96, 40), (64, 32), (30, 60)]

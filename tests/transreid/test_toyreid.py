@@ -312,7 +312,7 @@ def test_raw_pixels_are_a_weak_baseline(small):
 
 def test_contact_sheet(small_root, tmp_path):
     out = tmp_path / "sheet.png"
-    draw_sheet(small_root / "ToyReID", out, rows=3, dpi=50)
+    draw_sheet(small_root / "ToyReID", out, rows=3)
     with Image.open(out) as image:
         assert image.width > 150
     with pytest.raises(ValueError, match="no ToyReID"):

@@ -28,9 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     try:
         if args.dry_run:
-            from cfs.pipeline import costs as pipeline_costs
+            from cfs.pipeline import dry_run as pipeline_dry_run
 
-            print(pipeline_costs.dry_run(args.config_file, args.opts, args.only, args.start))
+            print(pipeline_dry_run.dry_run(args.config_file, args.opts, args.only, args.start))
         else:
             pipeline_run.run_pipeline(args.config_file, args.opts, args.only, args.start)
     except KeyboardInterrupt as interruption:  # of a child: Interrupted

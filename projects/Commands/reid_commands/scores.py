@@ -11,17 +11,16 @@ from pathlib import Path
 
 import numpy as np
 from cfs import select
+from cfs.images.listing import open_listing
 from cfs.scores import pictures as cfs_pictures
 from cfs.scores.lists import check_list_name, write_list
-from cfs.scores.reading import read_scores, score_files
-from cfs.scores.score_files import read_meta, read_reasons
+from cfs.scores.reading import read_scores
 from cfs.scores.selection import check_keep
-from cfs.scores.summary import Summary, summarise
+from cfs.scores.shards import read_meta
+from cfs.scores.summary import headline, summary_of
 from cfs.scoring.models import build_pair
-from cfs.scoring.run import SHARD_SIZE, Run, rank_and_world
+from cfs.scoring.options import SHARD_SIZE, ScoringOptions, rank_and_world
 from cfs.scoring.scoring import score_images
-from cfs.scoring.sources import open_listing
-from dinopretrain.data.listing import PARQUET
 from fastreid.config import CfgNode
 from fastreid.data import build as data_build
 from fastreid_compat.repairs.distributed.launch import share_threads
@@ -64,7 +63,7 @@ def score(args: argparse.Namespace) -> int:
     """Score the images; returns the exit status."""
     source_cfg, target_cfg = configs(args)
     rank, world = rank_and_world()
-    run = Run(
+    run = ScoringOptions(
         batch_size=args.batch_size,
         shard_size=args.shard_size,
         num_workers=args.num_workers,
@@ -88,18 +87,6 @@ def score(args: argparse.Namespace) -> int:
     else:
         print(f"{args.out}: complete. {headline(summary_of(str(args.out)))}")
     return 0
-
-
-def summary_of(path: str) -> Summary:
-    """Figures of a folder of scores, or of one of the files that hold some."""
-    parquet = [file for file in score_files(path) if file.lower().endswith(PARQUET)]
-    return summarise(read_scores(path), read_reasons(parquet))
-
-
-def headline(summary: Summary) -> str:
-    """The figures in one line."""
-    bad = sum(summary.bad.values())
-    return f"{summary.count:,} images, {bad:,} of them bad, mean score {summary.mean:.4f}"
 
 
 def inspect(args: argparse.Namespace) -> int:

@@ -27,12 +27,11 @@ from fastreid.utils.logger import setup_logger
 from reid_common.files import replacing
 from reid_core.config import load_config, trainer_class
 from reid_core.run.command_line import logged_packages, show_user_errors
+from reid_core.run.reports import EVALUATION
 from reid_core.run.validation import check_output_dir, preflight
 from transreid import resolve_side_information
 
 logger = logging.getLogger("fastreid.train_net")
-
-EVALUATION = "evaluation.json"
 
 
 def merged_config(args: argparse.Namespace) -> CfgNode:

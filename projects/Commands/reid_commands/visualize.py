@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from reid_common import pictures
+from reid_common.curves import draw_curves
 from reid_common.errors import UserError
 from reid_common.image_files import check_images
 from reid_core.run.command_line import show_user_errors
@@ -144,7 +145,7 @@ def curves(args: argparse.Namespace) -> None:
     short = [str(run.name or run) for run in args.runs]
     names = short if len(set(short)) == len(short) else [str(run) for run in args.runs]
     runs = dict(zip(names, args.runs, strict=True))
-    pictures.draw_curves(runs, args.out, args.title or "Training")
+    draw_curves(runs, args.out, args.title or "Training")
 
 
 def _extractor(args: argparse.Namespace, options: list[str]) -> FeatureExtractor:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from cfs.scores.score_files import ScoreShards
-from cfs.scoring.run import SHARD_SIZE
+from cfs.scores.shards import ScoreShards
+from cfs.scoring.options import SHARD_SIZE
 
 LUPERSON = 4_180_243  # images
 LISTINGS = ("text", "parquet", "pickle", "lmdb")

@@ -20,17 +20,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cfs.filters.names import key_list
+from cfs.images.keys import key_list
+from cfs.images.listing import open_listing
 from cfs.pipeline import run as pipeline_run
 from cfs.pipeline.config import load_config, stage_options
 from cfs.pipeline.plan import SCORES
 from cfs.pipeline.process import Interrupted
-from cfs.pipeline.recording import read_json
 from cfs.pipeline.records import read_record
 from cfs.pipeline.stages import Stage, find_config, read_config
+from cfs.pipeline.stages.evaluation import read_json
 from cfs.scores.lists import write_list
 from cfs.scores.reading import read_scores
-from cfs.scoring.sources import open_listing
 from dinopretrain.data.path_list import PathList
 from fastreid.config import CfgNode
 from reid_common.errors import UserError

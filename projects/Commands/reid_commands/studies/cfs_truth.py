@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 import reid_core  # noqa: F401  (first: repairs FastReID)
+from cfs.filters.measured_images import measured
 from cfs.filters.measurements import HeaderSize, Sharpness
-from cfs.filters.measuring import measured
-from cfs.filters.names import key_list
+from cfs.images.keys import key_list
+from cfs.images.listing import open_listing
 from cfs.scores.reading import Scores, read_scores
-from cfs.scoring.sources import open_listing
 from dinopretrain.data.images import UnlabelledImages
 from reid_common.errors import UserError
 from reid_core.config import load_config

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from cfs.pipeline.settings import differing, flat
+from cfs.pipeline.stages.settings import differing, flat
 from fastreid.config import CfgNode
 from fastreid.engine import DefaultTrainer, default_argument_parser
-from reid_common import pictures
+from reid_common.curves import draw_curves
 from reid_common.errors import UserError
 from reid_core.run import reports
 from reid_core.run.command_line import forget_loggers, show_user_errors
@@ -66,7 +66,7 @@ def run(config: str, opts: list[str]) -> tuple[dict[str, Any], Path]:
     weights = folder / "model_final.pth"
     test = reports.extract(cfg, train_net.model_with(cfg, str(weights)), dataset)
     results["chance"] = reports.chance(test)
-    pictures.draw_curves({dataset: folder}, folder / "curve.png", config)
+    draw_curves({dataset: folder}, folder / "curve.png", config)
     reports.draw_ranks(test, folder / "ranks.png", f"{dataset}: queries and their top 10")
     (folder / "results.md").write_text(table(results) + "\n")
     reports.write_json(results_file, results)

@@ -13,6 +13,8 @@ from fastreid.engine import DefaultTrainer
 from reid_common.files import write_json as write_json
 from reid_common.pictures import RankRow, draw_rank_rows
 
+EVALUATION = "evaluation.json"  # metrics of each test set, in OUTPUT_DIR of an evaluation
+
 
 @dataclass
 class TestSet:

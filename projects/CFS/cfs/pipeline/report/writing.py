@@ -25,7 +25,7 @@ NAMES = ("report.html", "report.md")
 def write_report(folder: Path) -> tuple[Path, Path]:
     """Write the report of a pipeline's folder, from what is in it.
 
-    Besides the folder it reads the images of the contact sheets, where they are to be had. The
+    Besides the folder it reads the images of the contact sheets, where available. The
     pictures are also in ``folder/report``.
 
     Args:

@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 from cfs import select
-from cfs.filters.names import key_list
+from cfs.images.keys import key_list
 from cfs.scores.lists import write_list
 from cfs.scores.reading import read_scores
 from cfs.scores.summary import summarise
 from cfs.scoring import scoring
 from cfs.scoring.models import FeatureModel
-from cfs.scoring.run import Run
+from cfs.scoring.options import ScoringOptions
 from fastreid.data.build import build_transforms
 from torch import nn
 
@@ -47,7 +47,7 @@ def measure(rows: int) -> Sample:
     )
     transform = build_transforms(config({}, size), is_train=False)
     listing = key_list(images).nbytes / MIB
-    run = Run(num_workers=WORKERS)
+    run = ScoringOptions(num_workers=WORKERS)
     with tempfile.TemporaryDirectory() as folder:
         few = Drawn(1000, size)
         scoring.score_images(few, source, target, transform, f"{folder}/few", run)  # loads all

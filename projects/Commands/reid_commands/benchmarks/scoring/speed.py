@@ -13,10 +13,10 @@ from unittest import mock
 
 import numpy as np
 import torch
-from cfs.scores.score_files import ScoreShards
+from cfs.scores.shards import ScoreShards
 from cfs.scoring import scoring
 from cfs.scoring.models import FeatureModel
-from cfs.scoring.run import Run
+from cfs.scoring.options import ScoringOptions
 from dinopretrain.data.images import UnlabelledImages
 from fastreid.config import CfgNode
 from fastreid.data.build import build_transforms
@@ -117,7 +117,9 @@ def stages_of_a_run(
     count = functools.partial(counted, stages)
     images = Drawn(args.images, tuple(args.jpeg), num_jpegs=64)
     transform = count("transform", build_transforms(cfg, is_train=False))
-    run = Run(batch_size=args.batch_size, shard_size=args.images, precision=args.precision)
+    run = ScoringOptions(
+        batch_size=args.batch_size, shard_size=args.images, precision=args.precision
+    )
     with (
         mock.patch.object(images, "read", count("decode", images.read)),
         mock.patch.object(scoring, "score_batch", count("models", scoring.score_batch)),

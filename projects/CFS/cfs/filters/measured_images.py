@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from dinopretrain.data.images import BadImage, UnlabelledImages
+from reid_common.progress import progress_bar
 
 from .base import Items
 from .cache import Entries, MeasurementCache, name_hash, no_entries
@@ -16,7 +16,6 @@ from .measurements import Measurement
 logger = logging.getLogger(__name__)
 
 BLOCK = 4096  # images whose measurements are written together: a kill loses no more
-LOG_SECONDS = 30.0
 GONE = (-1, -1)  # stamp of what is not there
 
 
@@ -37,17 +36,25 @@ def measured(
     cache = MeasurementCache(folder, measurement)
     values = np.zeros((len(positions), measurement.width), measurement.dtype)
     errors: dict[int, str] = {}
-    progress = _Progress(measurement.key, len(positions))
-    with ThreadPoolExecutor() as pool:  # decoders let other threads run
+    total_new = 0
+    bar = progress_bar(measurement.key, len(positions), "image")
+    with bar, ThreadPoolExecutor() as pool:  # decoders let other threads run
         for start in range(0, len(positions), BLOCK):
             chosen = positions[start : start + BLOCK]
             entries, num_new = _block(measurement, images, chosen, cache, pool)
             values[start : start + BLOCK] = entries.values
             for row in np.flatnonzero(entries.reasons != "").tolist():
                 errors[int(chosen[row])] = str(entries.reasons[row])
-            progress.step(len(chosen), num_new)
+            total_new += num_new
+            bar.update(len(chosen))
     cache.merge()
-    progress.finish()
+    logger.info(
+        "%s of %d images: %d measured now, %d known before",
+        measurement.key,
+        len(positions),
+        total_new,
+        len(positions) - total_new,
+    )
     return Items(images, positions, values, errors)
 
 
@@ -100,36 +107,3 @@ def _stamp(images: UnlabelledImages, index: int) -> tuple[int, int]:
         return images.stamp(index)
     except OSError:
         return GONE
-
-
-class _Progress:
-    """Log lines of long work: how far it is, and how long it will take."""
-
-    def __init__(self, what: str, total: int) -> None:
-        self.what, self.total = what, total
-        self.done = self.new = 0
-        self.start = self.logged = time.monotonic()
-
-    def step(self, count: int, new: int) -> None:
-        self.done, self.new = self.done + count, self.new + new
-        now = time.monotonic()
-        if now - self.logged >= LOG_SECONDS and self.done < self.total:
-            self.logged = now
-            minutes = (now - self.start) / self.done * (self.total - self.done) / 60
-            logger.info(
-                "%s: %d of %d images, %d of them measured now, about %.0f min left",
-                self.what,
-                self.done,
-                self.total,
-                self.new,
-                minutes,
-            )
-
-    def finish(self) -> None:
-        logger.info(
-            "%s of %d images: %d measured now, %d known before",
-            self.what,
-            self.total,
-            self.new,
-            self.total - self.new,
-        )

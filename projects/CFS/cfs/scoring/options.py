@@ -14,7 +14,7 @@ BATCH_SIZE = 64
 
 
 @dataclass(frozen=True)
-class Run:
+class ScoringOptions:
     """How scores are made.
 
     Attributes:

@@ -10,7 +10,7 @@ from dinopretrain.data.loader import open_images
 from fastreid.config import CfgNode
 from reid_common.errors import UserError
 
-from ..filters.names import key_list
+from .keys import key_list
 
 
 def open_listing(cfg: CfgNode, names: Sequence[str]) -> UnlabelledImages:

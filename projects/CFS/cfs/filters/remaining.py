@@ -18,7 +18,7 @@ from .report import EXAMPLES
 logger = logging.getLogger(__name__)
 
 
-def check_enough(
+def check_remaining(
     cfg: CfgNode,
     kept: np.ndarray,
     done: Sequence[Mapping[str, Any]],

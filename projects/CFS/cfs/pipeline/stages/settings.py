@@ -1,4 +1,4 @@
-"""What a stage's result depends on, and what a later call may not change.
+"""What a stage's result depends on.
 
 The settings of a training are its whole FastReID config but for what makes no difference to the
 weights: where it runs, with how many workers, how often it is saved and tested.
@@ -14,10 +14,9 @@ from typing import Any
 import yaml
 from fastreid.config import CfgNode
 from reid_common.digests import file_digest
-from reid_common.errors import UserError
 
-from ..scores.score_files import META
-from .records import FOLDER, Record
+from ...scores.shards import META
+from .stage import Stage
 
 # Keys, or beginnings of keys, that make no difference to the weights of a training.
 _NO_DIFFERENCE = (
@@ -102,8 +101,13 @@ def training_inputs(cfg: CfgNode) -> dict[str, str]:
     return {key: path for key, path in inputs.items() if path}
 
 
+def current_settings(stage: Stage) -> dict[str, Any]:
+    """Settings of a stage, and what its input files hold now."""
+    return {**stage.settings, **digests(stage.inputs)}
+
+
 def digests(inputs: Mapping[str, str]) -> dict[str, str]:
-    """Settings that say what input files hold: "inputs.KEY" -> SHA-256; those not there left out.
+    """Settings that say what input files hold: "inputs.KEY" -> SHA-256; missing ones left out.
 
     Of a folder of scores its meta.json counts, which says what the scores were made of.
     """
@@ -113,29 +117,3 @@ def digests(inputs: Mapping[str, str]) -> dict[str, str]:
         if os.path.isfile(file):
             found[INPUTS + key] = file_digest(file)
     return found
-
-
-def check_same_settings(record: Record, settings: Mapping[str, Any], folder: Path) -> None:
-    """Check that a stage is gone on with, or skipped, with the settings that it was begun with.
-
-    Args:
-        record: of the stage.
-        settings: of this call; keys that only one side has do not count.
-        folder: OUTPUT_DIR of the pipeline, for the message.
-
-    Raises:
-        UserError: the first key that differs, both values, and what to do.
-    """
-    for key in differing(record.settings, settings):
-        if key in NOT_COMPARED:
-            continue
-        old, new = record.settings[key], settings[key]
-        what = f"{key} was {old!r}, now it is {new!r}"
-        if key.startswith(INPUTS):
-            what = f"the file of {key.removeprefix(INPUTS)} has changed since"
-        made = sorted({path.partition("/")[0] + "/" for path in record.outputs.values()})
-        raise UserError(
-            f"stage {record.stage} in {str(folder)!r} is {record.status} with other settings: "
-            f"{what}. Set it back, choose another OUTPUT_DIR, or delete "
-            f"{', '.join([f'{FOLDER}/{record.stage}.json', *made])} there to run it again"
-        )

@@ -11,7 +11,7 @@ from fastreid.config import CfgNode
 from fastreid.modeling.backbones import build_backbone
 from reid_common.errors import UserError
 
-from .stages import Stage, is_dino
+from ..stages import Stage, is_dino
 
 MARGIN = 2**30  # bytes that are left free
 
@@ -23,7 +23,7 @@ def check_space(todo: Sequence[Stage], folder: Path) -> None:
         UserError: it does not.
     """
     needed = {
-        stage.name: max(0, checkpoint_bytes(stage.cfg) - written(folder / stage.name))
+        stage.name: max(0, checkpoint_bytes(stage.model_cfg) - written(folder / stage.name))
         for stage in todo
         if stage.trains
     }
@@ -43,9 +43,12 @@ def written(training: Path) -> int:
     return sum(file.stat().st_size for file in training.glob("*.pth"))
 
 
-def checkpoint_bytes(cfg: CfgNode | None) -> int:
-    """Bytes of all checkpoints of a training, roughly; classifiers are not counted."""
-    assert cfg is not None
+def checkpoint_bytes(cfg: CfgNode) -> int:
+    """Bytes of all checkpoints of a training, roughly; classifiers are not counted.
+
+    Raises:
+        UserError: SOLVER.CHECKPOINT_PERIOD is below 1.
+    """
     period = cfg.SOLVER.CHECKPOINT_PERIOD
     if period < 1:
         raise UserError(f"SOLVER.CHECKPOINT_PERIOD is {period}; set a number of epochs, 1 or more")
