@@ -1,18 +1,16 @@
-#!/usr/bin/env python3
-"""Train or evaluate: FastReID's command line for all projects of this repository.
+"""One run: from a config to a trained model, or to the metrics of one.
 
-python tools/train_net.py --config-file projects/TransReID/configs/ToyReID/vit_tiny_transreid.yml
+FastReID's models, TransReID and DINO are trained here: a project registers the trainer of what
+FastReID's own cannot train.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import numbers
 import os
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +18,40 @@ import reid_core  # noqa: F401  (first: repairs FastReID)
 import torch
 from fasteval import evaluate_model
 from fastreid.config import CfgNode
-from fastreid.engine import DefaultTrainer, default_argument_parser, default_setup, launch
+from fastreid.engine import DefaultTrainer, default_setup, launch
 from fastreid.utils import comm
 from fastreid.utils.checkpoint import Checkpointer
 from fastreid.utils.logger import setup_logger
-from reid_common.files import replacing
+from reid_common.files import write_json
 from reid_core.config import load_config, trainer_class
 from reid_core.run.command_line import logged_packages, show_user_errors
+from reid_core.run.reports import EVALUATION
 from reid_core.run.validation import check_output_dir, preflight
-from transreid import resolve_side_information
+
+from .resolve import resolve_side_information
 
 logger = logging.getLogger("fastreid.train_net")
 
-EVALUATION = "evaluation.json"
 
+def arguments(
+    config_file: str, opts: Sequence[str], *, resume: bool = False, eval_only: bool = False
+) -> argparse.Namespace:
+    """What a command line says to :func:`setup` and :func:`train_or_evaluate`.
 
-def merged_config(args: argparse.Namespace) -> CfgNode:
-    """Config of a command line: defaults, the projects' keys, file, KEY VALUE pairs."""
-    return load_config(args.config_file, args.opts)
+    Args:
+        config_file: YAML file.
+        opts: KEY VALUE pairs.
+        resume: continue from the last checkpoint in OUTPUT_DIR, if there is one.
+        eval_only: evaluate MODEL.WEIGHTS instead of training.
+    """
+    return argparse.Namespace(
+        config_file=config_file, opts=list(opts), resume=resume, eval_only=eval_only
+    )
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
     """Config of a command line, checked, resolved and frozen; log and seed set up."""
-    cfg = merged_config(args)
+    cfg = load_config(args.config_file, args.opts)
     check_output_dir(cfg.OUTPUT_DIR)
     for package in logged_packages():
         setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=package)
@@ -54,8 +63,8 @@ def setup(args: argparse.Namespace) -> CfgNode:
 
 
 @show_user_errors
-def main(args: argparse.Namespace) -> Any:
-    """Run in every process: evaluate (``--eval-only``) or train, and return the results."""
+def train_or_evaluate(args: argparse.Namespace) -> Any:
+    """Train, or evaluate with ``eval_only``, in every process; returns the results."""
     cfg = setup(args)
     if args.eval_only:
         return evaluate(cfg)
@@ -78,40 +87,38 @@ def model_with(cfg: CfgNode, weights: str) -> torch.nn.Module:
 def evaluate(cfg: CfgNode) -> Any:
     """Evaluate MODEL.WEIGHTS, or a model as initialised if there are none, on DATASETS.TESTS.
 
-    The figures of each data set are written to OUTPUT_DIR/evaluation.json as well.
+    The metrics of each data set are also written to OUTPUT_DIR/evaluation.json.
     """
     if not cfg.MODEL.WEIGHTS:
         logger.warning("MODEL.WEIGHTS is empty: this evaluates a model with random weights")
     results = evaluate_model(cfg, model_with(cfg, cfg.MODEL.WEIGHTS))
     if comm.is_main_process() and results:
-        names = {*cfg.DATASETS.TESTS}  # FastReID gives the figures of a single set as they are
+        names = {*cfg.DATASETS.TESTS}  # FastReID gives the metrics of a single set as they are
         sets = {cfg.DATASETS.TESTS[0]: results} if len(names) == 1 else results
-        with replacing(Path(cfg.OUTPUT_DIR) / EVALUATION) as temporary:
-            temporary.write_text(json.dumps({k: _figures(v) for k, v in sets.items()}, indent=2))
+        metrics = {name: _metrics(found) for name, found in sets.items()}
+        write_json(Path(cfg.OUTPUT_DIR) / EVALUATION, metrics)
     return results
 
 
-def _figures(results: Mapping[str, Any]) -> dict[str, float]:
-    """What of an evaluation's results is a number."""
+def _metrics(results: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers in the results of an evaluation."""
     return {k: float(v) for k, v in results.items() if isinstance(v, numbers.Real)}
 
 
 @show_user_errors
-def run(args: argparse.Namespace) -> Any:
-    """Start one process per GPU (or gloo process on CPUs) and run :func:`main` in each."""
-    if merged_config(args).MODEL.DEVICE == "cpu":
+def launch_run(args: argparse.Namespace) -> Any:
+    """Run :func:`train_or_evaluate` in one process per GPU, or as many gloo processes on CPUs.
+
+    Args:
+        args: of :func:`arguments`, with num_gpus, num_machines, machine_rank and dist_url.
+    """
+    if load_config(args.config_file, args.opts).MODEL.DEVICE == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # also for the processes: gloo, no copies to GPUs
     return launch(
-        main,
+        train_or_evaluate,
         args.num_gpus,
         num_machines=args.num_machines,
         machine_rank=args.machine_rank,
         dist_url=args.dist_url,
         args=(args,),
     )
-
-
-if __name__ == "__main__":
-    arguments = default_argument_parser().parse_args()
-    print("Command line:", " ".join(sys.argv))
-    run(arguments)

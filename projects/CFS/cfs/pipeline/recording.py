@@ -17,9 +17,8 @@ from typing import Any
 import timm
 import torch
 from fastreid_compat.repairs.config.settings import resolve_device
-from reid_commands.train import EVALUATION
 from reid_common.errors import UserError
-from reid_core.run.reports import write_json
+from reid_core.run.reports import EVALUATION, write_json
 
 from . import checks as pipeline_checks
 from . import process as pipeline_process

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,8 +11,8 @@ from typing import Any
 
 from dinopretrain.engine.trainer import TEACHER_FILE
 from fastreid.config import CfgNode
-from reid_commands import train as train_net
 from reid_common.errors import UserError
+from reid_core.config import load_config
 
 from .settings import training_inputs, training_settings
 
@@ -84,8 +83,7 @@ def read_config(config: str, options: Sequence[str], stage: str) -> CfgNode:
         UserError: what is wrong, with the stage's name.
     """
     try:
-        args = argparse.Namespace(config_file=find_config(config), opts=list(options))
-        return train_net.merged_config(args)
+        return load_config(find_config(config), options)
     except UserError as error:
         raise UserError(f"stage {stage}: {error}") from error
 

@@ -1,31 +1,43 @@
-#!/usr/bin/env python3
-"""Go on from a checkpoint of the released DINO implementation, or write ours in its format.
-
-CONFIG=projects/DINOPretrain/configs/LUPerson/vit_small.yml
-python tools/convert_dino.py checkpoint0020.pth --config-file $CONFIG
-python tools/train_net.py --config-file $CONFIG --resume
-
-python tools/convert_dino.py logs/LUPerson/dino_vit_small/model_0019.pth --to released \\
-    -o checkpoint0020.pth --config-file $CONFIG
-"""
+"""Runs of DINO from checkpoints of the released implementation, and the other way round."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
-from dinopretrain.engine.trainer import check_dino_config
-from dinopretrain.weights.released import from_released, to_released
 from fastreid.config import CfgNode
 from fastreid.modeling import build_model
 from fastreid_compat.repairs.checkpoints.checkpoint_files import AtomicPathManager, read_file
 from reid_common.errors import UserError
-from reid_core.config import load_config
-from reid_core.run.command_line import show_user_errors
 from reid_core.run.validation import check_output_dir
 
+from ..engine.trainer import check_dino_config
+from .released import from_released, to_released
+
 LAST = "last_checkpoint"
+
+
+def convert(checkpoint: str, to: str, out: str, cfg: CfgNode) -> str:
+    """Convert a checkpoint; returns what was done, in words.
+
+    Args:
+        checkpoint: file of the released format, or ours for ``to`` "released".
+        to: "ours" writes a run that can be resumed, "released" a file.
+        out: folder of the run ("": OUTPUT_DIR), or the file.
+        cfg: config of the run.
+
+    Raises:
+        UserError: the file does not fit the config, or cannot be written there.
+    """
+    check_dino_config(cfg)
+    if to == "ours":
+        return write_run(checkpoint, Path(out or cfg.OUTPUT_DIR), cfg)
+    if not out:
+        raise UserError("-o is needed: the file to write")
+    released = to_released(read_file(checkpoint), model_of(cfg), cfg, checkpoint)
+    with AtomicPathManager.open(out, "wb") as file:
+        torch.save(released, file)
+    return f"wrote {out}: released format, next epoch {released['epoch']}"
 
 
 def model_of(cfg: CfgNode) -> torch.nn.Module:
@@ -36,12 +48,12 @@ def model_of(cfg: CfgNode) -> torch.nn.Module:
     return build_model(cfg)
 
 
-def to_ours(source: str, folder: Path, cfg: CfgNode) -> str:
-    """Write what ``--resume`` goes on from; returns what was done, in words.
+def write_run(source: str, folder: Path, cfg: CfgNode) -> str:
+    """Write a run that ``--resume`` continues; returns what was done, in words.
 
     Args:
         source: file of the released format.
-        folder: OUTPUT_DIR of the run that shall go on.
+        folder: OUTPUT_DIR of the run to be resumed.
         cfg: its config.
 
     Raises:
@@ -49,7 +61,7 @@ def to_ours(source: str, folder: Path, cfg: CfgNode) -> str:
     """
     if (folder / LAST).exists():
         raise UserError(
-            f"{str(folder)!r} has a run already (file {LAST}), which --resume would go on with; "
+            f"{str(folder)!r} has a run already (file {LAST}), which --resume would continue; "
             "give another folder with -o, and to the training as OUTPUT_DIR"
         )
     content = from_released(read_file(source), model_of(cfg), source)
@@ -63,43 +75,5 @@ def to_ours(source: str, folder: Path, cfg: CfgNode) -> str:
     steps = max((int(state["step"]) for state in content["optimizer"]["state"].values()), default=0)
     return (
         f"wrote {folder / name}: {epoch + 1} epochs in {steps} steps are done; --resume with "
-        f"OUTPUT_DIR {folder} goes on with epoch {epoch + 1} (from 0) of {total}"
+        f"OUTPUT_DIR {folder} continues with epoch {epoch + 1} (from 0) of {total}"
     )
-
-
-@show_user_errors
-def main(arguments: argparse.Namespace) -> None:
-    """Convert as the command line says."""
-    if not arguments.config_file:
-        raise UserError("--config-file is needed: the config of the run that the checkpoint is of")
-    cfg = load_config(arguments.config_file, arguments.opts)
-    check_dino_config(cfg)
-    if arguments.to == "ours":
-        print(to_ours(arguments.checkpoint, Path(arguments.out or cfg.OUTPUT_DIR), cfg))
-        return
-    if not arguments.out:
-        raise UserError("-o is needed: the file to write")
-    content = read_file(arguments.checkpoint)
-    released = to_released(content, model_of(cfg), cfg, arguments.checkpoint)
-    with AtomicPathManager.open(arguments.out, "wb") as file:
-        torch.save(released, file)
-    print(f"wrote {arguments.out}: released format, next epoch {released['epoch']}")
-
-
-def parser() -> argparse.ArgumentParser:
-    """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("checkpoint", help="file of the released format, or ours for --to released")
-    parser.add_argument(
-        "-o", "--out", default="", help="folder of the run (default: its OUTPUT_DIR), or file"
-    )
-    parser.add_argument("--config-file", default="", help="YAML of the run")
-    parser.add_argument("--to", choices=("ours", "released"), default="ours")
-    parser.add_argument("opts", nargs="*", default=[], help="KEY VALUE pairs for the config")
-    return parser
-
-
-if __name__ == "__main__":
-    main(parser().parse_intermixed_args())  # options before or after the KEY VALUE pairs

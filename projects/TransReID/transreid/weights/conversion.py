@@ -1,28 +1,19 @@
-#!/usr/bin/env python3
-"""Convert weights of any known format into our checkpoint, or ours into a released-format file.
-
-python tools/convert_weights.py transformer_120.pth -o ours.pth \\
-    --config-file projects/TransReID/configs/Market1501/vit_transreid_stride.yml
-python tools/convert_weights.py ours.pth -o released.pth --to released --config-file ...
-"""
+"""Weights of any known format into our checkpoint, or ours into a file of the released format."""
 
 from __future__ import annotations
 
-import argparse
-import logging
 from typing import Any
 
 import reid_core  # noqa: F401  (first: repairs FastReID)
 import torch
 from fastreid.engine import DefaultTrainer
 from fastreid_compat.repairs.checkpoints.checkpoint_files import AtomicPathManager
-from reid_common.errors import UserError
 from reid_core.config import load_config
-from reid_core.run.command_line import show_user_errors
-from transreid import resolve_side_information
-from transreid.weights.checkpoint import load_recognised
-from transreid.weights.formats import read_weights
-from transreid.weights.released import to_released
+
+from ..resolve import resolve_side_information
+from .checkpoint import load_recognised
+from .formats import read_weights
+from .released import to_released
 
 FORMATS = ("ours", "released")
 
@@ -54,32 +45,3 @@ def convert(source: str, out: str, config_file: str, to: str, options: list[str]
     state = to_released(state) if to == "released" else {"model": state}
     with AtomicPathManager.open(out, "wb") as file:
         torch.save(state, file)
-
-
-@show_user_errors
-def main(arguments: argparse.Namespace) -> None:
-    """Convert as the command line says."""
-    if not arguments.config_file:
-        raise UserError("--config-file is needed: the config of the model that the weights are of")
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("transreid").setLevel(logging.INFO)  # the report of what was loaded
-    options = arguments.opts
-    convert(arguments.weights, arguments.out, arguments.config_file, arguments.to, options)
-    print(f"wrote {arguments.out} ({arguments.to})")
-
-
-def parser() -> argparse.ArgumentParser:
-    """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("weights", help="checkpoint of any known format")
-    parser.add_argument("-o", "--out", required=True, help="file to write")
-    parser.add_argument("--config-file", default="", help="YAML of the model")
-    parser.add_argument("--to", choices=FORMATS, default="ours", help="format to write")
-    parser.add_argument("opts", nargs="*", default=[], help="KEY VALUE pairs for the config")
-    return parser
-
-
-if __name__ == "__main__":
-    main(parser().parse_intermixed_args())  # options before or after the KEY VALUE pairs

@@ -9,13 +9,13 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-from reid_commands.scores import headline, summary_of
 from reid_common.errors import UserError
 from reid_common.report_pages import Block, Code, Report, Section, Table, Text
 from reid_core.data.names import split_name
 
 from ... import select
 from ...scores.reading import read_scores
+from ...scores.summary import headline, summary_of
 from ..config import STAGES
 from ..records import FOLDER, Record, read_record
 from .pictures import draw_scores, draw_training

@@ -1,0 +1,71 @@
+"""Write a trained model as one ONNX file, checked against PyTorch with ONNX Runtime.
+
+transreid export -o model.onnx \\
+    --config-file logs/run/config.yaml --weights logs/run/model_final.pth
+
+The graph takes "images" (B, 3, H, W), float32 RGB of 0..255, resized as its metadata say, and gives
+"features" (B, D), L2-normalised: the product of two is their cosine. A model with side information
+also takes "camids" and "viewids" (B,), int64, 0-based, negative = unknown, unless --camera and
+--view fix them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from reid_core.run.command_line import (
+    add_config_arguments,
+    command_parser,
+    parse_command,
+    show_user_errors,
+)
+from transreid.export.onnx_model import INPUT, OFF
+from transreid.export.trained import export_trained
+
+
+def side_choice(text: str) -> int | str:
+    """Value of --camera and --view: "input", "off" or a 0-based number."""
+    if text in (INPUT, OFF):
+        return text
+    if text.isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r}: write input, off or a number from 0 on")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    lines = command_parser(__doc__)
+    add = lines.add_argument
+    add("-o", "--out", required=True, type=Path, metavar="ONNX", help="file to write")
+    add("--weights", metavar="PTH", help="checkpoint (default: MODEL.WEIGHTS)")
+    for name in ("camera", "view"):
+        help_text = (
+            f"input (default if the model embeds the {name}), off = unknown, or the number of the "
+            f"{name} that all images are from"
+        )
+        add(f"--{name}", type=side_choice, metavar="input|off|N", help=help_text)
+    add("--global-only", action="store_true", help="leave out the parts of JPM: 5 times shorter")
+    add("--opset", type=int, default=17, help="version of ONNX's operators, 14..20 (17)")
+    add_config_arguments(lines, required=True)
+    return lines
+
+
+@show_user_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    args = parse_command(parser(), argv)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    export_trained(
+        args.out,
+        args.config_file,
+        args.weights,
+        args.opts,
+        global_only=args.global_only,
+        camera=args.camera,
+        view=args.view,
+        opset=args.opset,
+    )
+    return 0
