@@ -17,6 +17,7 @@ from cfs.pipeline.report import writing as pipeline_report
 from cfs.scores import pictures as cfs_pictures
 from html_page import Page, check_alone
 from PIL import Image
+from reid_commands import report
 from reid_common.errors import UserError
 from small_report import HOSTILE, TABLES
 from synthetic import write_market
@@ -209,7 +210,7 @@ def test_hostile_names(finished) -> None:
 
 def test_refused(tmp_path, finished, capsys) -> None:
     with pytest.raises(SystemExit):
-        pipeline_report.main([str(tmp_path / "nothing")])
+        report.main([str(tmp_path / "nothing")])
     assert "is no folder of a pipeline" in capsys.readouterr().err
     (finished / "evaluate" / "results.json").write_text('{"model": 1}')
     with pytest.raises(UserError, match="holds no results"):
@@ -221,7 +222,7 @@ def test_refused(tmp_path, finished, capsys) -> None:
 
 
 def test_main_names_the_files(finished, capsys) -> None:
-    assert pipeline_report.main([str(finished)]) == 0
+    assert report.main([str(finished)]) == 0
     out = capsys.readouterr().out
     assert out == f"wrote {finished / 'report.html'}\nwrote {finished / 'report.md'}\n"
 

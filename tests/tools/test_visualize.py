@@ -9,9 +9,11 @@ import pytest
 import torch
 from matplotlib.colors import to_rgba
 from PIL import Image
-from reid_commands import visualize
+from reid_commands import arguments, visualize
+from reid_commands.visualize import attention
 from reid_common import pictures
 from reid_common.errors import UserError
+from reid_core.run.command_line import parse_command
 from transreid.inference.feature_files import Ranking, write_ranking
 from transreid.inference.trained_model import build_trained_model, inference_config
 from transreid.modeling.side_embedding import SideInformationEmbedding
@@ -92,9 +94,9 @@ def test_attention_draws_the_maps_of_every_image(images, weights, tmp_path, monk
 def test_camera_and_view_of_the_images_count(images, weights) -> None:
     def rollout(*more: str) -> np.ndarray:
         words = model_words("attention", weights, images[0], "-o", "a.png", *more)
-        args = visualize.parse(words)
-        extractor = visualize._extractor(args, args.opts)
-        (row,) = visualize._attention_rows(extractor, args.images, args.camera, args.view)
+        args = parse_command(attention.parser(), words[1:])
+        extractor = arguments.build_extractor(args)
+        (row,) = model_pictures.attention_rows(extractor, args.images, args.camera, args.view)
         return row.maps["rollout"]
 
     assert np.array_equal(rollout(), rollout())
@@ -190,7 +192,7 @@ def test_sie_draws_the_table_of_the_weights(weights, tmp_path, figures, capsys) 
     assert len(axis.get_xticklabels()) == 24
     assert "24 rows (8 cameras, 3 views)" in capsys.readouterr().out
     with pytest.raises(UserError, match="no side information"):
-        model_pictures.draw_sie(None, tmp_path / "s.png", "")
+        model_pictures.sie_of(torch.nn.Linear(1, 1))
 
 
 def test_large_tables_are_labelled_at_each_camera(tmp_path, figures) -> None:

@@ -29,8 +29,7 @@ from toyreid.people import (
     take_picture,
 )
 from toyreid.people.sheet import draw_sheet
-from toyreid.reid import parse_name
-from transreid.data import ToyReID
+from toyreid.reid import ToyReID, parse_name
 
 SMALL = ToySpec(num_train_ids=8, num_test_ids=8, num_cameras=4, num_distractors=4, seed=3)
 TINY = ToySpec(num_train_ids=2, num_test_ids=2, num_cameras=2, num_distractors=1, seed=3)

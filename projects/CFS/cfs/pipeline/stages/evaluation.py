@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -90,8 +89,3 @@ def evaluation_stage(
         num_gpus=num_gpus,
         parts=parts,
     )
-
-
-def read_json(path: Path) -> Any:
-    """Content of a JSON file."""
-    return json.loads(path.read_text())
