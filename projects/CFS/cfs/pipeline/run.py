@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from reid_common.files import read_json
 from reid_common.locks import only_holder
 from reid_core.run.validation import check_output_dir
 
@@ -24,7 +25,6 @@ from .plan import planned
 from .records import Record, duration, in_words, kept, log_file, next_attempt, read_record
 from .report import writing
 from .stages import Stage, evaluation_stage, training_stage
-from .stages.evaluation import read_json
 from .stages.settings import current_settings
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from fastreid.config import CfgNode
+from reid_common.files import read_json, write_json
 from reid_core.data.opening import open_dataset
-from reid_core.run.reports import EVALUATION, write_json
+from reid_core.run.reports import EVALUATION
 from reid_core.run.validation import check_dataset
 
 from .stage import Stage, read_config, tool
