@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from dinopretrain.engine.trainer import check_dino_config
+from dinopretrain.config import check_dino_config
 from dinopretrain.weights.released import from_released, to_released
 from fastreid.config import CfgNode
 from fastreid.modeling import build_model

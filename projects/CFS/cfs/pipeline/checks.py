@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from dinopretrain.engine.trainer import check_dino_config
+from dinopretrain.config import check_dino_config
 from fastreid.config import CfgNode
 from fastreid.modeling.backbones import build_backbone
 from fastreid_compat.repairs.checkpoints.checkpoint_files import AtomicPathManager
