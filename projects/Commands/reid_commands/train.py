@@ -27,7 +27,8 @@ from fastreid.utils.logger import setup_logger
 from reid_common.files import replacing
 from reid_core.config import load_config, trainer_class
 from reid_core.run.command_line import logged_packages, show_user_errors
-from reid_core.run.validation import check_output_dir, preflight
+from reid_core.run.output_lock import only_run
+from reid_core.run.validation import preflight
 from transreid import resolve_side_information
 
 logger = logging.getLogger("fastreid.train_net")
@@ -43,7 +44,6 @@ def merged_config(args: argparse.Namespace) -> CfgNode:
 def setup(args: argparse.Namespace) -> CfgNode:
     """Config of a command line, checked, resolved and frozen; log and seed set up."""
     cfg = merged_config(args)
-    check_output_dir(cfg.OUTPUT_DIR)
     for package in logged_packages():
         setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=package)
     preflight(cfg, args.eval_only)
@@ -56,12 +56,13 @@ def setup(args: argparse.Namespace) -> CfgNode:
 @show_user_errors
 def main(args: argparse.Namespace) -> Any:
     """Run in every process: evaluate (``--eval-only``) or train, and return the results."""
-    cfg = setup(args)
-    if args.eval_only:
-        return evaluate(cfg)
-    trainer = trainer_class(cfg)(cfg)
-    trainer.resume_or_load(resume=args.resume)
-    return trainer.train()
+    with only_run(merged_config(args).OUTPUT_DIR):
+        cfg = setup(args)
+        if args.eval_only:
+            return evaluate(cfg)
+        trainer = trainer_class(cfg)(cfg)
+        trainer.resume_or_load(resume=args.resume)
+        return trainer.train()
 
 
 def model_with(cfg: CfgNode, weights: str) -> torch.nn.Module:
