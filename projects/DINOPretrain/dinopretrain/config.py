@@ -11,6 +11,7 @@ from fastreid.config import CfgNode
 from reid_common.errors import UserError
 from reid_core.config.declaration import Key, Rule, add_keys, check_config
 from reid_core.config.values import FLAG, IMAGE_SIZE, PROBABILITY, interval, number, whole
+from transreid.config_rules import BUILDER, vit_sizes
 
 key = partial(Key, training=True)
 
@@ -134,7 +135,22 @@ def backbone_can_recompute(cfg: CfgNode) -> str | None:
     )
 
 
+def local_views_hold_a_patch(cfg: CfgNode) -> str | None:
+    """A view is at least as large as a patch."""
+    backbone, options = cfg.MODEL.BACKBONE, cfg.DINO
+    if cfg.MODEL.META_ARCHITECTURE != "DINO" or backbone.NAME != BUILDER or not options.LOCAL_VIEWS:
+        return None
+    patch = vit_sizes(backbone.TIMM_NAME).patch
+    if all(side >= least for side, least in zip(options.LOCAL_SIZE, patch, strict=True)):
+        return None
+    return (
+        f"DINO.LOCAL_SIZE is {list(options.LOCAL_SIZE)}, smaller than one patch of {list(patch)}; "
+        "write a larger size, such as [128, 64]"
+    )
+
+
 RULES = (
+    Rule(("DINO.LOCAL_SIZE", "MODEL.BACKBONE.TIMM_NAME"), local_views_hold_a_patch, training=True),
     Rule(("DINO.OUT_DIM", "SOLVER.WARMUP_EPOCHS"), warm_up_is_in_epochs, training=True),
     Rule(
         ("DINO.OUT_DIM", "MODEL.BACKBONE.GRADIENT_CHECKPOINTING"),
