@@ -255,6 +255,12 @@ def test_fixes_of_the_training_side_are_idempotent():
     assert [f.name for f in fixes if f.repair()] == []
 
 
+def test_a_warm_up_longer_than_the_run_warns(cfg, caplog):
+    cfg.SOLVER.WARMUP_ITERS = 3 * ITERS_PER_EPOCH + 1
+    SmallTrainer(cfg)
+    assert "WARMUP_ITERS is 10, more than the 9 iterations of the run" in caplog.text
+
+
 class NotFinite(SmallModel):
     """SmallModel with a second loss that is NaN from one iteration on."""
 

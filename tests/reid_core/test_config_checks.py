@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from fastreid.engine import default_argument_parser
-from reid_common.errors import UserError
 from reid_commands import train
+from reid_common.errors import UserError
 from reid_core.config import load_config
 from reid_core.config.declaration import ABSENT, Key, Rule, add_keys, check_config, value_of
 from reid_core.config.projects import declared_keys
@@ -21,7 +21,7 @@ from reid_core.run.validation import validate_config
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "projects"
 VIT = CONFIGS / "TransReID/configs/ToyReID/vit_tiny_transreid.yml"
-DINO = CONFIGS / "DINOPretrain/configs/ToyReID/vit_tiny.yml"
+DINO = CONFIGS / "DINOPretrain/configs/ToyUnlabeled/vit_tiny.yml"
 CNN = CONFIGS / "TransReID/configs/ToyReID/bagtricks_R18.yml"
 ALL = sorted(
     path for name in ("TransReID", "DINOPretrain") for path in (CONFIGS / name).glob("**/*.yml")
@@ -104,7 +104,8 @@ OF_THEIR_KIND = [
     ("SOLVER.WEIGHT_DECAY", "-0.0001", "write a number of at least 0"),
     ("SOLVER.GAMMA", "-0.1", "write a number above 0"),
     ("SOLVER.STEPS", "['ten']", "write a list, each a whole number"),
-    ("SOLVER.WARMUP_EPOCHS", "999", "less than SOLVER.MAX_EPOCH"),
+    ("SOLVER.WARMUP_EPOCHS", "-1", "write a whole number of at least 0"),
+    ("SOLVER.WARMUP_ITERS", "-10", "write a whole number of at least 0"),
     ("SOLVER.WARMUP_FACTOR", "1.1", "write a number from 0 to 1"),
     ("SOLVER.WARMUP_METHOD", "cubic", "Known: constant, exp, linear"),
     ("SOLVER.ETA_MIN_FACTOR", "2.0", "write a number from 0 to 1"),
@@ -143,6 +144,11 @@ OF_DINO = [
 ]
 # Several keys at a time: the first is the one that the line names.
 TOGETHER = [
+    (
+        VIT,
+        "SOLVER.WARMUP_EPOCHS 999 SOLVER.SCHED WarmupCosineLR SOLVER.WARMUP_ITERS 0",
+        "less than SOLVER.MAX_EPOCH",
+    ),
     (VIT, "MODEL.HEADS.NAME JPMHead MODEL.META_ARCHITECTURE Baseline", "set MODEL.META_ARCHIT"),
     (VIT, "MODEL.LOSSES.GLOBAL_WEIGHT 0.0 MODEL.LOSSES.LOCAL_WEIGHT 0.0", "nothing would be tr"),
     (VIT, "MODEL.SIE.CAMERA_DROPOUT 0.5 MODEL.SIE.UNKNOWN error", "dropout to 0"),
@@ -180,7 +186,7 @@ def test_one_line_of_pre_training(key, value, says) -> None:
 
 
 def check_line(line: str, key: str, value: str, says: str) -> None:
-    plain = value.strip("[](),").replace("'", "").split(",")[0].split(":")[-1].strip()
+    plain = value.strip("[](){},").replace("'", "").split(",")[0].split(":")[-1].strip()
     plain = {"1e999": "inf"}.get(plain, plain)
     assert key.rpartition(".")[2] in line and plain in line, line
     assert re.search(says, line), line
@@ -213,7 +219,7 @@ def test_each_key_is_declared_once_and_has_a_meaning_and_a_valid_default() -> No
     assert len(names) == len(set(names))
     cfg = load_config()
     for package, key in declared:
-        assert key.meaning and not key.meaning.endswith("."), key.name
+        assert key.meaning and key.meaning.removesuffix("...")[-1] != ".", key.name
         value = value_of(cfg, key.name)
         assert value is not ABSENT, (package, key.name)
         if package != "fastreid":

@@ -54,7 +54,7 @@ def vit_fits(cfg: CfgNode) -> str | None:
             f"MODEL.BACKBONE.FEAT_DIM is {options.FEAT_DIM}, but {options.TIMM_NAME} has "
             f"{vit.embed_dim} dimensions; set FEAT_DIM: {vit.embed_dim}"
         )
-    if options.NUM_BLOCKS > vit.depth:
+    if vit.depth < options.NUM_BLOCKS:
         return (
             f"MODEL.BACKBONE.NUM_BLOCKS is {options.NUM_BLOCKS}, but {options.TIMM_NAME} has "
             f"{vit.depth} blocks; write a number up to {vit.depth}, or 0 for all"

@@ -119,7 +119,7 @@ TEXT = of_kind("")
 
 def one_of(*names: str) -> Allowed:
     """One of these names; the empty text is called none."""
-    listed = ", ".join(repr(name) if not name else name for name in names)
+    listed = ", ".join(name or repr(name) for name in names)
     return Allowed(f"one of {listed}", lambda value: value in names, lambda: names)
 
 

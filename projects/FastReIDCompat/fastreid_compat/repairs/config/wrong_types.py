@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 _MISMATCH = re.compile(
-    r"Type mismatch \(<class '(.*?)'> vs. <class '(.*?)'>\) with values \((.*) vs. (.*)\) for config "
-    r"key: (\S+)",
+    r"Type mismatch \(<class '(.*?)'> vs. <class '(.*?)'>\) with values "
+    r"\((.*) vs. (.*)\) for config key: (\S+)",
     re.DOTALL,
 )
 _KINDS = {

@@ -38,7 +38,9 @@ def loss_not_finite() -> bool:
             write(self, loss_dict, data_time)
         except FloatingPointError as error:
             values = {name: loss.item() for name, loss in loss_dict.items()}
-            bad = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
+            bad = [
+                f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)
+            ]
             # All are finite here if those of another process are not.
             raise LossNotFinite(" and ".join(bad) or f"a loss is not finite: {error}") from error
 
