@@ -154,6 +154,7 @@ TOGETHER = [
     (VIT, "MODEL.SIE.CAMERA_DROPOUT 0.5 MODEL.SIE.UNKNOWN error", "dropout to 0"),
     (VIT, "INPUT.SIZE_TRAIN [8,8] INPUT.SIZE_TEST [8,8]", "smaller than one patch"),
     (VIT, "MODEL.BACKBONE.STRIDE_SIZE [15,15] MODEL.BACKBONE.STEM ics", "must be even"),
+    (CNN, "MODEL.HEADS.CLS_LAYER AMSoftmax MODEL.HEADS.NAME EmbeddingHead", "or use BNNeckHead"),
     (CNN, "SOLVER.DELAY_EPOCHS 500 SOLVER.SCHED CosineAnnealingLR", "write a number below it"),
     (CNN, "SOLVER.ETA_MIN_LR 1.0 SOLVER.SCHED CosineAnnealingLR", "would rise; write a number"),
     (CNN, "SOLVER.MOMENTUM 0.0 SOLVER.NESTEROV True SOLVER.OPT SGD", "above 0, such as 0.9"),
@@ -203,6 +204,10 @@ def test_one_line_for_keys_that_do_not_go_together(config, options, says) -> Non
 def test_every_yaml_holds_allowed_values(path) -> None:
     cfg = load_config(path, ["MODEL.DEVICE", "cpu"])
     check_config(cfg, [key for keys in declared_keys().values() for key in keys])
+
+
+def test_classifiers_of_our_heads_pass() -> None:
+    validate_config(load_config(VIT, ["MODEL.DEVICE", "cpu", "MODEL.HEADS.CLS_LAYER", "AMSoftmax"]))
 
 
 def test_an_evaluation_leaves_out_what_only_training_reads() -> None:

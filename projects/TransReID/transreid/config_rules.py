@@ -7,12 +7,15 @@ from typing import NamedTuple
 
 import torch
 from fastreid.config import CfgNode
+from fastreid.layers import any_softmax
 from reid_core.config.declaration import Rule
 
+from .modeling.build_backbone import check_feat_dim, check_image_sizes
 from .modeling.patch_embed import OverlapPatchEmbed, patch_grid
 from .modeling.side_embedding import check_policy
 from .modeling.vits import create_vit
 
+FASTREID_HEADS = ("EmbeddingHead", "ClasHead")
 BUILDER = "build_transreid_backbone"
 PATCHES = ("MODEL.BACKBONE.TIMM_NAME", "MODEL.BACKBONE.STRIDE_SIZE", "INPUT.SIZE_TRAIN")
 
@@ -49,11 +52,7 @@ def vit_fits(cfg: CfgNode) -> str | None:
     if options.NAME != BUILDER:
         return None
     vit = vit_sizes(options.TIMM_NAME)
-    if vit.embed_dim != options.FEAT_DIM:
-        return (
-            f"MODEL.BACKBONE.FEAT_DIM is {options.FEAT_DIM}, but {options.TIMM_NAME} has "
-            f"{vit.embed_dim} dimensions; set FEAT_DIM: {vit.embed_dim}"
-        )
+    check_feat_dim(cfg, vit.embed_dim)
     if vit.depth < options.NUM_BLOCKS:
         return (
             f"MODEL.BACKBONE.NUM_BLOCKS is {options.NUM_BLOCKS}, but {options.TIMM_NAME} has "
@@ -67,11 +66,7 @@ def patches_fit(cfg: CfgNode) -> str | None:
     options, size = cfg.MODEL.BACKBONE, cfg.INPUT.SIZE_TRAIN
     if options.NAME != BUILDER:
         return None
-    if list(size) != list(cfg.INPUT.SIZE_TEST):
-        return (
-            f"a ViT has position embeddings for one image size, but INPUT.SIZE_TRAIN is "
-            f"{list(size)} and INPUT.SIZE_TEST {list(cfg.INPUT.SIZE_TEST)}; make them equal"
-        )
+    check_image_sizes(cfg)
     vit, stride = vit_sizes(options.TIMM_NAME), options.STRIDE_SIZE
     with torch.device("meta"):
         OverlapPatchEmbed(size, vit.patch, stride, vit.embed_dim, stem=options.STEM)
@@ -104,6 +99,17 @@ def parts_fit(cfg: CfgNode) -> str | None:
     return None
 
 
+def head_knows_classifier(cfg: CfgNode) -> str | None:
+    """FastReID's heads know FastReID's classifiers alone."""
+    heads = cfg.MODEL.HEADS
+    if heads.CLS_LAYER in any_softmax.__all__ or heads.NAME not in FASTREID_HEADS:
+        return None
+    return (
+        f"MODEL.HEADS.CLS_LAYER is {heads.CLS_LAYER!r}, which MODEL.HEADS.NAME {heads.NAME} does "
+        f"not have; write one of {', '.join(any_softmax.__all__)}, or use BNNeckHead"
+    )
+
+
 def side_information_fits(cfg: CfgNode) -> None:
     """Dropped cameras need cameras, and something to drop to."""
     sie = cfg.MODEL.SIE
@@ -123,6 +129,7 @@ def something_is_trained(cfg: CfgNode) -> str | None:
 
 
 RULES = (
+    Rule(("MODEL.HEADS.CLS_LAYER",), head_knows_classifier),
     Rule(("MODEL.BACKBONE.TIMM_NAME", "MODEL.BACKBONE.NUM_BLOCKS"), vit_fits),
     Rule((*PATCHES, "MODEL.BACKBONE.STEM"), patches_fit),
     Rule((*PATCHES, "MODEL.JPM.NUM_PARTS"), parts_fit),

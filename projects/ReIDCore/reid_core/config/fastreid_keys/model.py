@@ -21,6 +21,8 @@ from ..values import (
 )
 
 NORMS = one_of("BN", "syncBN", "GhostBN", "FrozenBN", "GN", "")
+# A project whose heads know other classifiers adds their names.
+CLASSIFIERS = set(any_softmax.__all__)
 TEXTS = sequence(TEXT, text="a list of texts")
 
 KEYS = (
@@ -99,7 +101,14 @@ KEYS = (
     existing("MODEL.HEADS.WITH_BNNECK", FLAG, "BNNeck between feature and classifier"),
     existing("MODEL.HEADS.NECK_FEAT", one_of("before", "after"), "Feature of the metric losses"),
     existing("MODEL.HEADS.POOL_LAYER", one_of(*pooling.__all__), "Pooling of the feature map"),
-    existing("MODEL.HEADS.CLS_LAYER", one_of(*any_softmax.__all__), "Kind of the classifier"),
+    existing(
+        "MODEL.HEADS.CLS_LAYER",
+        registered(
+            f"{', '.join(any_softmax.__all__)}, or a classifier of a project's heads",
+            lambda: CLASSIFIERS,
+        ),
+        "Kind of the classifier; AMSoftmax with BNNeckHead and JPMHead",
+    ),
     existing("MODEL.HEADS.MARGIN", number(0), "Margin of the classifier", True),
     existing("MODEL.HEADS.SCALE", number(above=0), "Scale of the classifier's logits", True),
     existing("KD.MODEL_CONFIG", TEXTS, "Config files of the teachers of distillation", True),
