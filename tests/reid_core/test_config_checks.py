@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from fastreid.engine import default_argument_parser
-from reid_commands import train
 from reid_common.errors import UserError
 from reid_core.config import load_config
 from reid_core.config.declaration import ABSENT, Key, Rule, add_keys, check_config, value_of
@@ -277,12 +275,3 @@ def test_the_command_line_says_it_before_a_data_set_is_opened(key, value, says, 
     (said,) = [text for text in done.stderr.splitlines() if text.startswith("error: ")]
     assert key in said and re.search(says, said)
     assert "Traceback" not in done.stderr and not (tmp_path / "absent").exists()
-
-
-def test_a_bad_config_is_refused_before_processes_are_started(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(train, "launch", lambda *_, **__: pytest.fail("started"))
-    line = ["--config-file", str(VIT), "--num-gpus", "2", "MODEL.DEVICE", "cpu"]
-    args = default_argument_parser().parse_args([*line, "SOLVER.BASE_LR", "-0.1"])
-    with pytest.raises(SystemExit) as ended:
-        train.run(args)
-    assert ended.value.code == 2

@@ -28,7 +28,7 @@ from reid_common.files import replacing
 from reid_core.config import load_config, trainer_class
 from reid_core.run.command_line import logged_packages, show_user_errors
 from reid_core.run.output_lock import only_run
-from reid_core.run.validation import preflight, validate_config
+from reid_core.run.validation import preflight
 from transreid import resolve_side_information
 
 logger = logging.getLogger("fastreid.train_net")
@@ -100,9 +100,7 @@ def _figures(results: Mapping[str, Any]) -> dict[str, float]:
 @show_user_errors
 def run(args: argparse.Namespace) -> Any:
     """Start one process per GPU (or gloo process on CPUs) and run :func:`main` in each."""
-    cfg = merged_config(args)
-    validate_config(cfg, args.num_gpus * args.num_machines, args.eval_only)
-    if cfg.MODEL.DEVICE == "cpu":
+    if merged_config(args).MODEL.DEVICE == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # also for the processes: gloo, no copies to GPUs
     return launch(
         main,

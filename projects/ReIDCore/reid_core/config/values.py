@@ -177,10 +177,10 @@ def _is_device(value: Any) -> bool:
         device = torch.device(value)
     except (RuntimeError, TypeError):
         return False
-    if device.type == "mps":
-        return torch.backends.mps.is_available()
-    there = not torch.cuda.is_available() or (device.index or 0) < torch.cuda.device_count()
-    return device.type == "cpu" or (device.type == "cuda" and there)
+    if device.type == "cuda":
+        # CUDA that is absent becomes the CPU.
+        return not torch.cuda.is_available() or (device.index or 0) < torch.cuda.device_count()
+    return device.type == "cpu" or (device.type == "mps" and torch.backends.mps.is_available())
 
 
 DEVICE = Allowed("cpu, cuda, or cuda:N with the number of a GPU that is there", _is_device)

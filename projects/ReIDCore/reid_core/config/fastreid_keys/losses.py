@@ -3,11 +3,14 @@
 from functools import partial
 
 from ..declaration import existing
-from ..values import FLAG, PROBABILITY, Allowed, number, one_of, sequence
+from ..values import FLAG, PROBABILITY, Allowed, number, registered, sequence
 
-NAMES = ("CrossEntropyLoss", "TripletLoss", "CircleLoss", "Cosface")
+# Losses of FastReID's meta-architectures. A project whose meta-architecture has others adds theirs.
+NAMES = ["CrossEntropyLoss", "TripletLoss", "CircleLoss", "Cosface"]
 LOSSES = sequence(
-    one_of(*NAMES), text=f"a list of losses, of {', '.join(NAMES)}, and at least one", least=1
+    registered("the name of a loss", lambda: NAMES),
+    text=f"a list of losses, of {', '.join(NAMES)}, and at least one",
+    least=1,
 )
 EPSILON = Allowed(
     "a number from 0 to 1, or -1 for an adaptive one",
