@@ -85,6 +85,8 @@ OF_THEIR_KIND = [
     ("DATASETS.NAMES", "()", "write the names of the training sets"),
     ("DATASETS.NAMES", "('ToyReid',)", "Did you mean 'ToyReID'"),
     ("DATASETS.TESTS", "(3,)", "write a list of names of data sets"),
+    ("DATASETS.CAMERAS", "('toyreid',)", "write name:number, as in"),
+    ("DATASETS.CAMERAS", "('toyreid:0',)", "at least 1 is needed"),
     ("DATASETS.FILTERS", "[{'NAME': 'CFSFiltr'}]", "Did you mean 'CFSFilter'"),
     ("DATASETS.FILTERS", "[{'NAME': 'ResolutionFilter', 'MIN_HEIGHT': -4}]", "write a number"),
     ("DATALOADER.NUM_INSTANCE", "3", "multiple of DATALOADER.NUM_INSTANCE"),

@@ -30,6 +30,7 @@ from ..config.values import check_choice
 from ..data.filter_hook import check_filters, has_filters
 from ..data.names import check_distinct, dataset_class, split_name
 from ..data.opening import open_dataset
+from ..side_information.cameras import CameraTable
 from ..side_information.label_files import check_side_information
 from .compiling import check_compiler
 
@@ -85,6 +86,11 @@ def _known_training_sets(cfg: Any) -> None:
     check_distinct(cfg.DATASETS.NAMES)
 
 
+def _camera_table(cfg: Any) -> None:
+    if cfg.DATASETS.CAMERAS:
+        CameraTable.parse(cfg.DATASETS.CAMERAS)
+
+
 def _can_compile(cfg: Any) -> None:
     if cfg.MODEL.COMPILE:
         check_compiler(resolve_device(cfg).partition(":")[0])
@@ -97,6 +103,7 @@ def _builds_transforms(cfg: Any, is_train: bool) -> None:
 # Rules that need what is above the config: data sets, transforms, the compiler.
 RULES = (
     Rule(("DATASETS.TESTS",), _known_tests),
+    Rule(("DATASETS.CAMERAS",), _camera_table),
     Rule(("MODEL.COMPILE",), _can_compile),
     Rule(("INPUT.SIZE_TEST",), functools.partial(_builds_transforms, is_train=False)),
     Rule(("INPUT.SIZE_TRAIN",), functools.partial(_builds_transforms, is_train=True), True),
