@@ -72,6 +72,7 @@ setup(
         "yacs>=0.1.8",
         "PyYAML",
         "tabulate",
+        "filelock>=4.1",  # first that forked workers do not keep locked
         "Jinja2>=3.1",  # reid_common.report_pages
         "termcolor",
         "tensorboard",
