@@ -10,7 +10,7 @@ import functools
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from importlib.metadata import distributions
 from typing import Any
 
 from fastreid.config import CfgNode
@@ -52,8 +52,11 @@ def register_project(project: Project) -> None:
 @functools.cache
 def import_installed() -> None:
     """Import every installed project, which registers it."""
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        importlib.import_module(entry.value)
+    # Not entry_points(): in a checkout that an older version was installed from, that takes the
+    # old egg-info beside setup.py for the installed one.
+    entries = [entry for found in distributions() for entry in found.entry_points]
+    for package in sorted({entry.value for entry in entries if entry.group == GROUP}):
+        importlib.import_module(package)
 
 
 def add_project_configs(cfg: Any) -> None:
