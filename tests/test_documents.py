@@ -1,27 +1,38 @@
-"""READMEs name commands, files and links that exist."""
+"""READMEs and pages name commands, keys, imports, tests and files that exist, and are short."""
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 import shlex
 from pathlib import Path
 
 import pytest
+from fastreid.engine import defaults
+from fastreid_compat.repairs.config.settings import full_keys
+from reid_core.config import load_config
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [
-    ROOT / "README.md",
-    ROOT / "CONTRIBUTING.md",
-    ROOT / "CHANGELOG.md",
-    *sorted(ROOT.glob("projects/*/README.md")),
-]
+READMES = [ROOT / "README.md", ROOT / "docs" / "README.md", *sorted(ROOT.glob("projects/*/README.md"))]
+PAGES = [page for page in sorted(ROOT.glob("docs/**/*.md")) if page not in READMES]
+DOCUMENTS = [*READMES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *PAGES]
+MAX_WORDS = 900
+SECTIONS = ("DATALOADER", "DATASETS", "DINO", "INPUT", "MODEL", "SOLVER", "TEST")
+KEY = rf"(?:{'|'.join(SECTIONS)})(?:\.[A-Z0-9_]+)+"
 
 
 def ids(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+def blocks(document: Path, language: str) -> list[str]:
+    """Code blocks of a language, without the fences."""
+    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE)
+
+
 def anchors(text: str) -> set[str]:
+    text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
     titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
@@ -38,10 +49,24 @@ def test_links_lead_somewhere(document: Path) -> None:
             assert anchor in anchors(file.read_text()), f"{target} in {document.name}"
 
 
+def test_every_page_is_in_the_index() -> None:
+    index = ROOT / "docs" / "README.md"
+    linked = {
+        (index.parent / name).resolve() for name in re.findall(r"\]\(([^)#\s]+)", index.read_text())
+    }
+    assert {page.resolve() for page in PAGES} <= linked
+    assert set(READMES) - {ROOT / "README.md", index} <= linked
+
+
+@pytest.mark.parametrize("document", READMES, ids=ids)
+def test_a_readme_is_read_to_its_end(document: Path) -> None:
+    assert len(document.read_text().split()) <= MAX_WORDS
+
+
 def commands() -> list[str]:
     found = []
     for document in DOCUMENTS:
-        for block in re.findall(r"```sh\n(.*?)```", document.read_text(), re.DOTALL):
+        for block in blocks(document, "sh"):
             lines = block.replace("\\\n", " ").splitlines()
             found += [" ".join(shlex.split(line, comments=True)) for line in lines]
     return [line for line in dict.fromkeys(found) if line]
@@ -51,23 +76,72 @@ def commands() -> list[str]:
 def test_commands_name_what_exists(command: str) -> None:
     words = command.split()
     for word in words:
-        if re.fullmatch(r"(tools|projects|tests)/\S+", word):
-            assert (ROOT / word).exists(), word
+        path = re.sub(r"^\w+=", "", word)
+        if re.fullmatch(r"(tools|projects|tests)/\S+", path):
+            assert (ROOT / path).exists(), word
     if words[0] == "make":
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         named = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
         assert set(named) <= set(targets), command
 
 
+def test_options_of_commands_exist() -> None:
+    """In the source of some tool, of FastReID's command line or as torchrun's."""
+    files = [*ROOT.glob("projects/*/*/**/*.py"), *ROOT.glob("tools/**/*.py")]
+    source = "\n".join(file.read_text() for file in [*files, Path(str(defaults.__file__))])
+    for command in commands():
+        if not re.search(r"\btools/", command):
+            continue
+        for option in re.findall(r"(?<= )--([a-z][\w-]*)", command):
+            known = re.search(rf"[\"'](--)?{option}[\"']", source) or option == "nproc_per_node"
+            assert known, f"--{option} in: {command}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=ids)
+def test_keys_exist(document: Path) -> None:
+    text = document.read_text()
+    named = re.findall(rf"`({KEY})", text)
+    for block in blocks(document, "sh"):
+        named += re.findall(rf"(?<![\w.])({KEY})(?= )", block)
+    assert set(named) <= set(full_keys(load_config()))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=ids)
+def test_imports_exist(document: Path) -> None:
+    for block in blocks(document, "python"):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    importlib.import_module(alias.name)
+            elif isinstance(node, ast.ImportFrom):
+                module = importlib.import_module(str(node.module))
+                for alias in node.names:
+                    assert hasattr(module, alias.name), f"{node.module}.{alias.name}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=ids)
+def test_tests_that_are_named_exist(document: Path) -> None:
+    file = None
+    for name, test in re.findall(r"`(tests/[\w/]+\.py)?(?:::(\w+))?`", document.read_text()):
+        if name:
+            file = ROOT / name
+            assert file.exists(), name
+        if test:
+            assert file is not None and f"def {test}(" in file.read_text(), test
+
+
 def test_every_package_is_importable() -> None:
     """What setup.py maps is what a user can import."""
-    import importlib
-
     text = (ROOT / "setup.py").read_text()
     packages = re.findall(r'^    "(\w+)": "projects/', text, re.MULTILINE)
     assert {"fastreid_compat", "transreid"} <= set(packages)
     for package in packages:
         importlib.import_module(package)
+
+
+def test_every_package_has_a_readme() -> None:
+    folders = re.findall(r'": "(projects/\w+)/\w+"', (ROOT / "setup.py").read_text())
+    assert {ROOT / folder / "README.md" for folder in folders} <= set(READMES)
 
 
 def test_nothing_is_left_open_in_the_documents() -> None:
