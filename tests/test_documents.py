@@ -7,14 +7,20 @@ import importlib
 import re
 import shlex
 from pathlib import Path
+from string import Template
 
 import pytest
+from cfs.pipeline.config import load_config as load_pipeline
 from fastreid.engine import defaults
 from fastreid_compat.repairs.config.settings import full_keys
 from reid_core.config import load_config
 
 ROOT = Path(__file__).parents[1]
-READMES = [ROOT / "README.md", ROOT / "docs" / "README.md", *sorted(ROOT.glob("projects/*/README.md"))]
+READMES = [
+    ROOT / "README.md",
+    ROOT / "docs" / "README.md",
+    *sorted(ROOT.glob("projects/*/README.md")),
+]
 PAGES = [page for page in sorted(ROOT.glob("docs/**/*.md")) if page not in READMES]
 DOCUMENTS = [*READMES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *PAGES]
 MAX_WORDS = 900
@@ -63,13 +69,43 @@ def test_a_readme_is_read_to_its_end(document: Path) -> None:
     assert len(document.read_text().split()) <= MAX_WORDS
 
 
-def commands() -> list[str]:
+def command_words() -> list[list[str]]:
+    """Words of every command, with the variables that its block has set."""
     found = []
     for document in DOCUMENTS:
         for block in blocks(document, "sh"):
-            lines = block.replace("\\\n", " ").splitlines()
-            found += [" ".join(shlex.split(line, comments=True)) for line in lines]
-    return [line for line in dict.fromkeys(found) if line]
+            variables: dict[str, str] = {}
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                words = [Template(word).safe_substitute(variables) for word in words]
+                if len(words) == 1 and re.match(r"\w+=", words[0]):
+                    variables.update([words[0].split("=", 1)])
+                elif words and words not in found:
+                    found.append(words)
+    return found
+
+
+def commands() -> list[str]:
+    return [" ".join(words) for words in command_words()]
+
+
+def words_after(tool: str) -> list[list[str]]:
+    """Arguments of every command that runs a tool."""
+    return [words[words.index(tool) + 1 :] for words in command_words() if tool in words]
+
+
+@pytest.mark.parametrize("words", words_after("tools/train_net.py"), ids=" ".join)
+def test_configs_of_trainings_load(words: list[str]) -> None:
+    args = defaults.default_argument_parser().parse_args(words)
+    load_config(args.config_file, args.opts)
+
+
+@pytest.mark.parametrize("words", words_after("tools/conditional_pretrain.py"), ids=" ".join)
+def test_configs_of_pipelines_load(words: list[str]) -> None:
+    words = [word for word in words if word != "--dry-run"]
+    load_pipeline(words[words.index("--config-file") + 1], words[2:])
+    of_stages = [re.fullmatch(rf"[A-Z]+\.({KEY})", word) for word in words]
+    assert {match[1] for match in of_stages if match} <= set(full_keys(load_config()))
 
 
 @pytest.mark.parametrize("command", commands())
