@@ -26,7 +26,7 @@ ablation: setup
 unknown-cameras: setup
 	$(BIN)/python tools/unknown_cameras.py
 
-# The study is the demo with two more seeds, which it goes on with.
+# The study is the demo with two more seeds; it reuses the demo's runs.
 demo-dino: setup
 	$(BIN)/python tools/dino_study.py --seeds 1
 
@@ -35,7 +35,7 @@ study-dino: setup
 
 # One seed, 600 of the 4,200 images, and no ICS stem, which triples the time of a step.
 demo-cfs: setup
-	$(BIN)/python tools/cfs_study.py --seeds 1 --images 600 --out logs/cfs_demo --options \
+	$(BIN)/python tools/cfs_study.py --seeds 1 --images 600 --out logs/cfs_demo \
 	    SOURCE.MODEL.BACKBONE.STEM patch TARGET.MODEL.BACKBONE.STEM patch SOURCE.SOLVER.MAX_EPOCH 18
 
 study: setup
@@ -48,6 +48,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: setup
 	$(BIN)/ruff format .

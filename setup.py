@@ -51,6 +51,7 @@ setup(
     packages=packages,
     package_dir=package_dir,
     entry_points={
+        "console_scripts": ["transreid = reid_commands.__main__:main"],
         # Projects whose keys every config has, see reid_core.config.projects
         "reid_core.projects": [f"{name} = {name}" for name in PLUG_INS],
     },

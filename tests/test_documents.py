@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import importlib
 import re
@@ -11,9 +12,10 @@ from string import Template
 
 import pytest
 from cfs.pipeline.config import load_config as load_pipeline
-from fastreid.engine import defaults
 from fastreid_compat.repairs.config.settings import full_keys
+from reid_commands.__main__ import COMMANDS
 from reid_core.config import load_config
+from reid_core.run.command_line import parse_command
 
 ROOT = Path(__file__).parents[1]
 READMES = [
@@ -89,23 +91,46 @@ def commands() -> list[str]:
     return [" ".join(words) for words in command_words()]
 
 
-def words_after(tool: str) -> list[list[str]]:
-    """Arguments of every command that runs a tool."""
-    return [words[words.index(tool) + 1 :] for words in command_words() if tool in words]
+def understood(words: list[str]) -> argparse.Namespace:
+    """What the parser of a tool makes of the words of a command, the tool first."""
+    source = (ROOT / words[0]).read_text()
+    (name,) = re.findall(r"^from (reid_commands[\w.]*) import main$", source, re.MULTILINE)
+    module, words = importlib.import_module(name), words[1:]
+    if hasattr(module, "COMMANDS"):
+        subcommand = module.COMMANDS[words[0]][0]
+        module, words = importlib.import_module(f"reid_commands.{subcommand}"), words[1:]
+    parser = module.parser()
+    if not any(action.dest == "opts" for action in parser._actions):
+        return parser.parse_args(words)
+    return parse_command(parser, words, getattr(module, "default_config", lambda: None)())
 
 
-@pytest.mark.parametrize("words", words_after("tools/train_net.py"), ids=" ".join)
-def test_configs_of_trainings_load(words: list[str]) -> None:
-    args = defaults.default_argument_parser().parse_args(words)
-    load_config(args.config_file, args.opts)
+TOOLS = r"(?!tools/benchmarks/)tools/\w+\.py"
+CALLS = [
+    words[index:]
+    for words in command_words()
+    for index, word in enumerate(words)
+    if re.fullmatch(TOOLS, word)
+]
 
 
-@pytest.mark.parametrize("words", words_after("tools/conditional_pretrain.py"), ids=" ".join)
-def test_configs_of_pipelines_load(words: list[str]) -> None:
-    words = [word for word in words if word != "--dry-run"]
-    load_pipeline(words[words.index("--config-file") + 1], words[2:])
-    of_stages = [re.fullmatch(rf"[A-Z]+\.({KEY})", word) for word in words]
-    assert {match[1] for match in of_stages if match} <= set(full_keys(load_config()))
+@pytest.mark.parametrize("words", CALLS, ids=" ".join)
+def test_commands_are_understood_and_their_configs_load(words: list[str]) -> None:
+    args = understood(words)
+    if words[0] == "tools/train_net.py":
+        load_config(args.config_file, args.opts)
+    if words[0] == "tools/conditional_pretrain.py":
+        load_pipeline(args.config_file, args.opts)
+        of_stages = [re.fullmatch(rf"[A-Z]+\.({KEY})", word) for word in args.opts]
+        assert {match[1] for match in of_stages if match} <= set(full_keys(load_config()))
+
+
+def test_console_commands_exist() -> None:
+    for document in DOCUMENTS:
+        for named in re.findall(r"`transreid ([a-z][a-z -]*)`", document.read_text()):
+            assert named.split()[0] in COMMANDS, f"{named} in {document.name}"
+    listed = (ROOT / "projects" / "Commands" / "README.md").read_text()
+    assert all(f"`{command}`" in listed for command in COMMANDS)
 
 
 @pytest.mark.parametrize("command", commands())
@@ -121,16 +146,13 @@ def test_commands_name_what_exists(command: str) -> None:
         assert set(named) <= set(targets), command
 
 
-def test_options_of_commands_exist() -> None:
-    """In the source of some tool, of FastReID's command line or as torchrun's."""
-    files = [*ROOT.glob("projects/*/*/**/*.py"), *ROOT.glob("tools/**/*.py")]
-    source = "\n".join(file.read_text() for file in [*files, Path(str(defaults.__file__))])
+def test_options_of_benchmarks_exist() -> None:
+    files = ROOT.glob("projects/Commands/reid_commands/benchmarks/**/*.py")
+    source = "\n".join(file.read_text() for file in files)
     for command in commands():
-        if not re.search(r"\btools/", command):
-            continue
-        for option in re.findall(r"(?<= )--([a-z][\w-]*)", command):
-            known = re.search(rf"[\"'](--)?{option}[\"']", source) or option == "nproc_per_node"
-            assert known, f"--{option} in: {command}"
+        if "tools/benchmarks/" in command:
+            for option in re.findall(r"(?<= )--([a-z][\w-]*)", command):
+                assert f'"--{option}"' in source, f"--{option} in: {command}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=ids)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check a data set before training on it: damaged files, leaks, duplicates, queries in vain."""
+"""Check a data set before training on it: damaged files, leaks, duplicates, queries."""
 
 import sys
 

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Go on from a checkpoint of the released DINO implementation, or write ours in its format."""
+"""Continue from a checkpoint of the released DINO, or write ours in its format."""
 
-from reid_commands.convert_dino import main, parser
+import sys
+
+from reid_commands.convert_dino import main
 
 if __name__ == "__main__":
-    main(parser().parse_intermixed_args())  # options before or after the KEY VALUE pairs
+    sys.exit(main())

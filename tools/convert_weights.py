@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Convert weights of any known format into our checkpoint, or ours into a released-format file."""
 
-from reid_commands.convert_weights import main, parser
+import sys
+
+from reid_commands.convert_weights import main
 
 if __name__ == "__main__":
-    main(parser().parse_intermixed_args())  # options before or after the KEY VALUE pairs
+    sys.exit(main())

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Report of a run of tools/conditional_pretrain.py: report.html (one file) and report.md."""
+"""Write the report of a pre-training: report.html (one file) and report.md."""
 
 import sys
 
-from cfs.pipeline.report.writing import main
+from reid_commands.report import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -3,11 +3,7 @@
 
 import sys
 
-import reid_core  # noqa: F401  (first: repairs FastReID)
-from fastreid.engine import default_argument_parser
-from reid_commands.train import run
+from reid_commands.train import main
 
 if __name__ == "__main__":
-    arguments = default_argument_parser().parse_args()
-    print("Command line:", " ".join(sys.argv))
-    run(arguments)
+    sys.exit(main())

@@ -8,19 +8,19 @@ import sys
 
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import numpy as np
-from cfs.filters import measuring
+from cfs.filters import measured_images
 from cfs.filters.measurements import Sharpness
 from reid_core.data.opening import open_dataset
 
 if __name__ == "__main__":
-    measure = measuring._measure
+    measure = measured_images._measure
 
     def die(measurement, images, index):
         if index == int(sys.argv[3]) - 1:
             os.kill(os.getpid(), signal.SIGKILL)
         return measure(measurement, images, index)
 
-    measuring._measure = die
-    measuring.BLOCK = 3
+    measured_images._measure = die
+    measured_images.BLOCK = 3
     images = open_dataset(f"ImageFolder:{sys.argv[1]}").images
-    measuring.measured(Sharpness((64, 32)), images, np.arange(len(images)), sys.argv[2])
+    measured_images.measured(Sharpness((64, 32)), images, np.arange(len(images)), sys.argv[2])

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cfs.filters import measuring
+from cfs.filters import measured_images
 from cfs.filters.cache import MeasurementCache
+from cfs.filters.measured_images import measured
 from cfs.filters.measurements import PerceptualHash, Sharpness
-from cfs.filters.measuring import measured
 from dinopretrain.data.images import SelectedImages
 from filter_pictures import write_picture
 from person_pictures import picture
@@ -34,13 +34,13 @@ def images(pool):
 def counted(monkeypatch) -> list[int]:
     """Indices that were measured."""
     seen: list[int] = []
-    measure = measuring._measure
+    measure = measured_images._measure
 
     def count(measurement, images, index):
         seen.append(index)
         return measure(measurement, images, index)
 
-    monkeypatch.setattr(measuring, "_measure", count)
+    monkeypatch.setattr(measured_images, "_measure", count)
     return seen
 
 
@@ -92,7 +92,7 @@ def test_killed_and_resumed_equals_uninterrupted(images, pool, tmp_path, counted
 def test_shards_are_merged_and_damaged_ones_measured_again(
     images, tmp_path, counted, monkeypatch, caplog
 ) -> None:
-    monkeypatch.setattr(measuring, "BLOCK", 3)
+    monkeypatch.setattr(measured_images, "BLOCK", 3)
     first = look(images, tmp_path / "cache")
     (shard,) = (tmp_path / "cache" / SHARPNESS.key).iterdir()
     counted.clear()

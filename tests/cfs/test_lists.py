@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow
 import pytest
 from cfs.filters import build_filters
-from cfs.filters.names import key_list
+from cfs.images.keys import key_list
 from cfs.scores.reading import read_scores
 from dinopretrain.data.images import ChainedImages, FileImages, SelectedImages
 from dinopretrain.data.path_list import PathList

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from cfs.filters.list_filter import ListFilter
+from cfs.pipeline.checks.history import check_same_settings
 from cfs.pipeline.config import load_config, stage_gpus, stage_options
 from cfs.pipeline.records import Record, read_record, record_file, write_record
-from cfs.pipeline.settings import check_same_settings, digests, training_inputs, training_settings
+from cfs.pipeline.stages.settings import digests, training_inputs, training_settings
 from reid_common.errors import UserError
 from small_pipeline import dino_cfg, write_pipeline
 

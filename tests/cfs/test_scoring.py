@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cfs.images.listing import open_listing
 from cfs.scores.reading import read_scores
-from cfs.scores.score_files import read_reasons
+from cfs.scores.shards import read_reasons
 from cfs.scoring import scoring
 from cfs.scoring.models import build_pair, cosines
-from cfs.scoring.run import Run
+from cfs.scoring.options import ScoringOptions
 from cfs.scoring.scoring import score_images
-from cfs.scoring.sources import open_listing
 from fastreid.data import build as data_build
 from fastreid.modeling.meta_arch import build_model
 from fastreid.utils.checkpoint import Checkpointer
@@ -180,7 +180,7 @@ def test_a_model_with_parts_and_cameras_gives_its_global_feature(
         expected.append(np.dot(one, two) / (np.linalg.norm(one) * np.linalg.norm(two)))
     pair = build_pair(vit_cfg(), vits[0], open_sie, target)
     listing = open_listing(whole, [f"ImageFolder:{scored_pool}"])
-    score_images(listing, *pair, transform, tmp_path / "s", Run(batch_size=3))
+    score_images(listing, *pair, transform, tmp_path / "s", ScoringOptions(batch_size=3))
     found = read_scores(str(tmp_path / "s")).values
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 from cfs.scores.reading import read_scores
-from cfs.scores.score_files import only_process
+from cfs.scores.shards import only_process
 from cfs.scoring import scoring
-from cfs.scoring.run import Run, rank_and_world
+from cfs.scoring.options import ScoringOptions, rank_and_world
 from reid_common.errors import UserError
 from small_scoring import NUM_IMAGES, content, score, vit_cfg, write_pool
 
@@ -155,7 +155,7 @@ def test_ranks_of_torchrun(monkeypatch) -> None:
     with pytest.raises(UserError, match="whole numbers"):
         rank_and_world()
     with pytest.raises(UserError, match="RANK is 2, WORLD_SIZE 2"):
-        Run(rank=2, world=2)
+        ScoringOptions(rank=2, world=2)
 
 
 def _enter(folder: Path, rank: int, answers) -> None:

@@ -82,7 +82,7 @@ def test_a_resumed_dino_looks_at_no_image_again(dino_cfg, monkeypatch) -> None:
         def measure(*arguments):
             raise AssertionError("measured again")
 
-        monkeypatch.setattr("cfs.filters.measuring._measure", measure)
+        monkeypatch.setattr("cfs.filters.measured_images._measure", measure)
 
 
 @pytest.fixture

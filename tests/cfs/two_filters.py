@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
-from cfs.filters import measuring
+from cfs.filters import measured_images
 from dinopretrain.data.loader import training_images
 from fastreid.engine import launch
 from fastreid.utils import comm
@@ -27,13 +27,13 @@ def main(pool: str, out: str, min_height: str) -> None:
     ]
     cfg.SOLVER.IMS_PER_BATCH = 4
     cfg.OUTPUT_DIR = out
-    measured, measure = [], measuring._measure
+    measured, measure = [], measured_images._measure
 
     def count(measurement, images, index):
         measured.append(index)
         return measure(measurement, images, index)
 
-    measuring._measure = count
+    measured_images._measure = count
     try:
         images = training_images(cfg)
         seen = {"names": [Path(images.name(i)).name for i in range(len(images))]}

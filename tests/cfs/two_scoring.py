@@ -8,7 +8,7 @@ from pathlib import Path
 
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 from cfs.scoring import scoring
-from cfs.scoring.run import rank_and_world
+from cfs.scoring.options import rank_and_world
 from fastreid.engine import launch
 from fastreid.utils import comm
 from small_scoring import score, vit_cfg

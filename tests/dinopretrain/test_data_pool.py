@@ -164,16 +164,15 @@ def test_nothing_that_trains_reads_the_truth():
 
 def test_contact_sheet(small_root, tmp_path):
     out = tmp_path / "sheet.png"
-    draw_pool_sheet(small_root / "ToyUnlabeled", out, rows=1, dpi=30)
+    draw_pool_sheet(small_root / "ToyUnlabeled", out, rows=1)
     with Image.open(out) as image:
         assert image.width > 300
     with pytest.raises(UserError, match="no ToyUnlabeled"):
         draw_pool_sheet(tmp_path, out)
 
 
-def test_the_tool_draws_the_sheet(small_root, tmp_path, monkeypatch, capsys):
+def test_the_tool_draws_the_sheet(small_root, tmp_path, capsys):
     out = tmp_path / "pool.png"
-    arguments = ["draw", "--pool", "--root", str(small_root), "--out", str(out), "--rows", "1"]
-    monkeypatch.setattr("sys.argv", arguments)
-    draw()
+    arguments = ["--pool", "--root", str(small_root), "--out", str(out), "--rows", "1"]
+    assert draw(arguments) == 0
     assert out.is_file() and str(out) in capsys.readouterr().out

@@ -9,10 +9,10 @@ import torch
 from fasteval import FastEvaluator
 from fastreid.engine import default_argument_parser
 from fastreid.evaluation import ReidEvaluator
-from reid_commands import train as train_net
 from reid_common.errors import UserError
 from reid_core.config import load_config
 from reid_core.run.command_line import forget_loggers
+from transreid import training
 
 CONFIG = str(
     Path(__file__).parents[2] / "projects/TransReID/configs/ToyReID/vit_tiny_transreid.yml"
@@ -53,12 +53,11 @@ def evaluate(market_root, tmp_path, monkeypatch):
         forget_loggers()
         weights = tmp_path / "model.pth"
         if not weights.exists():
-            torch.save(
-                {"model": train_net.model_with(train_net.setup(args), "").state_dict()}, weights
-            )
+            model = training.model_with(training.setup(args), "")
+            torch.save({"model": model.state_dict()}, weights)
             forget_loggers()
         args.opts += ["MODEL.WEIGHTS", str(weights)]
-        return train_net.main(args)
+        return training.train_or_evaluate(args)
 
     run.used = used
     return run

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from cfs.pipeline.config import STAGES
 from cfs.pipeline.records import Record, write_record
-from cfs.scores.score_files import ScoreShards
+from cfs.scores.shards import ScoreShards
 from dinopretrain.data.listing import tree_names
 
 KEPT = 5

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from cfs.scores.score_files import ScoreShards
+from cfs.images.listing import open_listing
+from cfs.scores.shards import ScoreShards
 from cfs.scoring.models import build_pair
-from cfs.scoring.run import Run
+from cfs.scoring.options import ScoringOptions
 from cfs.scoring.scoring import score_images
-from cfs.scoring.sources import open_listing
 from fastreid.config import CfgNode
 from fastreid.data import build as data_build
 from fastreid.modeling.meta_arch import build_model
@@ -92,7 +92,7 @@ def score(pool: Path, out: Path, cfg: CfgNode, source: str, target: str, **run: 
     images = open_listing(cfg, [f"ImageFolder:{pool}"])
     pair = build_pair(cfg, source, cfg, target)
     transform = data_build.build_transforms(cfg, is_train=False)
-    settings = Run(**{"batch_size": BATCH, "shard_size": SHARD, **run})
+    settings = ScoringOptions(**{"batch_size": BATCH, "shard_size": SHARD, **run})
     return score_images(images, *pair, transform, out, settings, {"dataset": ["pool"]})
 
 

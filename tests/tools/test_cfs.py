@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from cfs.scores import pictures as cfs_pictures
 from cfs.scores.reading import read_scores
-from cfs.scores.score_files import ScoreShards, read_meta
+from cfs.scores.shards import ScoreShards, read_meta
 from dinopretrain.data.listing import read_list
 from PIL import Image
 from reid_commands import scores as cfs_commands
+from reid_common.pictures import Tile
 from small_inference import write_bad_images
 from small_scoring import NUM_IMAGES, vit_cfg, write_pool, write_weights
 
@@ -131,20 +132,20 @@ def test_score_inspect_plot_select(files, tmp_path, capsys) -> None:
 
 
 def test_sheets_show_the_best_the_middle_and_the_worst(files, tmp_path, monkeypatch) -> None:
-    drawn: list[cfs_pictures.Sheet] = []
-    monkeypatch.setattr(cfs_pictures, "draw_sheets", lambda sheets, *_: drawn.extend(sheets))
+    drawn: dict[str, list[Tile]] = {}
+    monkeypatch.setattr(cfs_pictures, "draw_sheets", lambda sheets, *_: drawn.update(sheets))
     scores = tmp_path / "scores"
     cfs_commands.main(score_words(files, scores))
     words = ["plot", "--scores", str(scores), "--out", str(tmp_path), "--number", "3"]
     cfs_commands.main([*words, "--target-images", files["pool"]])
     found = read_scores(str(scores)).values
     values = np.sort(found[np.isfinite(found)])[::-1]
-    captions = {sheet.title: sheet.captions for sheet in drawn}
+    captions = {title: [tile.caption for tile in tiles] for title, tiles in drawn.items()}
     assert list(captions) == ["highest scores", "middle scores", "lowest scores", "target"]
     assert captions["highest scores"] == [f"{value:.3f}" for value in values[:3]]
     assert captions["middle scores"] == [f"{value:.3f}" for value in values[4:7]]  # of 11
     assert captions["lowest scores"] == [f"{value:.3f}" for value in values[-3:]]
-    assert [len(sheet.pictures) for sheet in drawn] == [3, 3, 3, 3]
+    assert [len(tiles) for tiles in drawn.values()] == [3, 3, 3, 3]
 
 
 def test_plot_refuses_other_images(files, folder, tmp_path, capsys) -> None:
@@ -167,12 +168,19 @@ def test_score_refuses(files, tmp_path, capsys) -> None:
     assert "no data set is named" in refused([*nothing, "DATASETS.NAMES", "()"], capsys)
 
 
-def test_a_thumbnail_keeps_its_proportions() -> None:
-    cell = cfs_pictures.thumbnail(np.zeros((10, 20, 3), np.uint8))
-    assert cell.shape == (128, 64, 3)
-    dark = cell[:, :, 0] < 128
-    assert dark.any(1).sum() == 32  # 64 wide, half as high
-    assert dark.any(0).all()
+def test_sheets_stand_beside_each_other(tmp_path, figures) -> None:
+    """Tall and wide images keep their proportions; titles are above the first column of each."""
+    wide, tall = np.zeros((10, 20, 3), np.uint8), np.zeros((40, 20, 3), np.uint8)
+    sheets = {"one": [Tile(wide, "a"), Tile(tall, "b"), Tile(wide, "c")], "two": [Tile(tall)]}
+    cfs_pictures.draw_sheets(sheets, tmp_path / "sheets.png", columns=2)
+    axes = np.array(figures[0].axes).reshape(2, 5)  # two columns each, and a gap
+    assert [axis.get_title() for axis in axes[0]] == ["one", "", "", "two", ""]
+    assert [[axis.get_xlabel() for axis in row[:2]] for row in axes] == [["a", "b"], ["c", ""]]
+    shown = {(int(y), int(x)): axes[y, x].images for y, x in np.ndindex(2, 5) if axes[y, x].images}
+    assert list(shown) == [(0, 0), (0, 1), (0, 3), (1, 0)]
+    shapes = [images[0].get_array().shape[:2] for images in shown.values()]
+    assert shapes == [(10, 20), (40, 20), (40, 20), (10, 20)]
+    assert all(axes[place].get_aspect() == 1.0 for place in shown)
 
 
 def test_the_tool_hides_no_package(tmp_path) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cfs.images.listing import open_listing
 from cfs.scores.reading import Scores, read_scores
-from cfs.scoring.sources import open_listing
 from dinopretrain.data.listing import read_list
 from dinopretrain.data.path_list import PathList
 from reid_commands.studies import cfs as cfs_study

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -13,11 +14,12 @@ from pathlib import Path
 import pytest
 import torch
 from cfs.pipeline import checks as pipeline_checks
-from cfs.pipeline import costs as pipeline_costs
+from cfs.pipeline import dry_run as pipeline_dry_run
+from cfs.pipeline import operations as pipeline_operations
 from cfs.pipeline import process as pipeline_process
-from cfs.pipeline import recording as pipeline_recording
+from cfs.pipeline import records as pipeline_records
 from cfs.pipeline import run as pipeline_run
-from cfs.pipeline import space as pipeline_space
+from cfs.pipeline.checks import disk_space
 from cfs.pipeline.config import STAGES
 from cfs.pipeline.records import Record
 from cfs.pipeline.stages import tool
@@ -270,7 +272,7 @@ def test_a_record_that_cannot_be_written_for_a_moment(
     file, tmp_path, children, capsys, monkeypatch
 ) -> None:
     """As on a network's disk: what has run for days goes on."""
-    write = pipeline_recording.write_record
+    write = pipeline_records.write_record
     fails = [False, True]  # before the command, and when Children calls tick
 
     def failing(folder: Path, record: Record) -> None:
@@ -278,9 +280,9 @@ def test_a_record_that_cannot_be_written_for_a_moment(
             raise UserError("cannot write the record: Stale file handle")
         write(folder, record)
 
-    monkeypatch.setattr(pipeline_recording, "write_record", failing)
+    monkeypatch.setattr(pipeline_records, "write_record", failing)
     assert run(file, "--only", "source") == 0
-    assert "source goes on, but cannot write the record" in capsys.readouterr().err
+    assert "source continues, but cannot write the record" in capsys.readouterr().err
     record = json.loads((tmp_path / "out" / "stages" / "source.json").read_text())
     assert record["status"] == "done"
     fails[:] = [False, False, True]  # at the end it counts
@@ -293,7 +295,7 @@ def test_ctrl_c_between_the_stages(file, children, capsys, monkeypatch, where) -
         raise KeyboardInterrupt
 
     module = {"check_stages": pipeline_checks, "write_report": pipeline_run}
-    monkeypatch.setattr(module.get(where, pipeline_costs), where, interrupt)
+    monkeypatch.setattr(module.get(where, pipeline_dry_run), where, interrupt)
     assert run(file, *(["--dry-run"] if where == "dry_run" else [])) == 130
     assert "interrupted: the same command goes on from here" in capsys.readouterr().err
 
@@ -327,7 +329,7 @@ def test_a_stage_that_is_begun_is_not_begun_from(file, children, capsys) -> None
     children.fails = lambda command: "target" in command[-1]
     refused(capsys, file)
     message = refused(capsys, file, "--from", "score")
-    assert "which stage target has begun and not finished" in message
+    assert "which stage target has started and not finished" in message
 
 
 def test_outputs_that_are_gone(file, tmp_path, children, capsys) -> None:
@@ -367,7 +369,7 @@ def test_what_pre_trains_is_dino(tmp_path, file, children, capsys) -> None:
 
 def test_a_disk_that_is_too_small(file, children, capsys, monkeypatch) -> None:
     usage = shutil.disk_usage("/")._replace(free=2**20)
-    monkeypatch.setattr(pipeline_space.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda path: usage)
     message = refused(capsys, file)
     assert "0.0 GiB are free, the checkpoints need about" in message
     assert "SOLVER.CHECKPOINT_PERIOD" in message
@@ -413,7 +415,7 @@ def test_times_are_those_of_each_stages_precision(
         measured.add((training, dtype))
         return 1e12
 
-    monkeypatch.setattr(pipeline_costs, "_measured", measure)
+    monkeypatch.setattr(pipeline_operations, "_measured", measure)
     words = ["ALL.SOLVER.AMP.ENABLED", "True", "ALL.MODEL.DEVICE", "cpu"]
     assert run(file, "--dry-run", *words, "SCORE.PRECISION", precision) == 0
     assert measured == {(True, torch.bfloat16), (False, dtype), (False, None)}
@@ -427,12 +429,12 @@ def test_a_dry_run_makes_nothing(file, tmp_path, children) -> None:
 def test_a_second_pipeline_is_kept_out(file, tmp_path) -> None:
     folder = tmp_path / "out"
     holds = (
-        "import sys; from pathlib import Path; import pipeline_run\n"
-        "with pipeline_run._alone(Path(sys.argv[1])): print('held', flush=True); input()"
+        "import sys; from pathlib import Path; from cfs.pipeline import run\n"
+        "with run._alone(Path(sys.argv[1])): print('held', flush=True); input()"
     )
     line = [sys.executable, "-c", holds, str(folder)]
-    tools = str(Path(conditional_pretrain.__file__).parent)
-    other = subprocess.Popen(line, cwd=tools, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    other = subprocess.Popen(line, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert other.stdout is not None and other.stdout.readline() == b"held\n"
     with pytest.raises(UserError, match="another pipeline is running"):
         pipeline_run.run_pipeline(file)

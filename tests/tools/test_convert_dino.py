@@ -22,7 +22,7 @@ def finished(tmp_path: Path) -> Path:
 
 
 def run(*words: object) -> None:
-    convert_dino.main(convert_dino.parser().parse_intermixed_args([str(word) for word in words]))
+    assert convert_dino.main([str(word) for word in words]) == 0
 
 
 def test_there_and_back(finished, tmp_path, capsys) -> None:

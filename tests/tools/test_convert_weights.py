@@ -23,7 +23,7 @@ SMALL = [
 
 
 def run(*words: str) -> None:
-    convert_weights.main(convert_weights.parser().parse_intermixed_args([*words, *SMALL]))
+    assert convert_weights.main([*words, *SMALL]) == 0
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from reid_commands import visualize
+from reid_commands.visualize import curves
 
 
 def write_metrics(folder: Path, rows: list[dict], tail: str = "") -> Path:
@@ -29,7 +29,7 @@ def test_curves_show_each_run_once(tmp_path, figures) -> None:
     sets = {"A/mAP": 1.0, "A/Rank-1": 2.0, "B/mAP": 3.0, "B/Rank-1": 4.0, "B/mINP": 5.0}
     second = write_metrics(tmp_path / "second", [{"iteration": 5, "total_loss": 1.0, **sets}])
     runs = [str(first), str(second / "metrics.json")]
-    visualize.main(["curves", *runs, "-o", str(tmp_path / "c.png")])
+    curves.main([*runs, "-o", str(tmp_path / "c.png")])
     loss, rate, score = figures[0].axes
     assert [line.get_xydata().tolist() for line in loss.lines] == [
         [[9, 4], [19, 2.5]],
@@ -45,5 +45,5 @@ def test_curves_show_each_run_once(tmp_path, figures) -> None:
 
 def test_curves_before_the_first_test(tmp_path) -> None:
     run = write_metrics(tmp_path / "run", [{"iteration": 0, "total_loss": 4.0, "lr": 0.1}])
-    visualize.main(["curves", str(run), "-o", str(tmp_path / "c.svg")])
+    curves.main([str(run), "-o", str(tmp_path / "c.svg")])
     assert "no test yet" in (tmp_path / "c.svg").read_text()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 
 import pytest
 from reid_commands.studies import dino as dino_study
 from toyreid.people import ToySpec, render_toyreid
 from toyreid.pool.plan import PoolSpec
 from toyreid.pool.render import render_pool
+from transreid import training
 
 OPTIONS = {
     "MODEL.DEVICE": "cpu",
@@ -36,9 +36,8 @@ def test_the_study_in_miniature(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setenv("FASTREID_DATASETS", str(data))
     options = [str(part) for pair in OPTIONS.items() for part in pair]
     out = tmp_path / "out"
-    line = ["dino_study.py", "--seeds", "1", "--out", str(out), *options]
-    monkeypatch.setattr(sys, "argv", line)
-    dino_study.main()
+    line = ["--seeds", "1", *options, "--out", str(out)]
+    assert dino_study.main(line) == 0
     scores = json.loads((out / "dino_study.json").read_text())
     assert list(scores) == ["from scratch", "DINO on ToyUnlabeled"]
     assert all(runs[0]["mAP"] > 0 for runs in scores.values())
@@ -47,8 +46,8 @@ def test_the_study_in_miniature(tmp_path, monkeypatch, capsys) -> None:
     table = (out / "dino_study.md").read_text()
     capsys.readouterr()
 
-    monkeypatch.setattr(dino_study.train_net, "main", pytest.fail)  # all is there
-    dino_study.main()
+    monkeypatch.setattr(training, "train_or_evaluate", pytest.fail)  # all is there
+    dino_study.main(line)
     printed = capsys.readouterr().out
     assert table in printed
     gain = scores["DINO on ToyUnlabeled"][0]["mAP"] - scores["from scratch"][0]["mAP"]
@@ -57,7 +56,7 @@ def test_the_study_in_miniature(tmp_path, monkeypatch, capsys) -> None:
 
 
 def test_the_verdict_by_hand() -> None:
-    rows = dino_study.ROWS.values()
+    rows = [dino_study.SCRATCH.title, dino_study.DINO.title]
     runs = [[{"mAP": 5.0}, {"mAP": 6.0}], [{"mAP": 8.0}, {"mAP": 7.0}]]
     scores = dict(zip(rows, runs, strict=True))
     # Gains 3 and 1: mean 2, standard deviation sqrt(2).

@@ -14,13 +14,15 @@ from fasteval.analysis.paired import compare
 from fasteval.evaluation import evaluate_features
 from fasteval.evaluator import FastEvaluator
 from fasteval.options import options_from_config
-from fasteval.report import writing as evaluation_report
+from fasteval.report import rank_lists, writing
+from fasteval.report.evaluating import Settings, evaluated, named
 from fasteval.results.meta import config_of, settings_of
 from fasteval.results.result_set import ResultSet, read_results, write_results
 from fastreid.evaluation import ReidEvaluator
 from PIL import Image
 from reid_commands import evaluate
 from reid_common.errors import UserError
+from reid_core.run.command_line import parse_command
 from transreid.inference.feature_files import FeatureSet, write_features
 
 NUM_QUERY, NUM_IMAGES = 12, 50
@@ -62,7 +64,11 @@ def fastreid_figures(results: ResultSet, opts: list) -> dict[str, float]:
 
 
 def run(*words: object) -> None:
-    evaluate.main([*map(str, words), *QUICK])
+    assert evaluate.main([*map(str, words), *QUICK]) == 0
+
+
+def settings(words: list[str]) -> Settings:
+    return evaluate.settings(parse_command(evaluate.parser(), words))
 
 
 @pytest.fixture
@@ -82,8 +88,8 @@ def drawn(monkeypatch) -> list[tuple]:
         next(one for one in arguments if isinstance(one, Path)).touch()
 
     for name in ("cmc", "roc", "camera_pairs", "identities", "differences"):
-        monkeypatch.setattr(evaluation_report.evaluation_pictures, f"draw_{name}", draw)
-    monkeypatch.setattr(evaluation_report.pictures, "draw_rank_rows", draw)
+        monkeypatch.setattr(writing.evaluation_pictures, f"draw_{name}", draw)
+    monkeypatch.setattr(rank_lists.pictures, "draw_rank_rows", draw)
     return calls
 
 
@@ -149,7 +155,7 @@ def test_other_settings_give_fastreids_figures(
     results: ResultSet, tmp_path: Path, words: list[str], opts: list
 ) -> None:
     path = str(tmp_path / "one.npz")
-    one = evaluate.evaluated("one", path, evaluate.parser().parse_args([path, *words, *QUICK]))
+    one = evaluated("one", path, settings([path, *words, *QUICK]))
     figures = one.analysis.evaluation.figures()
     for measure, value in fastreid_figures(results, opts).items():
         assert figures[measure] == pytest.approx(value, abs=1e-3), measure
@@ -182,9 +188,7 @@ def test_what_the_evaluator_saves(results: ResultSet, tmp_path: Path, save_forma
     evaluator.process({**batch, "img_paths": results.paths}, torch.from_numpy(results.features))
     figures = evaluator.evaluate()
     path = str(tmp_path / f"results_CSVReID_data_list.csv.{save_format}")
-    one = evaluate.evaluated(
-        "one", path, evaluate.parser().parse_args([path, "--top", "5", *QUICK])
-    )
+    one = evaluated("one", path, settings([path, "--top", "5", *QUICK]))
     assert one.saved == figures
     assert one.analysis.evaluation.figures() == pytest.approx(figures, abs=1e-3)
     saved = read_results(path)
@@ -267,26 +271,29 @@ def test_a_feature_file_will_do(results: ResultSet, tmp_path: Path, capsys) -> N
 
 
 def test_names() -> None:
-    assert evaluate.named(["a/x.npz", "b/y.npz"], None) == {"x": "a/x.npz", "y": "b/y.npz"}
-    assert list(evaluate.named(["l/a/x.npz", "l/b/x.npz"], None)) == ["a/x", "b/x"]
+    assert named(["a/x.npz", "b/y.npz"], None) == {"x": "a/x.npz", "y": "b/y.npz"}
+    assert list(named(["l/a/x.npz", "l/b/x.npz"], None)) == ["a/x", "b/x"]
     for files, names, message in (
         (["a.npz"], ["A", "B"], "2 names for 1 files"),
         (["a.npz", "a.npz"], None, "two results have the name 'a'"),
         (["a.pth"], None, "no name of a results file"),
     ):
         with pytest.raises(UserError, match=message):
-            evaluate.named(files, names)
+            named(files, names)
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["none.npz"], "there is no results file"),
-        (["one.npz", "--opts", "TEST.RERANK.K3", "1"], "--opts TEST.RERANK.K3 1: "),
+        (
+            ["one.npz", "--opts", "TEST.RERANK.K3", "1"],
+            "no key TEST.RERANK.K3; did you mean TEST.RERANK.K1",
+        ),
         (["one.npz", "--rerank", "--opts", "TEST.RERANK.K1", "0"], "k1=0"),
         (["one.npz", "-o", "report", "--queries", "12"], "give worst, spread or numbers 0..11"),
         (["one.npz", "-o", "one.npz"], "-o: cannot write to"),
-        (["one.npz", "--device", "cuda:77"], "--device cuda:77: "),
+        (["one.npz", "--device", "cuda:77"], "device 'cuda:77' is not available ("),
         (["one.npz", "small.npz"], "different galleries, of 38 and 37 images"),
     ],
 )

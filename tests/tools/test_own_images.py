@@ -159,7 +159,7 @@ def test_ctrl_c_says_what_to_do(model, photos, tmp_path, capsys, monkeypatch) ->
     with pytest.raises(SystemExit) as error:
         run(extract_features, photos, "-o", tmp_path / "f.npz", *model)
     assert error.value.code == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command resumes" in capsys.readouterr().err
 
 
 def test_search_goes_without_a_picture_where_images_have_gone(

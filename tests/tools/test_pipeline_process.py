@@ -146,7 +146,7 @@ def test_a_log_that_cannot_be_written_stops_nothing(capfd) -> None:
     out, err = capfd.readouterr()
     assert len(out) == 5000 * 100
     assert (
-        err == "warning: cannot write '/dev/full': No space left on device; the command goes on\n"
+        err == "warning: cannot write '/dev/full': No space left on device; the command continues\n"
     )
 
 
@@ -154,7 +154,7 @@ def test_a_log_that_cannot_be_written_stops_nothing(capfd) -> None:
 def test_a_child_does_not_outlive_a_killed_parent(tmp_path) -> None:
     pid = tmp_path / "pid"
     parent = (
-        "import sys; from pathlib import Path; import pipeline_process as p\n"
+        "import sys; from pathlib import Path; from cfs.pipeline import process as p\n"
         "p.run_command(sys.argv[2:], Path(sys.argv[1]), lambda: None)"
     )
     line = [sys.executable, "-c", parent, str(tmp_path / "a.log"), *command(SLEEPS, pid)]
@@ -167,10 +167,10 @@ def test_scoring_does_not_outlive_a_killed_torchrun(tmp_path) -> None:
     pid, worker = tmp_path / "pid", tmp_path / "worker.py"
     tool = str(TOOLS / "cfs_scores.py")
     worker.write_text(
-        "import os, runpy, sys, time\nimport cfs_commands\n"
+        "import os, runpy, sys, time\nfrom reid_commands import scores as commands\n"
         "def scores(argv, description):\n"
         "    open(sys.argv[1], 'w').write(str(os.getpid()))\n    time.sleep(600)\n"
-        f"cfs_commands.main = scores\nrunpy.run_path({tool!r}, run_name='__main__')\n"
+        f"commands.main = scores\nrunpy.run_path({tool!r}, run_name='__main__')\n"
     )
     line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "1"]
     killed_with_parent([*line, str(worker), str(pid)], pid)

@@ -17,6 +17,7 @@ from cfs.pipeline.report import writing as pipeline_report
 from cfs.scores import pictures as cfs_pictures
 from html_page import Page, check_alone
 from PIL import Image
+from reid_commands import report
 from reid_common.errors import UserError
 from small_report import HOSTILE, TABLES
 from synthetic import write_market
@@ -47,7 +48,7 @@ def test_a_finished_folder(finished) -> None:
     body = page.texts["body"][0]
     assert "ToyUnlabeled and ToyReID are synthetic data sets" in body
     assert "11 images, 1 of them bad, mean score" in body
-    assert "Begun 2026-11-27 00:11 UTC, last stage done 2026-11-27 06:59 UTC." in body
+    assert "Started 2026-11-27 00:11 UTC, last stage done 2026-11-27 06:59 UTC." in body
     assert "7 of 7 stages are done; 7:14:38 in all." in body
     assert len(page.of("details")) == 7
     # The values are 0.9 (bad), 0.85, 0.80, ...: the fifth of those with a score is 0.65.
@@ -155,7 +156,7 @@ def test_a_stage_that_was_cut(finished) -> None:
     (finished / "scores" / "part-00001.parquet").unlink()
     _, markdown = written(finished)
     assert markdown_rows(markdown, "score")[2] == "started, not finished"
-    assert "Scores: not there or not finished." in markdown
+    assert "Scores: missing or not finished." in markdown
     assert "1 of 2 shards are missing" in markdown
     assert "Selection: not finished." in markdown
 
@@ -209,7 +210,7 @@ def test_hostile_names(finished) -> None:
 
 def test_refused(tmp_path, finished, capsys) -> None:
     with pytest.raises(SystemExit):
-        pipeline_report.main([str(tmp_path / "nothing")])
+        report.main([str(tmp_path / "nothing")])
     assert "is no folder of a pipeline" in capsys.readouterr().err
     (finished / "evaluate" / "results.json").write_text('{"model": 1}')
     with pytest.raises(UserError, match="holds no results"):
@@ -221,7 +222,7 @@ def test_refused(tmp_path, finished, capsys) -> None:
 
 
 def test_main_names_the_files(finished, capsys) -> None:
-    assert pipeline_report.main([str(finished)]) == 0
+    assert report.main([str(finished)]) == 0
     out = capsys.readouterr().out
     assert out == f"wrote {finished / 'report.html'}\nwrote {finished / 'report.md'}\n"
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cfs.pipeline import space as pipeline_space
+from cfs.pipeline.checks import disk_space
 from cfs.pipeline.stages import training_stage
 from reid_common.errors import UserError
 from small_pipeline import write_pipeline
@@ -20,18 +20,18 @@ def stage(tmp_path):
 
 def test_a_resumed_training_needs_what_it_has_not_written(stage, tmp_path, monkeypatch) -> None:
     out = tmp_path / "out"
-    needed = pipeline_space.checkpoint_bytes(stage.cfg)
-    usage = shutil.disk_usage("/")._replace(free=pipeline_space.MARGIN + needed - 1000)
-    monkeypatch.setattr(pipeline_space.shutil, "disk_usage", lambda path: usage)
+    needed = disk_space.checkpoint_bytes(stage.cfg)
+    usage = shutil.disk_usage("/")._replace(free=disk_space.MARGIN + needed - 1000)
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(UserError, match="are free, the checkpoints need about"):
-        pipeline_space.check_space([stage], out)
+        disk_space.check_space([stage], out)
     checkpoint: Path = out / "source" / "model_0000.pth"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.write_bytes(bytes(1000))
-    pipeline_space.check_space([stage], out)
+    disk_space.check_space([stage], out)
 
 
 def test_a_period_of_no_epochs(stage) -> None:
     stage.cfg.SOLVER.CHECKPOINT_PERIOD = 0
     with pytest.raises(UserError, match="CHECKPOINT_PERIOD is 0; set a number of epochs"):
-        pipeline_space.checkpoint_bytes(stage.cfg)
+        disk_space.checkpoint_bytes(stage.cfg)

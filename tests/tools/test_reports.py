@@ -11,12 +11,13 @@ import pytest
 import torch
 from fastreid.evaluation.rank import evaluate_py
 from PIL import Image
-from reid_commands import train as train_net
-from reid_commands.studies import ablation, demo
+from reid_commands.studies import finished_run
+from reid_commands.studies.runner import summary
 from reid_common.errors import UserError
 from reid_core.run import reports
 from toyreid.people.plan import ToySpec
 from toyreid.people.render import render_toyreid
+from transreid import training
 
 CONFIG = str(
     Path(__file__).parents[2] / "projects/TransReID/configs/ToyReID/vit_tiny_transreid.yml"
@@ -57,10 +58,8 @@ def test_chance_is_what_random_features_give() -> None:
 
 def test_summary_has_mean_and_spread() -> None:
     runs = [{"mAP": value, "Rank-1": 10.0} for value in (10.0, 20.0, 30.0)]
-    assert "| a | 3 | 20.0 ± 10.0 | 10.0 ± 0.0 | 10.0, 20.0, 30.0 |" in ablation.summary(
-        {"a": runs}
-    )
-    assert "| b | 1 | 10.0 | 10.0 | 10.0 |" in ablation.summary({"b": runs[:1]})
+    assert "| a | 3 | 20.0 ± 10.0 | 10.0 ± 0.0 | 10.0, 20.0, 30.0 |" in summary({"a": runs})
+    assert "| b | 1 | 10.0 | 10.0 | 10.0 |" in summary({"b": runs[:1]})
 
 
 @pytest.fixture
@@ -83,10 +82,10 @@ def small_demo(tmp_path, monkeypatch) -> list[str]:
 
 
 def test_demo_trains_reports_and_is_done_once(small_demo, tmp_path, monkeypatch) -> None:
-    results, folder = demo.run(CONFIG, small_demo)
+    results, folder = finished_run.train_and_report(CONFIG, small_demo)
     assert folder == tmp_path / "logs"
     assert set(results) >= {"chance", "untrained", "trained", "seconds_of_training"}
-    assert "| trained model |" in demo.table(results)
+    assert "| trained model |" in finished_run.table(results)
     names = {path.name for path in folder.iterdir()}
     assert names >= {"metrics.json", "curve.png", "ranks.png", "results.md", "model_final.pth"}
     assert any(name.startswith("events.out.tfevents") for name in names)
@@ -100,14 +99,14 @@ def test_demo_trains_reports_and_is_done_once(small_demo, tmp_path, monkeypatch)
     def not_again(args: object) -> None:
         raise AssertionError("a finished run was trained again")
 
-    monkeypatch.setattr(train_net, "main", not_again)
-    again, _ = demo.run(CONFIG, small_demo)
+    monkeypatch.setattr(training, "train_or_evaluate", not_again)
+    again, _ = finished_run.train_and_report(CONFIG, small_demo)
     assert again == results
     with pytest.raises(UserError, match=r"other settings: SOLVER\.MAX_EPOCH was 2, now it is 3"):
-        demo.run(CONFIG, [*small_demo, "SOLVER.MAX_EPOCH", "3"])
+        finished_run.train_and_report(CONFIG, [*small_demo, "SOLVER.MAX_EPOCH", "3"])
     # A key that a later version adds changes nothing, as long as it has its default.
     whole = results["settings"]
     older = "\n".join(line for line in whole.splitlines() if not line.startswith("SEED:"))
     assert older.count("\n") == whole.rstrip().count("\n") - 1
     (folder / "results.json").write_text(json.dumps({**results, "settings": older}))
-    assert demo.run(CONFIG, small_demo)[0]["trained"] == results["trained"]
+    assert finished_run.train_and_report(CONFIG, small_demo)[0]["trained"] == results["trained"]

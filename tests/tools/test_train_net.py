@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 from fastreid.engine import default_argument_parser
-from reid_commands import train as train_net
 from synthetic import write_market
+from transreid import training
 
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / "projects/TransReID/configs/ToyReID/vit_tiny_transreid.yml")
@@ -51,7 +51,7 @@ def small(market_root, tmp_path, monkeypatch):
 
 
 def run(*arguments: str) -> dict:
-    return train_net.main(default_argument_parser().parse_args(list(arguments)))
+    return training.train_or_evaluate(default_argument_parser().parse_args(list(arguments)))
 
 
 def test_train_then_evaluate_gives_the_same_figures(small, tmp_path) -> None:
@@ -163,7 +163,7 @@ def test_an_image_that_breaks_during_training_is_named(small, tmp_path, monkeypa
         for victim in victims[:12]:
             victim.write_bytes(victim.read_bytes()[:400])
 
-    monkeypatch.setattr(train_net, "preflight", break_images)
+    monkeypatch.setattr(training, "preflight", break_images)
     with pytest.raises(SystemExit):
         run("--config-file", CONFIG, *small(DATALOADER__NUM_WORKERS=1))
     error = capsys.readouterr().err.strip().splitlines()[-1]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from fastreid.engine import default_argument_parser
-from reid_commands import train as train_net
+from transreid import training
 
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / "projects/TransReID/configs/ToyReID/vit_tiny_transreid.yml")
@@ -34,7 +34,7 @@ def run(folder: Path, name: str, *arguments: str, **changes: object) -> dict:
     keys.update({key.replace("__", "."): value for key, value in changes.items()})
     opts = [str(word) for pair in keys.items() for word in pair]
     parsed = ["--config-file", CONFIG, *arguments, *opts]
-    return train_net.main(default_argument_parser().parse_args(parsed))
+    return training.train_or_evaluate(default_argument_parser().parse_args(parsed))
 
 
 @pytest.fixture

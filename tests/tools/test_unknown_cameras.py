@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 import torch
-from fastreid.engine import default_argument_parser
-from reid_commands import train as train_net
-from reid_commands.studies import unknown_cameras
+from reid_commands.studies import finished_run, unknown_cameras
 from toyreid.people import ToySpec, render_toyreid
+from transreid import training
 
 OPTIONS = ["MODEL.BACKBONE.NUM_BLOCKS", "1", "DATALOADER.NUM_WORKERS", "0", "MODEL.DEVICE", "cpu"]
 
 
-def save_untrained(config: str, opts: list[str]) -> None:
-    """In the place of demo.run, which has tests of its own: the weights of the first moment."""
-    line = ["--config-file", config, *opts, "MODEL.HEADS.NUM_CLASSES", "3"]
-    cfg = train_net.setup(default_argument_parser().parse_args(line))
-    model = train_net.model_with(cfg, "")
+def save_untrained(config: str, opts: list[str]) -> tuple[dict, str]:
+    """In the place of a training, which has tests of its own: the weights of the first moment."""
+    cfg = training.setup(training.arguments(config, [*opts, "MODEL.HEADS.NUM_CLASSES", "3"]))
+    model = training.model_with(cfg, "")
     torch.save({"model": model.state_dict()}, f"{cfg.OUTPUT_DIR}/model_final.pth")
+    return {}, cfg.OUTPUT_DIR
 
 
 def test_summary() -> None:
@@ -36,10 +34,9 @@ def test_every_row_is_measured_and_kept(tmp_path, monkeypatch, capsys) -> None:
     spec = ToySpec(num_train_ids=8, num_test_ids=8, num_cameras=6, num_distractors=2)
     render_toyreid(tmp_path / "data", spec)
     monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path / "data"))
-    monkeypatch.setattr(unknown_cameras.demo, "run", save_untrained)
-    line = ["unknown_cameras.py", "--seeds", "1", "--out", str(tmp_path / "out"), *OPTIONS]
-    monkeypatch.setattr(sys, "argv", line)
-    unknown_cameras.main()
+    monkeypatch.setattr(finished_run, "train_and_report", save_untrained)
+    line = ["--seeds", "1", "--out", str(tmp_path / "out"), *OPTIONS]
+    assert unknown_cameras.main(line) == 0
     rows = json.loads((tmp_path / "out/unknown_cameras.json").read_text())
     assert list(rows) == [
         "no SIE",
@@ -54,7 +51,7 @@ def test_every_row_is_measured_and_kept(tmp_path, monkeypatch, capsys) -> None:
     table = (tmp_path / "out/unknown_cameras.md").read_text()
     capsys.readouterr()
 
-    monkeypatch.setattr(unknown_cameras.demo, "run", lambda *args: None)
+    monkeypatch.setattr(finished_run, "train_and_report", lambda *args: ({}, ""))
     monkeypatch.setattr(unknown_cameras.DefaultTrainer, "test", pytest.fail)  # all is there
-    unknown_cameras.main()
+    unknown_cameras.main(line)
     assert table in capsys.readouterr().out

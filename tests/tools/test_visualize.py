@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgba
 from PIL import Image
-from reid_commands import visualize
+from reid_commands import arguments, visualize
+from reid_commands.visualize import attention
 from reid_common import pictures
 from reid_common.errors import UserError
+from reid_core.run.command_line import parse_command
 from transreid.inference.feature_files import Ranking, write_ranking
 from transreid.inference.trained_model import build_trained_model, inference_config
 from transreid.modeling.side_embedding import SideInformationEmbedding
@@ -91,9 +94,9 @@ def test_attention_draws_the_maps_of_every_image(images, weights, tmp_path, monk
 def test_camera_and_view_of_the_images_count(images, weights) -> None:
     def rollout(*more: str) -> np.ndarray:
         words = model_words("attention", weights, images[0], "-o", "a.png", *more)
-        args = visualize.parse(words)
-        extractor = visualize._extractor(args, args.opts)
-        (row,) = visualize._attention_rows(extractor, args.images, args.camera, args.view)
+        args = parse_command(attention.parser(), words[1:])
+        extractor = arguments.build_extractor(args)
+        (row,) = model_pictures.attention_rows(extractor, args.images, args.camera, args.view)
         return row.maps["rollout"]
 
     assert np.array_equal(rollout(), rollout())
@@ -124,7 +127,7 @@ def test_rank_frames_right_wrong_and_unknown(images, tmp_path, figures) -> None:
     write_ranking(tmp_path / "r.npz", ranking(images, **known, **cameras))
     visualize.main(["rank", str(tmp_path / "r.npz"), "-o", str(tmp_path / "r.png")])
     axes = [axis for axis in figures[0].axes if axis.images]
-    captions = [axis.get_title() for axis in axes]
+    captions = [axis.get_xlabel() for axis in axes]
     assert captions == [
         "query 0\nid 4, c1",
         "id 4, c2\n0.900",
@@ -133,7 +136,9 @@ def test_rank_frames_right_wrong_and_unknown(images, tmp_path, figures) -> None:
         "id 9, c3\n0.500",
     ]
     frames = [pictures.QUERY, pictures.GREEN, pictures.RED, pictures.QUERY, pictures.NEUTRAL]
-    assert [axis.title.get_color() for axis in axes] == frames
+    assert [axis.xaxis.label.get_color() for axis in axes] == frames
+    edges = [axis.spines["left"].get_edgecolor() for axis in axes]
+    assert edges == [to_rgba(colour) for colour in frames]
     # Images keep their proportions: (96, 40), (64, 32) and (30, 60).
     shapes = [axis.images[0].get_array().shape[:2] for axis in axes]
     assert shapes[:3] == [(96, 40), (64, 32), (30, 60)]
@@ -187,7 +192,7 @@ def test_sie_draws_the_table_of_the_weights(weights, tmp_path, figures, capsys) 
     assert len(axis.get_xticklabels()) == 24
     assert "24 rows (8 cameras, 3 views)" in capsys.readouterr().out
     with pytest.raises(UserError, match="no side information"):
-        model_pictures.draw_sie(None, tmp_path / "s.png", "")
+        model_pictures.sie_of(torch.nn.Linear(1, 1))
 
 
 def test_large_tables_are_labelled_at_each_camera(tmp_path, figures) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 
 import pytest
-from reid_commands import convert_weights, search, visualize
-from reid_commands import export as export_onnx
-from reid_commands import extract as extract_features
+from reid_commands import convert_weights, export, extract, search
+from reid_commands.visualize import sie
 from reid_common.errors import UserError
 from reid_core.run.command_line import forget_loggers
 
@@ -15,10 +14,10 @@ from reid_core.run.command_line import forget_loggers
 @pytest.mark.parametrize(
     ("tool", "step", "words"),
     [
-        (extract_features, "list_images", ["photos", "-o", "f.npz"]),
+        (extract, "list_images", ["photos", "-o", "f.npz"]),
         (search, "load_sides", ["a.npz", "b.npz", "-o", "out"]),
-        (export_onnx, "FeatureExtractor", ["-o", "m.onnx", "--config-file", "c.yml"]),
-        (visualize, "_extractor", ["sie", "-o", "s.png", "--config-file", "c.yml"]),
+        (export, "export_trained", ["-o", "m.onnx", "--config-file", "c.yml"]),
+        (sie, "build_extractor", ["-o", "s.png", "--config-file", "c.yml"]),
         (convert_weights, "convert", ["w.pth", "-o", "o.pth", "--config-file", "c.yml"]),
     ],
 )
@@ -33,10 +32,7 @@ def test_warnings_of_the_package_reach_stderr(capsys, monkeypatch, tool, step, w
     monkeypatch.setattr(logging, "lastResort", None)
     monkeypatch.setattr(tool, step, warns)
     with pytest.raises(SystemExit):
-        if tool is convert_weights:
-            tool.main(tool.parser().parse_intermixed_args(words))
-        else:
-            tool.main(words)
+        tool.main(words)
     said = capsys.readouterr()
     assert said.err.splitlines() == ["half of it is missing", "error: far enough"]
     assert said.out == ""

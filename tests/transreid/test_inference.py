@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from fastreid.engine import DefaultTrainer
 from PIL import Image
-from reid_commands.train import model_with
 from reid_common.errors import UserError
 from small_inference import (
     DIM,
@@ -24,6 +23,7 @@ from small_inference import (
 )
 from transreid import FeatureExtractor, resolve_side_information
 from transreid.inference.image_inputs import to_rgb
+from transreid.training import model_with
 from transreid.weights.released import to_released
 
 

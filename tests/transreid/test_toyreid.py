@@ -29,8 +29,7 @@ from toyreid.people import (
     take_picture,
 )
 from toyreid.people.sheet import draw_sheet
-from toyreid.reid import parse_name
-from transreid.data import ToyReID
+from toyreid.reid import ToyReID, parse_name
 
 SMALL = ToySpec(num_train_ids=8, num_test_ids=8, num_cameras=4, num_distractors=4, seed=3)
 TINY = ToySpec(num_train_ids=2, num_test_ids=2, num_cameras=2, num_distractors=1, seed=3)
@@ -312,7 +311,7 @@ def test_raw_pixels_are_a_weak_baseline(small):
 
 def test_contact_sheet(small_root, tmp_path):
     out = tmp_path / "sheet.png"
-    draw_sheet(small_root / "ToyReID", out, rows=3, dpi=50)
+    draw_sheet(small_root / "ToyReID", out, rows=3)
     with Image.open(out) as image:
         assert image.width > 150
     with pytest.raises(ValueError, match="no ToyReID"):

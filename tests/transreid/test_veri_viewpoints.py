@@ -12,10 +12,9 @@ import torch
 from fastreid.data import build_reid_test_loader, build_reid_train_loader
 from fastreid.engine import default_argument_parser
 from PIL import Image
-from reid_commands.train import main
 from reid_common.errors import UserError
 from reid_core.data.opening import open_dataset
-from transreid import resolve_side_information
+from transreid import resolve_side_information, training
 
 KEYPOINTS = " ".join(["-1 -1", "31 40"] * 10)  # 20 keypoints, x and y
 REPOSITORY = "VehicleReIDKeyPointData/VehicleReIDKeyPointData-master"
@@ -121,7 +120,7 @@ def test_training_through_the_tool(cfg, veri, tmp_path) -> None:
     cfg.SOLVER.MAX_EPOCH, cfg.TEST.EVAL_PERIOD = 1, 1
     (tmp_path / "config.yml").write_text(cfg.dump())
     line = ["--config-file", str(tmp_path / "config.yml")]
-    main(default_argument_parser().parse_args(line))
+    training.train_or_evaluate(default_argument_parser().parse_args(line))
     weights = torch.load(tmp_path / "run" / "model_final.pth", weights_only=True)["model"]
     assert weights["backbone.sie.sie_embed"].shape == (160, 1, 192)
     metrics = (tmp_path / "run" / "metrics.json").read_text().splitlines()

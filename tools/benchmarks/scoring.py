@@ -1,51 +1,9 @@
 #!/usr/bin/env python3
-"""Scoring: images/s with the time of each stage, memory, and selection from LUPerson's number.
+"""Scoring: images/s with the time of each stage, memory, and selection from LUPerson's number."""
 
-python tools/benchmarks/scoring.py speed
-python tools/benchmarks/scoring.py memory --rows 10000 100000 1000000
-python tools/benchmarks/scoring.py select --rows 4180243
+import sys
 
-speed: synthetic JPEGs through two models of random weights into shards. Stages are CPU time of one
-thread, so that other programs on the machine matter little; models alternate round by round, and
-medians are shown. memory: images that are drawn as they are asked for, through a network of one
-layer, each number in a process of its own; peaks are what Linux says. select: scores at random.
-"""
-
-from __future__ import annotations
-
-import argparse
-
-from fastreid_compat.repairs.distributed.launch import num_cores
-
-
-def main() -> None:
-    """Run the command line."""
-    from cfs_memory import measure, memory, select_many
-    from cfs_scoring import LUPERSON, MODELS, speed
-
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    modes = parser.add_subparsers(required=True, metavar="MODE")
-    lines = modes.add_parser("speed", help="images/s, time of each stage, cost of LUPerson")
-    lines.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    lines.add_argument("--images", type=int, default=128, help="a round (128)")
-    lines.add_argument("--rounds", type=int, default=5)
-    lines.add_argument("--batch-size", type=int, default=32)
-    lines.add_argument("--jpeg", nargs=2, type=int, default=[256, 128], metavar=("H", "W"))
-    lines.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
-    lines.add_argument("--threads", type=int, default=num_cores(), help="batches at a time")
-    lines.set_defaults(run=speed)
-    lines = modes.add_parser("memory", help="peak of memory for numbers of images")
-    lines.add_argument("--rows", nargs="+", type=int, default=[10_000, 100_000, 1_000_000])
-    lines.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
-    lines.set_defaults(run=memory)
-    lines = modes.add_parser("select", help="seconds of reading and selecting scores")
-    lines.add_argument("--rows", nargs=1, type=int, default=[LUPERSON])
-    lines.set_defaults(run=select_many)
-    args = parser.parse_args()
-    (measure if getattr(args, "measure", False) else args.run)(args)
-
+from reid_commands.benchmarks.scoring.command import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

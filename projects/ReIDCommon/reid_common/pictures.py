@@ -1,22 +1,21 @@
-"""Pictures of runs: rank lists and training curves, drawn without a display.
+"""Contact sheets and rank lists of images, drawn without a display.
 
 A picture is a PNG, PDF or SVG, by the suffix of its name.
 """
 
 from __future__ import annotations
 
-import json
-import math
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from .errors import UserError
 from .files import replacing
@@ -25,8 +24,7 @@ from .image_files import check_images
 SUFFIXES = (".png", ".pdf", ".svg")
 GREEN, RED, NEUTRAL, QUERY = "#2a9d3a", "#d62828", "#777777", "#1d3557"
 THUMBNAIL = 192  # pixels of the longer side
-MEASURES = {"mAP": "-", "Rank-1": ":"}  # what curves show of the tests, and its line style
-MARKERS = "osv^D*"  # of the test sets
+GAP, LINE = 0.06, 0.13  # inches between images, and of a line of a caption
 
 
 def check_picture_name(out: Path) -> None:
@@ -51,13 +49,93 @@ def save_figure(figure: plt.Figure, out: Path) -> None:
         plt.close(figure)
 
 
+@dataclass(frozen=True)
+class Tile:
+    """One image of a contact sheet.
+
+    Attributes:
+        image: file, or (H, W, 3) uint8.
+        caption: below it, a few short lines.
+        colour: of its frame and caption; "" = no frame, and a grey caption.
+    """
+
+    image: str | os.PathLike[str] | np.ndarray
+    caption: str = ""
+    colour: str = ""
+
+
+def draw_contact_sheet(
+    rows: Sequence[Sequence[Tile | None]],
+    out: Path,
+    title: str = "",
+    row_labels: Sequence[str] = (),
+    column_labels: Sequence[str] = (),
+    cell: tuple[float, float] = (1.28, 0.64),
+    bits: int = 8,
+) -> None:
+    """Draw rows of small images, which keep their proportions.
+
+    Few of them are held at a time, each as a thumbnail.
+
+    Args:
+        rows: of images, None is a gap; a row may be shorter than others.
+        out: picture.
+        title: text on top.
+        row_labels: left of the rows.
+        column_labels: above the columns.
+        cell: height and width of an image in inches, without its caption.
+        bits: of each colour channel; 5 halve the file, and nobody sees the difference.
+
+    Raises:
+        UserError: there is no image, or it is missing or cannot be read.
+    """
+    tiles = [tile for row in rows for tile in row if tile is not None]
+    if not tiles:
+        raise UserError(f"nothing to draw in {str(out)!r}: there is no image")
+    check_picture_name(out)
+    check_images(tile.image for tile in tiles if not isinstance(tile.image, np.ndarray))
+    shape = len(rows), max(map(len, rows))
+    below = GAP + LINE * max(tile.caption.count("\n") + bool(tile.caption) for tile in tiles)
+    size = shape[1] * (cell[1] + GAP), shape[0] * (cell[0] + below)
+    space = {"wspace": GAP / cell[1], "hspace": below / cell[0]}
+    edges = {"left": 0, "right": 1, "bottom": 0, "top": 1}
+    figure, axes = plt.subplots(
+        *shape, figsize=size, dpi=90, squeeze=False, gridspec_kw={**edges, **space}
+    )
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    for line, row in zip(axes, rows, strict=True):
+        for axis, tile in zip(line, row, strict=False):
+            if tile is not None:
+                _show(axis, tile, bits)
+    for axis, label in zip(axes[:, 0], row_labels, strict=False):
+        axis.set_ylabel(label, fontsize=8)
+    for axis, label in zip(axes[0], column_labels, strict=False):
+        axis.set_title(label, fontsize=8)
+    above = 0.3 if column_labels else 0.1
+    figure.suptitle(title, y=1 + above / size[1], va="bottom", fontsize=11)
+    save_figure(figure, out)
+
+
+def _show(axis: plt.Axes, tile: Tile, bits: int) -> None:
+    given = tile.image
+    with Image.fromarray(given) if isinstance(given, np.ndarray) else Image.open(given) as image:
+        small = image.convert("RGB")
+        small.thumbnail((THUMBNAIL, THUMBNAIL))
+    axis.imshow(ImageOps.posterize(small, bits))
+    axis.set_xlabel(tile.caption, fontsize=7, color=tile.colour or NEUTRAL, labelpad=2)
+    for spine in axis.spines.values() if tile.colour else ():
+        spine.set(visible=True, edgecolor=tile.colour, linewidth=3)
+
+
 @dataclass
 class RankRow:
     """One row of a ranking picture: a query and its nearest images.
 
     Attributes:
         query_path: image file of the query.
-        query_caption: text above it, a few short lines.
+        query_caption: text below it, a few short lines.
         neighbours: (image file, caption, right) of the gallery images, nearest first; ``right`` is
             True for the query's identity, False for another one, None where it is not known.
     """
@@ -70,8 +148,6 @@ class RankRow:
 def draw_rank_rows(rows: list[RankRow], out: Path, title: str, top: int = 10) -> None:
     """Draw query rows with their nearest images, framed green (right), red (wrong) or grey.
 
-    Images keep their proportions. Few of them are held at a time, each as a thumbnail.
-
     Args:
         rows: at least one; a row may have fewer than ``top`` neighbours.
         out: PNG file.
@@ -83,26 +159,18 @@ def draw_rank_rows(rows: list[RankRow], out: Path, title: str, top: int = 10) ->
     """
     if not rows or top < 1:
         raise UserError(f"nothing to draw: {len(rows)} queries with {top} neighbours each")
-    check_picture_name(out)
-    check_images(path for row in rows for path in _shown_paths(row, top))
-    tall = _proportion([row.query_path for row in rows])
-    width = max(top + 1, 4)  # inches: one an image, but no title fits on less than 4
-    height = (width / (top + 1) * tall + 0.35) * len(rows) + 0.5
-    figure, axes = plt.subplots(
-        len(rows), top + 1, figsize=(width, height), dpi=70, squeeze=False, layout="constrained"
-    )
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for line, row in zip(axes, rows, strict=True):
-        _show(line[0], row.query_path, row.query_caption, QUERY)
-        for axis, (path, caption, right) in zip(line[1:], row.neighbours, strict=False):
-            _show(axis, path, caption, {True: GREEN, False: RED, None: NEUTRAL}[right])
-    figure.suptitle(title, fontsize=12)
-    save_figure(figure, out)
-
-
-def _shown_paths(row: RankRow, top: int) -> list[str]:
-    return [row.query_path, *(path for path, _, _ in row.neighbours[:top])]
+    colours = {True: GREEN, False: RED, None: NEUTRAL}
+    tiles = [
+        [
+            Tile(row.query_path, row.query_caption, QUERY),
+            *(Tile(path, text, colours[right]) for path, text, right in row.neighbours[:top]),
+        ]
+        for row in rows
+    ]
+    queries = [row.query_path for row in rows]
+    check_images(queries)
+    tall = _proportion(queries)
+    draw_contact_sheet(tiles, out, title, cell=(0.9 * tall, 0.9))
 
 
 def _proportion(paths: list[str]) -> float:
@@ -112,101 +180,3 @@ def _proportion(paths: list[str]) -> float:
         with Image.open(path) as image:
             proportions.append(image.height / image.width)
     return float(np.clip(np.median(proportions), 0.4, 3.0))
-
-
-def _show(axis: plt.Axes, path: str, caption: str, colour: str) -> None:
-    with Image.open(path) as image:
-        small = image.convert("RGB")
-        small.thumbnail((THUMBNAIL, THUMBNAIL))
-    axis.imshow(small)
-    axis.set_axis_on()
-    axis.set(xticks=[], yticks=[])
-    axis.set_title(caption, fontsize=7, color=colour)
-    for spine in axis.spines.values():
-        spine.set(edgecolor=colour, linewidth=3)
-
-
-def read_metrics(run: Path) -> list[dict[str, float]]:
-    """Rows of FastReID's metrics.json, one an iteration that was logged, in order.
-
-    A resumed run repeats iterations: of each, the last value of every measure counts.
-
-    Args:
-        run: output folder of a run, or the file itself.
-
-    Raises:
-        UserError: no such file, or nothing in it.
-    """
-    path = run / "metrics.json" if run.is_dir() else run
-    if not path.is_file():
-        raise UserError(
-            f"there is no {str(path)!r}; name the OUTPUT_DIR of a run that has trained for an epoch"
-        )
-    rows: dict[int, dict[str, float]] = {}
-    for line in path.read_text().splitlines():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # the run was killed, or is just now, in the middle of a line
-        if isinstance(row, dict) and "iteration" in row:
-            rows.setdefault(int(row["iteration"]), {}).update(row)
-    if not rows:
-        raise UserError(f"{str(path)!r} has no measurements yet; wait for the first epoch")
-    return [rows[iteration] for iteration in sorted(rows)]
-
-
-def draw_curves(runs: dict[str, Path], out: Path, title: str) -> None:
-    """Draw training loss, learning rate and test scores of runs over their iterations.
-
-    Args:
-        runs: name -> output folder or metrics.json; one colour a run.
-        out: picture.
-        title: text on top.
-
-    Raises:
-        UserError: a run has no metrics.json.
-    """
-    metrics = {name: read_metrics(path) for name, path in runs.items()}
-    figure, (loss, rate, score) = plt.subplots(1, 3, figsize=(15, 4.2), dpi=90, layout="tight")
-    styles: dict[str, dict[str, Any]] = {}
-    for number, (name, rows) in enumerate(metrics.items()):
-        colour = f"C{number % 10}"
-        loss.plot(*_series(rows, "total_loss"), color=colour, label=name)
-        rate.plot(*_series(rows, "lr"), color=colour)
-        for key, style in _score_styles(rows).items():
-            score.plot(*_series(rows, key), color=colour, **style)
-            styles[key] = style
-    loss.set(title="training loss", xlabel="iteration", ylabel="total loss")
-    rate.set(title="learning rate", xlabel="iteration")
-    score.set(title="test", xlabel="iteration", ylabel="%")
-    for axis in (loss, rate, score):
-        axis.grid(alpha=0.3)
-    for axis in (rate, score):
-        axis.set_ylim(bottom=0)
-    loss.legend(fontsize=8)
-    if styles:
-        lines = [plt.Line2D([], [], color="black", **style) for style in styles.values()]
-        score.legend(lines, list(styles), fontsize=8)
-    else:
-        score.text(0.5, 0.5, "no test yet", ha="center", transform=score.transAxes)
-    figure.suptitle(title)
-    save_figure(figure, out)
-
-
-def _score_styles(rows: list[dict[str, float]]) -> dict[str, dict[str, Any]]:
-    """Line style of each test score; "Market1501/mAP" where a run tests on several sets."""
-    keys = sorted({key for row in rows for key in row if key.rpartition("/")[2] in MEASURES})
-    sets = sorted({key.rpartition("/")[0] for key in keys})
-    styles = {}
-    for key in keys:
-        name, _, measure = key.rpartition("/")
-        marker = MARKERS[sets.index(name) % len(MARKERS)]
-        styles[key] = {"linestyle": MEASURES[measure], "marker": marker, "markersize": 4}
-    return styles
-
-
-def _series(rows: list[dict[str, float]], key: str) -> tuple[list[int], list[float]]:
-    """Iterations and values of one measure, without gaps and infinities."""
-    points = [(row["iteration"], row[key]) for row in rows if key in row]
-    points = [(int(x), y) for x, y in points if math.isfinite(y)]
-    return [x for x, _ in points], [y for _, y in points]

@@ -71,7 +71,7 @@ class DataFilter(abc.ABC):
 
         Args:
             images: all of them.
-            keys: the name of each, see :func:`cfs.filters.names.key_list`.
+            keys: the name of each, see :func:`cfs.images.keys.key_list`.
 
         Raises:
             UserError: a file that the filter needs is wrong, or about other images.

@@ -1,4 +1,4 @@
-"""Measurements of images, kept on disk, so that no image is looked at twice.
+"""Measurements of images, kept on disk, so that no image is measured twice.
 
 A folder for each measurement holds shards (npz) that are whole or not there. An entry belongs to an
 image by the hash of its name and the stamp (size, time of change) of its file: an image that was

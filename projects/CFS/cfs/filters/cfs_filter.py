@@ -10,10 +10,10 @@ from dinopretrain.data.path_list import PathList
 from reid_common.errors import UserError
 from reid_core.data.opening import data_root, find_path
 
+from ..images.keys import positions_in
 from ..scores.reading import Scores, read_scores, score_files
 from ..scores.selection import check_keep, number_kept, select
 from .base import DataFilter, Drop, Items
-from .names import positions_in
 from .registry import FILTER_REGISTRY
 
 logger = logging.getLogger(__name__)

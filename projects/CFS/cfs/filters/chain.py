@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from dinopretrain.data.images import UnlabelledImages
 
+from ..images.keys import key_list
 from .base import DataFilter, Items
-from .measuring import measured
-from .names import key_list
+from .measured_images import measured
 from .registry import build_filters
 from .report import DROPPED, EXAMPLES, FilterReport, dropped_file, reason_table, write_summary
 

@@ -17,8 +17,8 @@ from reid_common.errors import UserError
 from reid_core.data.filter_hook import ItemFilters
 
 from .chain import run_filters
-from .enough import check_enough
 from .registry import build_filters
+from .remaining import check_remaining
 
 CACHE = "filter_cache"
 LONGEST = timedelta(days=30)  # millions of images on a slow disk take longer than torch waits
@@ -49,7 +49,7 @@ def choose(cfg: CfgNode, images: Any, identities: Sequence[Any] | None = None) -
     def filtered() -> tuple[np.ndarray, int]:
         cache = cfg.DATASETS.get("FILTER_CACHE", "") or os.path.join(cfg.OUTPUT_DIR, CACHE)
         kept, done = run_filters(cfg.DATASETS.FILTERS, images, cache, cfg.OUTPUT_DIR)
-        check_enough(cfg, kept, done, identities)
+        check_remaining(cfg, kept, done, identities)
         return kept, len(images)
 
     kept, count = from_first_process(filtered)

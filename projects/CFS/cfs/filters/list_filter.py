@@ -11,8 +11,8 @@ from dinopretrain.data.path_list import PathList
 from reid_common.errors import UserError
 from reid_core.data.opening import data_root, find_path
 
+from ..images.keys import positions_in
 from .base import DataFilter, Drop, Items
-from .names import positions_in
 from .registry import FILTER_REGISTRY
 
 

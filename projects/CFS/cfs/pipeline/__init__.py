@@ -1,1 +1,1 @@
-"""Conditional pre-training as one pipeline: what its config says, and what is recorded of a run."""
+"""Conditional pre-training: seven stages that are recorded, skipped when done, and resumed."""

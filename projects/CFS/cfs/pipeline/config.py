@@ -1,7 +1,7 @@
 """The file of a pipeline: which FastReID config each stage has, and how they belong together.
 
 It is read as FastReID's configs are: _BASE_, keys that must exist, KEY VALUE pairs behind it. There
-a key that begins with a stage's name or ALL, and goes on with one of FastReID's, is one of the
+a key that begins with a stage's name or ALL, followed by one of FastReID's, is one of the
 stage's (or all stages') config: ``SOURCE.SOLVER.MAX_EPOCH 5 ALL.MODEL.DEVICE cpu``.
 """
 
@@ -15,7 +15,7 @@ from fastreid.config import CfgNode
 from reid_common.errors import UserError
 
 from ..scores.selection import check_keep
-from ..scoring.run import BATCH_SIZE, SHARD_SIZE, Run
+from ..scoring.options import BATCH_SIZE, SHARD_SIZE, ScoringOptions
 
 # In the order of Algorithm 1 of arXiv 2111.12084 and what follows it.
 STAGES = ("source", "target", "score", "select", "pretrain", "finetune", "evaluate")
@@ -134,7 +134,7 @@ def _check(cfg: CfgNode) -> None:
                 "[SOLVER.MAX_EPOCH, 20]"
             )
     score = cfg.SCORE
-    Run(batch_size=score.BATCH_SIZE, shard_size=score.SHARD_SIZE, precision=score.PRECISION)
+    ScoringOptions(score.BATCH_SIZE, score.SHARD_SIZE, precision=score.PRECISION)
 
 
 def stage_gpus(cfg: CfgNode, stage: str) -> int:

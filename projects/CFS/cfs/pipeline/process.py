@@ -1,26 +1,26 @@
-"""One command of a pipeline as a child process: its output passes, it never outlives us."""
+"""Commands of a pipeline as child processes: their output passes, they never outlive us."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from reid_common.errors import UserError
 from reid_common.processes import end_with_parent
 
 STOPPING = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 TICK = 10.0  # seconds between two calls of tick
-LOOK = 0.5  # seconds between two looks whether a signal has come
 PATIENCE = 60.0  # seconds that a child has to end after a signal
 
 
@@ -34,6 +34,32 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
         self.signum = signum
+
+
+def run_commands(
+    commands: Sequence[Sequence[str]], log: Path, tick: Callable[[], None], label: str
+) -> None:
+    """Run commands one after the other, each as :func:`run_command` does.
+
+    Args:
+        commands: argument lists.
+        log: file that their output is added to.
+        tick: called now and then.
+        label: what messages call them.
+
+    Raises:
+        UserError: one failed; how, and where its output is.
+        Interrupted: this process was asked to stop.
+    """
+    for command in commands:
+        status = run_command(command, log, tick)
+        if status:
+            how = f"killed by {signal.Signals(-status).name}" if status < 0 else ""
+            raise UserError(
+                f"{label} failed: {how or f'exit status {status}'}. Its output is in "
+                f"{str(log)!r}; its command: {shlex.join(command)}. Nothing that was done is lost: "
+                "when the cause is removed, the same command of the pipeline resumes from here"
+            )
 
 
 def run_command(command: Sequence[str], log: Path, tick: Callable[[], None]) -> int:
@@ -55,22 +81,16 @@ def run_command(command: Sequence[str], log: Path, tick: Callable[[], None]) -> 
         Interrupted: this process was asked to stop.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with _signals() as signals, open(log, "ab", buffering=0) as file:
+    with open(log, "ab", buffering=0) as file, _stop_signals():
         process = _start(command)
-        signals.process = process
-        if signals.received:  # before there was a process
-            signals.pass_on(signals.received[0])
         pump = threading.Thread(target=_pump, args=(process.stdout, file), daemon=True)
         pump.start()
         try:
-            _wait(process, signals, tick)
+            _wait(process, tick)
+        finally:  # interrupted twice, or tick has failed
+            _signal(process, signal.SIGKILL)
+            process.wait()
             pump.join(PATIENCE)
-        finally:
-            if process.poll() is None:  # tick has failed
-                signals.kill()
-                process.wait()
-    if signals.received:
-        raise Interrupted(signals.received[0])
     return process.returncode
 
 
@@ -102,7 +122,7 @@ def _pump(source: IO[bytes] | None, file: IO[bytes]) -> None:
             pass
         except OSError as error:  # disk full: who stops reading makes the child wait for ever
             if not told:
-                _warn(f"cannot write {str(file.name)!r}: {error.strerror}; the command goes on")
+                _warn(f"cannot write {str(file.name)!r}: {error.strerror}; the command continues")
             told = True
         with contextlib.suppress(OSError, ValueError):  # nobody reads any more
             if out is None:
@@ -118,61 +138,45 @@ def _warn(message: str) -> None:
         print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
-def _wait(process: subprocess.Popen[bytes], signals: _Signals, tick: Callable[[], None]) -> None:
-    deadline = None
-    ticked = time.monotonic()
-    while True:
-        try:
-            process.wait(timeout=LOOK)
-            return
-        except subprocess.TimeoutExpired:
-            pass
-        if time.monotonic() - ticked > TICK:
+def _wait(process: subprocess.Popen[bytes], tick: Callable[[], None]) -> None:
+    """Wait for a child; pass a signal on to it and wait for :data:`PATIENCE`."""
+    try:
+        while process.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=TICK)
+                return
             tick()
-            ticked = time.monotonic()
-        if signals.received:
-            deadline = deadline or time.monotonic() + PATIENCE
-            if time.monotonic() > deadline:
-                signals.kill()
+    except Interrupted as interruption:
+        _signal(process, interruption.signum)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=PATIENCE)
+        raise
 
 
-class _Signals:
-    """Handler of the signals that stop."""
-
-    def __init__(self) -> None:
-        self.process: subprocess.Popen[bytes] | None = None
-        self.received: list[int] = []
-
-    def __call__(self, signum: int, frame: FrameType | None) -> None:
-        self.received.append(signum)
-        if self.process is not None:
-            self.pass_on(signum if len(self.received) == 1 else signal.SIGKILL)
-
-    def pass_on(self, signum: int) -> None:
-        """Send a signal to the child and to what it has started."""
-        if self.process is not None and self.process.poll() is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signum)
-
-    def kill(self) -> None:
-        """End them at once."""
-        self.pass_on(signal.SIGKILL)
+def _signal(process: subprocess.Popen[bytes], signum: int) -> None:
+    """Send a signal to a child that still runs, and to what it has started."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signum)
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[_Signals]:
-    """Take the signals while a child runs; only a main thread can, others leave them."""
-    handler = _Signals()
+def _stop_signals() -> Iterator[None]:
+    """Have signals raise Interrupted while a child runs; only a main thread can."""
     if threading.current_thread() is not threading.main_thread():
-        yield handler
+        yield
         return
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise Interrupted(signum)
+
     # What is ignored stays so: SIGHUP under nohup, SIGINT of what a script starts with &. None is a
     # handler that Python has not set and cannot put back.
     left = (signal.SIG_IGN, None)
     taken = [number for number in STOPPING if signal.getsignal(number) not in left]
-    before = {number: signal.signal(number, handler) for number in taken}
+    before = {number: signal.signal(number, interrupt) for number in taken}
     try:
-        yield handler
+        yield
     finally:
         for number, old in before.items():
             signal.signal(number, old)

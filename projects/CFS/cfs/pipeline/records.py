@@ -1,20 +1,31 @@
 """Records of stages: ``OUTPUT_DIR/stages/<stage>.json``, which say what is done and how.
 
-A record is written when a stage begins, while it runs, and when it is done. It is what a later call
-goes by: a stage whose record says "done" is skipped, one that was begun is gone on with.
+A record is written when a stage starts, while it runs, and when it is done. Later calls rely on it:
+a stage whose record says "done" is skipped, one that was started is resumed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import importlib.metadata
 import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import timm
+import torch
 from reid_common.errors import UserError
 from reid_common.files import replacing
+
+from .stages import Stage
 
 FOLDER = "stages"
 STARTED, DONE = "started", "done"
@@ -31,7 +42,7 @@ class Record:
         commands: argument lists, as they were run last.
         settings: what its result depends on, flat, as JSON can hold it.
         seconds: wall time of all attempts.
-        attempts: how often it was begun or gone on with.
+        attempts: how often it was started or resumed.
         started: time of the first attempt, ISO 8601, UTC.
         finished: when it was done.
         sizes: what was worked on: images, identities, epochs, iterations, ...
@@ -56,13 +67,12 @@ class Record:
 
     @property
     def done(self) -> bool:
-        """Whether the stage is."""
+        """Whether the stage is, so that it is skipped."""
         return self.status == DONE
 
-
-def now() -> str:
-    """The time, ISO 8601, UTC, to the second."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    def finish(self, sizes: dict[str, int]) -> None:
+        """Mark the stage as done."""
+        self.sizes, self.status, self.finished = sizes, DONE, now()
 
 
 def record_file(folder: Path, stage: str) -> Path:
@@ -70,8 +80,13 @@ def record_file(folder: Path, stage: str) -> Path:
     return folder / FOLDER / f"{stage}.json"
 
 
+def log_file(folder: Path, stage: str) -> Path:
+    """Where the output of a stage's commands is."""
+    return folder / FOLDER / f"{stage}.log"
+
+
 def read_record(folder: Path, stage: str) -> Record | None:
-    """Read the record of a stage; None if it was never begun.
+    """Read the record of a stage; None if it was never started.
 
     Raises:
         UserError: it cannot be read.
@@ -94,3 +109,88 @@ def write_record(folder: Path, record: Record) -> None:
     """Write a record, all or not at all."""
     with replacing(record_file(folder, record.stage)) as temporary:
         temporary.write_text(json.dumps(dataclasses.asdict(record), indent=2) + "\n")
+
+
+def next_attempt(stage: Stage, before: Record | None, settings: dict[str, Any]) -> Record:
+    """Record of a stage that starts now, or is resumed.
+
+    Args:
+        stage: which.
+        before: what is known of it; None: it was never started.
+        settings: what its result depends on, see :func:`cfs.pipeline.stages.settings`.
+    """
+    record = before or Record(stage.name, stage.title, started=now())
+    record.title, record.commands, record.settings = stage.title, stage.commands, settings
+    record.status, record.outputs = STARTED, stage.outputs
+    record.attempts += 1
+    record.machine, record.versions = stage.machine(), versions()
+    return record
+
+
+@contextlib.contextmanager
+def kept(record: Record, folder: Path, label: str) -> Iterator[Callable[[], None]]:
+    """Write a record at the start and at the end of a block, however that ends.
+
+    Yields:
+        To be called now and then: it writes how long the block has taken so far. A disk that fails
+        for a moment only gives a warning then: what has run for days continues.
+
+    Raises:
+        UserError: the record cannot be written at the start or at the end.
+    """
+    before, start = record.seconds, time.monotonic()
+    warned = ""
+
+    def write() -> None:
+        record.seconds = round(before + time.monotonic() - start, 1)
+        write_record(folder, record)
+
+    def write_or_warn() -> None:
+        nonlocal warned
+        try:
+            write()
+            warned = ""
+        except UserError as error:
+            if str(error) != warned:
+                print(f"warning: {label} continues, but {error}", file=sys.stderr, flush=True)
+            warned = str(error)
+
+    write()
+    try:
+        yield write_or_warn
+    finally:
+        write()
+
+
+def now() -> str:
+    """The time, ISO 8601, UTC, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """Versions of what makes the results."""
+    line = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        commit = subprocess.run(line, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = ""  # no checkout
+    return {
+        "torch": torch.__version__,
+        "timm": timm.__version__,
+        "fastreid": importlib.metadata.version("fastreid"),
+        "python": platform.python_version(),
+        "commit": commit,
+    }
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say it."""
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def in_words(sizes: dict[str, int]) -> str:
+    """Sizes as text: "4,096 images, 18 epochs"."""
+    return ", ".join(f"{number:,} {what}" for what, number in sizes.items())

@@ -1,4 +1,4 @@
-"""Run stages: skip what is done, go on with what was cut, keep records; and a whole pipeline.
+"""Run stages: skip what is done, resume what was interrupted, keep records; and a whole pipeline.
 
 In Python::
 
@@ -10,21 +10,22 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from reid_common.errors import UserError
+from reid_common.files import read_json
 from reid_common.locks import only_holder
-from reid_core.run.validation import check_choice, check_output_dir
+from reid_core.run.validation import check_output_dir
 
-from . import checks as pipeline_checks
-from .config import STAGES, load_config
-from .plan import plan
-from .recording import read_json, run_recorded
-from .records import Record, read_record
-from .report import writing as pipeline_report
-from .stages import Stage, evaluation_stage, find_config, training_stage
+from . import checks, process
+from .checks.history import check_outputs, check_record
+from .config import STAGES
+from .plan import planned
+from .records import Record, duration, in_words, kept, log_file, next_attempt, read_record
+from .report import writing
+from .stages import Stage, evaluation_stage, training_stage
+from .stages.settings import current_settings
 
 
 def run_pipeline(
@@ -47,19 +48,16 @@ def run_pipeline(
     Raises:
         UserError: something is wrong with the config, the data or what earlier calls have made; or
             a stage failed.
-        pipeline_process.Interrupted: a signal asked to stop.
+        process.Interrupted: a signal asked to stop.
     """
-    cfg = load_config(find_config(str(config)), options)
-    chosen = chosen_stages(only, start)
+    cfg, stages, chosen = planned(config, options, only, start)
     folder = Path(cfg.OUTPUT_DIR)
     with _alone(folder):
-        stages = plan(cfg, folder)
-        open_stages = [stage for stage in stages if stage.name in chosen]
-        pipeline_checks.check_stages(stages, open_stages, folder, cfg)
+        checks.check_stages(stages, chosen, folder, cfg)
         begin = time.monotonic()
-        for stage in open_stages:
+        for stage in chosen:
             number = STAGES.index(stage.name) + 1
-            run_recorded(stage, folder, f"stage {number} of {len(STAGES)}, {stage.name}", begin)
+            run_unless_done(stage, folder, f"stage {number} of {len(STAGES)}, {stage.name}", begin)
         write_report(folder)
     return folder
 
@@ -72,47 +70,21 @@ def run_training(
     options: Sequence[Any] = (),
     num_gpus: int = 1,
 ) -> Record:
-    """Train as a recorded stage of its own in ``folder/name``; skipped if done, resumed if cut.
+    """Train as a recorded stage of its own, none of a pipeline's seven, in ``folder/name``.
 
-    Args:
-        folder: where stages/ and the training's folder are; a pipeline's, or any other.
-        name: of the stage, none of a pipeline's seven.
-        title: what it is.
-        config: FastReID config file.
-        options: KEY VALUE pairs for it, without OUTPUT_DIR.
-        num_gpus: processes.
-
-    Raises:
-        UserError: as :func:`run_pipeline`.
+    Arguments and errors are those of :func:`cfs.pipeline.stages.training_stage` and
+    :func:`run_pipeline`; ``folder`` is a pipeline's, or any other.
     """
-    stage = training_stage(folder, name, title, config, options, num_gpus)
-    return run_stage(folder, stage)
+    return run_stage(folder, training_stage(folder, name, title, config, options, num_gpus))
 
 
-def run_evaluation(
-    folder: Path,
-    name: str,
-    models: Mapping[str, str],
-    tests: Sequence[str],
-    rerank: bool = False,
-    options: Sequence[Any] = (),
-    num_gpus: int = 1,
-) -> list[dict[str, Any]]:
+def run_evaluation(folder: Path, name: str, *how: Any, **options: Any) -> list[dict[str, Any]]:
     """Evaluate trainings of ``folder`` as a recorded stage; returns folder/name/results.json.
 
-    Args:
-        folder: of the trainings.
-        name: of the stage, none of a pipeline's seven.
-        models: name of a training -> title in the results.
-        tests: test sets.
-        rerank: evaluate with re-ranking as well.
-        options: KEY VALUE pairs.
-        num_gpus: processes.
-
-    Raises:
-        UserError: as :func:`run_pipeline`.
+    Arguments and errors are those of :func:`cfs.pipeline.stages.evaluation_stage` and
+    :func:`run_pipeline`.
     """
-    stage = evaluation_stage(folder, name, models, tests, rerank, options, num_gpus)
+    stage = evaluation_stage(folder, name, *how, **options)
     run_stage(folder, stage)
     return read_json(folder / stage.outputs["results"])
 
@@ -120,26 +92,45 @@ def run_evaluation(
 def run_stage(folder: Path, stage: Stage) -> Record:
     """Check and run one stage alone; see :func:`run_training` and :func:`run_evaluation`."""
     with _alone(folder):
-        record = read_record(folder, stage.name)
-        if stage.trains and not (record and record.done):
-            pipeline_checks.check_training(stage)
-        return run_recorded(stage, folder, stage.name, time.monotonic())
+        return run_unless_done(stage, folder, stage.name, time.monotonic(), check=True)
 
 
-def chosen_stages(only: Sequence[str], start: str) -> list[str]:
-    """Names of the stages that --only and --from leave, in order.
+def run_unless_done(
+    stage: Stage, folder: Path, label: str, begin: float, check: bool = False
+) -> Record:
+    """Skip a stage whose record says that it is done; else run or resume it, and keep its record.
+
+    Args:
+        stage: what to run.
+        folder: OUTPUT_DIR.
+        label: what messages call it.
+        begin: when the pipeline started, by time.monotonic.
+        check: whether its config and data are still to be checked.
 
     Raises:
-        UserError: a name that is none, or both are given.
+        UserError: see :func:`cfs.pipeline.checks.check_record`; or a command failed.
     """
-    for option, names in (("--only", only), ("--from", [start] if start else [])):
-        for name in names:
-            check_choice(option, name, STAGES)
-    if only and start:
-        raise UserError("--only and --from are given; leave one of them out")
-    if start:
-        return [*STAGES[STAGES.index(start) :]]
-    return [name for name in STAGES if name in only or not only]
+    record, settings = read_record(folder, stage.name), current_settings(stage)
+    check_record(stage, record, settings, folder)
+    if record is not None and record.done:
+        print(f"{label}: done before, in {duration(record.seconds)}", flush=True)
+        return record
+    if check:
+        stage.check()
+    record = next_attempt(stage, record, settings)
+    print(f"\n{label}: {stage.title} ({_elapsed(begin)})", flush=True)
+    with kept(record, folder, label) as save:
+        process.run_commands(record.commands, log_file(folder, stage.name), save, label)
+        stage.collect(folder)
+        check_outputs(stage, folder)
+        record.finish(stage.sizes(folder))
+    done = f"done in {duration(record.seconds)}, {in_words(record.sizes)}"
+    print(f"{label}: {done} ({_elapsed(begin)})", flush=True)
+    return record
+
+
+def _elapsed(begin: float) -> str:
+    return f"{duration(time.monotonic() - begin)} since the start"
 
 
 @contextlib.contextmanager
@@ -153,5 +144,5 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def write_report(folder: Path) -> None:
     """Write report.html and report.md of a pipeline's folder."""
-    page, _ = pipeline_report.write_report(folder)
+    page, _ = writing.write_report(folder)
     print(f"\nreport: {page}")

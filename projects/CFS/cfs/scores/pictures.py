@@ -5,38 +5,20 @@ The contact sheets are those of figure 4 of Luo et al., arXiv 2111.12084.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
 from dinopretrain.data.images import BadImage, UnlabelledImages
 from reid_common.errors import UserError
-from reid_common.pictures import NEUTRAL, plt, save_figure
+from reid_common.pictures import Tile, draw_contact_sheet, plt, save_figure
 
-from .. import select
-from ..filters.names import key_list
+from ..images.keys import key_list
 from .reading import Scores
+from .selection import select
 
-CELL = (128, 64)  # (H, W) of a thumbnail, in pixels
-GAP = 4
 BINS = 80
 COLUMNS = 6
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """Some images of a picture.
-
-    Attributes:
-        title: above them.
-        pictures: (H, W, 3) uint8 each.
-        captions: under each.
-    """
-
-    title: str
-    pictures: list[np.ndarray]
-    captions: list[str]
 
 
 def draw_all(
@@ -73,9 +55,13 @@ def draw_all(
     order = select(scores.names, scores.values)
     if not len(order):
         raise UserError(f"none of the {len(scores.values)} images has a score; see inspect")
-    sheets = [_scored(title, images, scores, at) for title, at in chosen(order, number).items()]
+    sheets = {
+        f"{title} scores": [Tile(_read(images, i), f"{scores.values[i]:.3f}") for i in at.tolist()]
+        for title, at in chosen(order, number).items()
+    }
     if target is not None:
-        sheets.append(_of_target(target, number))
+        at = np.linspace(0, len(target) - 1, min(number, len(target))).round().astype(int)
+        sheets["target"] = [Tile(_read(target, i)) for i in at.tolist()]
     files = [folder / "histogram.png", folder / "images.png"]
     draw_histogram(scores.values[order], files[0])
     draw_sheets(sheets, files[1], columns)
@@ -92,22 +78,12 @@ def chosen(order: np.ndarray, number: int) -> dict[str, np.ndarray]:
     }
 
 
-def _scored(title: str, images: UnlabelledImages, scores: Scores, at: np.ndarray) -> Sheet:
-    pictures = [_read(images, index) for index in at.tolist()]
-    return Sheet(f"{title} scores", pictures, [f"{scores.values[i]:.3f}" for i in at])
-
-
-def _of_target(target: UnlabelledImages, number: int) -> Sheet:
-    at = np.linspace(0, len(target) - 1, min(number, len(target))).round().astype(int)
-    return Sheet("target", [_read(target, index) for index in at.tolist()], [""] * len(at))
-
-
 def _read(images: UnlabelledImages, index: int) -> np.ndarray:
     """An image; a grey one where it cannot be read (any more)."""
     try:
         return images.read(index)
     except BadImage:
-        return np.full((*CELL, 3), 128, np.uint8)
+        return np.full((128, 64, 3), 128, np.uint8)
 
 
 def draw_histogram(values: np.ndarray, out: Path) -> None:
@@ -129,41 +105,20 @@ def draw_histogram(values: np.ndarray, out: Path) -> None:
     save_figure(figure, out)
 
 
-def draw_sheets(sheets: list[Sheet], out: Path, columns: int = COLUMNS) -> None:
+def draw_sheets(sheets: Mapping[str, list[Tile]], out: Path, columns: int = COLUMNS) -> None:
     """Draw contact sheets beside each other.
 
     Args:
-        sheets: at least one.
+        sheets: title -> images, at least one sheet.
         out: picture.
         columns: of a sheet, at most.
     """
-    columns = min(columns, max(len(sheet.pictures) for sheet in sheets))
-    rows = max(-(-len(sheet.pictures) // columns) for sheet in sheets)
-    height, width = CELL[0] + 3 * GAP, CELL[1] + GAP
-    size = (len(sheets) * (columns * width / 70 + 0.2), rows * height / 70 + 0.6)
-    figure, axes = plt.subplots(
-        1, len(sheets), figsize=size, dpi=100, squeeze=False, layout="constrained"
-    )
-    for axis, sheet in zip(axes[0], sheets, strict=True):
-        canvas = np.full((rows * height, columns * width, 3), 255, np.uint8)
-        for number, picture in enumerate(sheet.pictures):
-            top, left = number // columns * height, number % columns * width
-            canvas[top : top + CELL[0], left : left + CELL[1]] = thumbnail(picture)
-            caption = {"fontsize": 6, "color": NEUTRAL, "ha": "center", "va": "top"}
-            axis.text(left + CELL[1] / 2, top + CELL[0], sheet.captions[number], **caption)
-        axis.imshow(canvas)
-        axis.set_axis_off()
-        axis.set_title(sheet.title, fontsize=10)
-    save_figure(figure, out)
-
-
-def thumbnail(picture: np.ndarray) -> np.ndarray:
-    """An image (H, W, 3) uint8 as large as fits into a white cell of :data:`CELL`."""
-    height, width = picture.shape[:2]
-    scale = min(CELL[0] / height, CELL[1] / width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    cell = np.full((*CELL, 3), 255, np.uint8)
-    top, left = (CELL[0] - size[1]) // 2, (CELL[1] - size[0]) // 2
-    cell[top : top + size[1], left : left + size[0]] = small
-    return cell
+    columns = min(columns, max(map(len, sheets.values())))
+    rows: list[list[Tile | None]] = []
+    for start in range(0, max(map(len, sheets.values())), columns):
+        rows.append([])
+        for tiles in sheets.values():
+            shown = tiles[start : start + columns]
+            rows[-1] += [*shown, *[None] * (columns + 1 - len(shown))]  # a gap behind each
+    labels = [text for title in sheets for text in [title, *[""] * columns]]
+    draw_contact_sheet([row[:-1] for row in rows], out, column_labels=labels)

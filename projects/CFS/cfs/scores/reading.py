@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from dinopretrain.data.listing import LIST_SUFFIXES, PARQUET, is_list_file, read_list
 from dinopretrain.data.path_list import PathList
+from reid_common.column_files.parquet import import_pyarrow
 from reid_common.errors import UserError
 
-from .score_files import META, check_complete
+from .shards import META, check_complete
 
 SHARDS = "part-*.parquet"
 PATH, SCORE = "path", "score"
@@ -82,19 +83,19 @@ def read_scores(path: str) -> Scores:
 def _has_scores(path: str) -> bool:
     if not path.lower().endswith(PARQUET):
         return False
-    pyarrow, parquet = _pyarrow(path)
+    pyarrow = import_pyarrow()
     try:
-        return SCORE in parquet.read_schema(path).names
+        return SCORE in pyarrow.parquet.read_schema(path).names
     except pyarrow.ArrowException as error:
         raise UserError(f"{path!r} is no Parquet file: {error}; write it again") from error
 
 
 def _names_and_values(files: list[str], values: list[np.ndarray]) -> Iterator[str]:
     """Yield the names of all files, and append their scores to ``values``."""
+    pyarrow = import_pyarrow()
     for path in files:
-        pyarrow, parquet = _pyarrow(path)
         try:
-            file = parquet.ParquetFile(path)
+            file = pyarrow.parquet.ParquetFile(path)
             _check_columns(path, file.schema_arrow, pyarrow)
             for batch in file.iter_batches(columns=[PATH, SCORE]):
                 names = batch.column(PATH)
@@ -121,12 +122,3 @@ def _check_columns(path: str, schema: Any, pyarrow: Any) -> None:
             raise UserError(
                 f"{path!r}: the column {name!r} must hold {kind}, not {schema.field(name).type}"
             )
-
-
-def _pyarrow(path: str) -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise UserError(f"{path!r} needs pyarrow: pip install pyarrow") from error
-    return pyarrow, parquet

@@ -89,7 +89,7 @@ def number_kept(count: int, keep: float | None = None, keep_num: int | None = No
 
 def _raw_getter(paths: Sequence[str] | PathList) -> Callable[[int], bytes]:
     if isinstance(paths, PathList):
-        # Elements of a memoryview are had ten times faster than those of a tensor.
+        # Elements of a memoryview are read ten times as fast as those of a tensor.
         data, offsets = paths.data.numpy().data, paths.offsets.numpy().data
         return lambda i: bytes(data[offsets[i] : offsets[i + 1]])
     return lambda i: paths[i].encode("utf-8", "surrogateescape")

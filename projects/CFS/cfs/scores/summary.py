@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from dinopretrain.data.listing import PARQUET
 from dinopretrain.data.path_list import PathList
 
-from .reading import Scores
+from .reading import Scores, read_scores, score_files
+from .shards import read_reasons
 
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Figures of a folder of scores.
+    """Summary of a folder of scores.
 
     Attributes:
         count: images.
@@ -33,8 +35,24 @@ class Summary:
     folders: list[tuple[str, int, float]]
 
 
+def summary_of(path: str) -> Summary:
+    """Summary of a folder of scores, or of one of the files that hold some.
+
+    Raises:
+        UserError: there are no scores, or not all of them.
+    """
+    parquet = [file for file in score_files(path) if file.lower().endswith(PARQUET)]
+    return summarise(read_scores(path), read_reasons(parquet))
+
+
+def headline(summary: Summary) -> str:
+    """The summary in one line."""
+    bad = sum(summary.bad.values())
+    return f"{summary.count:,} images, {bad:,} of them bad, mean score {summary.mean:.4f}"
+
+
 def summarise(scores: Scores, reasons: Sequence[tuple[str, str]] = ()) -> Summary:
-    """Figures of scores.
+    """Summary of scores.
 
     Args:
         scores: of all images.

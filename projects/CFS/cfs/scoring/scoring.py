@@ -34,11 +34,11 @@ from torch.utils.data import DataLoader
 from transreid.inference.extraction import Batch, collate
 from transreid.inference.extractor import PRECISIONS
 
-from ..filters.names import key_list
-from ..scores.score_files import ScoreShards, only_process
-from .loading import Batches, ResizedImages, Transform
+from ..images.keys import key_list
+from ..scores.shards import ScoreShards, only_process
+from .batches import Batches, ResizedImages, Transform
 from .models import FeatureModel, check_features, cosines
-from .run import Run
+from .options import ScoringOptions
 
 Scored = tuple[list[int], np.ndarray, list[tuple[int, str]]]  # of a batch: indices, scores, bad
 
@@ -49,7 +49,7 @@ def score_images(
     target: FeatureModel,
     transform: Transform,
     out: str | Path,
-    run: Run,
+    options: ScoringOptions,
     info: Mapping[str, Any] = MappingProxyType({}),
 ) -> ScoreShards:
     """Score this process's share of the images; what is done already stays.
@@ -59,8 +59,8 @@ def score_images(
         source: theta_s.
         target: theta_t.
         transform: from a PIL image to a tensor (3, H, W), pixels 0..255.
-        out: folder of the scores, see :mod:`cfs.scores.score_files`.
-        run: how.
+        out: folder of the scores, see :mod:`cfs.scores.shards`.
+        options: how.
         info: more for meta.json, which makes no difference to a score: what the data set is.
 
     Returns:
@@ -74,13 +74,13 @@ def score_images(
     if not len(images):
         raise UserError("there is no image to score; name others with --dataset or --images")
     keys = key_list(images)
-    shards = ScoreShards(Path(out), {**info, **describe(keys, source, target, run)})
+    shards = ScoreShards(Path(out), {**info, **describe(keys, source, target, options)})
     shards.prepare()
-    with only_process(shards.folder, run.rank):
-        own = [shard for shard in shards.ranges() if shard[0] % run.world == run.rank]
+    with only_process(shards.folder, options.rank):
+        own = [shard for shard in shards.ranges() if shard[0] % options.world == options.rank]
         missing = [shard for shard in own if not shards.file(shard[0]).exists()]
         if missing:
-            _fill(images, keys, (source, target), transform, shards, missing, run, _count(own))
+            _fill(images, keys, (source, target), transform, shards, missing, options, _count(own))
     return shards
 
 
@@ -88,7 +88,7 @@ def describe(
     keys: PathList,
     source: FeatureModel,
     target: FeatureModel,
-    run: Run,
+    options: ScoringOptions,
 ) -> dict[str, Any]:
     """What meta.json says of models, images, settings and versions."""
     models = {
@@ -104,9 +104,9 @@ def describe(
         **models,
         "count": len(keys),
         "names_sha256": digest(name + b"\n" for name in keys.iter_raw()),
-        "precision": run.precision,
-        "batch_size": run.batch_size,
-        "shard_size": run.shard_size,
+        "precision": options.precision,
+        "batch_size": options.batch_size,
+        "shard_size": options.shard_size,
         "versions": {
             "torch": torch.__version__,
             "timm": timm.__version__,
@@ -126,31 +126,31 @@ def _fill(
     transform: Transform,
     shards: ScoreShards,
     missing: list[tuple[int, range]],
-    run: Run,
+    options: ScoringOptions,
     total: int,
 ) -> None:
     """Score the shards ``missing`` of the ``total`` images of this process."""
-    device = torch.device(run.device)
+    device = torch.device(options.device)
     for model in models:
         model.to(device)
     loader = DataLoader(
         ResizedImages(images, transform),
-        batch_sampler=Batches(missing, run.batch_size),  # type: ignore[arg-type]  # any iterable
-        num_workers=run.num_workers,
+        batch_sampler=Batches(missing, options.batch_size),  # type: ignore[arg-type]  # any iterable
+        num_workers=options.num_workers,
         collate_fn=collate,
         pin_memory=device.type == "cuda",
         worker_init_fn=use_one_thread,
     )
-    stream = _scored(loader, keys, models, run.precision)
+    stream = _scored(loader, keys, models, options.precision)
     done = total - _count(missing)
     with (
         contextlib.closing(stream),
-        progress_bar("score", total, "image", done, hidden=run.rank > 0) as progress,
+        progress_bar("score", total, "image", done, hidden=options.rank > 0) as progress,
     ):
         for number, rows in missing:
             scores = np.full(len(rows), np.nan, np.float32)
             reasons: list[str | None] = [None] * len(rows)
-            for _ in range(0, len(rows), run.batch_size):
+            for _ in range(0, len(rows), options.batch_size):
                 indices, values, bad = next(stream)
                 scores[np.array(indices, np.int64) - rows.start] = values
                 for index, reason in bad:
@@ -210,7 +210,7 @@ def score_batch(
         images: of the transform.
         names: B names, for messages.
         models: theta_s and theta_t.
-        precision: see :class:`Run`.
+        precision: see :class:`~cfs.scoring.options.ScoringOptions`.
 
     Raises:
         UserError: features of different sizes, or one that is not finite.
@@ -223,7 +223,7 @@ def score_batch(
     if sizes[0] != sizes[1]:
         raise UserError(
             f"the source model's features have {sizes[0]} numbers, the target model's {sizes[1]}; "
-            "the target model is to be the source model after training on the target"
+            "the target model must be the source model after training on the target"
         )
     for model, feature in zip(models, features, strict=True):
         check_features(feature, names, model)

@@ -1,12 +1,11 @@
-#!/usr/bin/env python3
 """Does CFS choose the images that help? A study on synthetic data, several seeds, all arms.
 
-python tools/cfs_study.py --seeds 1 2 3
+python tools/cfs_study.py --seeds 1 2 3 --domain
 
 For each seed runs the pipeline of tools/conditional_pretrain.py, pre-trains on all images, on a
 random half and on the worst half as well, fine-tunes from each and from scratch with the same
 config, and compares the scores with ToyUnlabeled's hidden truth. --domain adds what a perfect score
-would choose. Each step is recorded: kill it at any time, the same command goes on.
+would choose. Finished steps are skipped: kill it at any time, the same command resumes.
 """
 
 from __future__ import annotations
@@ -20,25 +19,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cfs.filters.names import key_list
+from cfs.images.keys import key_list
+from cfs.images.listing import open_listing
 from cfs.pipeline import run as pipeline_run
-from cfs.pipeline.config import load_config, stage_options
+from cfs.pipeline.config import default_config, load_config, stage_options
 from cfs.pipeline.plan import SCORES
 from cfs.pipeline.process import Interrupted
-from cfs.pipeline.recording import read_json
 from cfs.pipeline.records import read_record
 from cfs.pipeline.stages import Stage, find_config, read_config
 from cfs.scores.lists import write_list
 from cfs.scores.reading import read_scores
-from cfs.scoring.sources import open_listing
 from dinopretrain.data.path_list import PathList
 from fastreid.config import CfgNode
 from reid_common.errors import UserError
-from reid_core.run import reports
-from reid_core.run.command_line import show_user_errors
+from reid_common.files import read_json, write_json
+from reid_core.run.command_line import (
+    RESUMES,
+    add_config_arguments,
+    parse_command,
+    show_user_errors,
+)
 
-from . import ablation, cfs_truth
+from . import cfs_truth
 from .cfs_arms import check_study, study_stages, write_selections
+from .runner import check_seeds, study_parser, summary
 
 CONFIG = "projects/CFS/configs/Toy.yml"
 RESULTS = "study.json"
@@ -93,7 +97,7 @@ def run_seed(seed: Seed) -> dict[str, Any]:
         "figures": {row["title"]: {k: row[k] for k in ("mAP", "Rank-1")} for row in figures},
         "separation": cfs_truth.separation(scores, images, folder / "filter_cache"),
     }
-    reports.write_json(folder / RESULTS, results)
+    write_json(folder / RESULTS, results)
     pipeline_run.write_report(folder)  # once more, with all arms
     return results
 
@@ -139,46 +143,47 @@ def report(out: Path, seeds: Sequence[dict[str, Any]]) -> str:
     figures = {row: [seed["figures"][row] for seed in seeds] for row in seeds[0]["figures"]}
     separation = cfs_truth.separation_table([seed["separation"] for seed in seeds])
     names = ", ".join(str(seed["seed"]) for seed in seeds)
-    text = f"Seeds: {names}\n\n{ablation.summary(figures)}\n\n{separation}"
+    text = f"Seeds: {names}\n\n{summary(figures)}\n\n{separation}"
     (out / "study.md").write_text(text + "\n")
-    reports.write_json(out / RESULTS, list(seeds))
+    write_json(out / RESULTS, list(seeds))
     return text
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    lines = study_parser(__doc__, (1, 2, 3), Path("logs/cfs_study"))
+    add = lines.add_argument
+    add("--images", type=int, metavar="N", help=f"use the first N images of {POOL} (all)")
+    add("--domain", action="store_true", help="also pre-train on the target's domain alone")
+    add_config_arguments(lines, f"config of the pipeline ({CONFIG})", default=CONFIG)
+    return lines
+
+
+def prepare_all(args: argparse.Namespace) -> list[Seed]:
+    """All seeds of a command line, checked."""
+    check_seeds(args.seeds)
+    names = pool_names(args.config_file, args.opts)
+    prepared = []
+    for seed in args.seeds:
+        folder = args.out / f"seed{seed}"
+        options = [*args.opts, "SEED", str(seed), "OUTPUT_DIR", str(folder)]
+        if args.images is not None:
+            options += small_pool(folder, names, args.images)
+        prepared.append(prepare(args.config_file, options, args.domain))
+    return prepared
 
 
 @show_user_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what is missing, print and write the tables; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config-file", default=CONFIG, help="of the pipeline")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--out", type=Path, default=Path("logs/cfs_study"))
-    parser.add_argument("--images", type=int, help=f"take so many of {POOL}'s; default: all")
-    parser.add_argument("--domain", action="store_true", help="pre-train on its images alone, too")
-    parser.add_argument("--options", nargs="+", default=[], help="KEY VALUE pairs of the pipeline")
-    args = parser.parse_args(argv)
-    if len(set(args.seeds)) < len(args.seeds):
-        raise UserError(f"--seeds {' '.join(map(str, args.seeds))} names one twice; take it out")
-    names = pool_names(args.config_file, args.options)
-    prepared = []
-    for seed in args.seeds:
-        folder = args.out / f"seed{seed}"
-        options = [*args.options, "SEED", str(seed), "OUTPUT_DIR", str(folder)]
-        if args.images is not None:
-            options += small_pool(folder, names, args.images)
-        prepared.append(prepare(args.config_file, options, args.domain))
+    """Run the command line; returns the exit status."""
+    args = parse_command(parser(), argv, default_config())
     results: list[dict[str, Any]] = []
     try:
-        for ready in prepared:
-            results.append(run_seed(ready))
+        for seed in prepare_all(args):
+            results.append(run_seed(seed))
             print(f"\n{report(args.out, results)}\n", flush=True)
     except (Interrupted, KeyboardInterrupt) as interruption:
-        print("\ninterrupted: the same command goes on from here", file=sys.stderr)
+        print(RESUMES, file=sys.stderr)
         return 128 + getattr(interruption, "signum", signal.SIGINT)
-    print(
-        f"ToyUnlabeled and ToyReID are synthetic. Each seed's report: {args.out}/seed*/report.html"
-    )
+    print(f"ToyUnlabeled and ToyReID are synthetic. Reports: {args.out}/seed*/report.html")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-"""How well scores part the images of ToyUnlabeled that are of the target's domain from the rest.
+"""How well scores separate the images of ToyUnlabeled of the target's domain from the rest.
 
 python tools/cfs_truth.py --scores logs/conditional/Toy/scores
 
@@ -12,27 +11,28 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import reid_core  # noqa: F401  (first: repairs FastReID)
+from cfs.filters.measured_images import measured
 from cfs.filters.measurements import HeaderSize, Sharpness
-from cfs.filters.measuring import measured
-from cfs.filters.names import key_list
+from cfs.images.keys import key_list
+from cfs.images.listing import open_listing
 from cfs.scores.reading import Scores, read_scores
-from cfs.scoring.sources import open_listing
 from dinopretrain.data.images import UnlabelledImages
 from reid_common.errors import UserError
 from reid_core.config import load_config
 from reid_core.data.opening import data_root
-from reid_core.run.command_line import show_user_errors
+from reid_core.run.command_line import command_parser, show_user_errors
 from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 from toyreid.pool.plan import KINDS, PERSON
 from toyreid.pool.render import FOLDER, TRUTH
+
+from .runner import mean_and_spread
 
 CFS, SIMPLE = "CFS", "simple filters together"
 BOTH = "CFS and the simple filters"
@@ -71,8 +71,8 @@ def simple_scores(images: UnlabelledImages, cache: Path) -> dict[str, np.ndarray
         Name -> (N,).
     """
     everything = np.arange(len(images))
-    sizes = measured(HeaderSize(), images, everything, str(cache)).values.astype(float)
-    sharpness = measured(Sharpness(SIZE), images, everything, str(cache)).values
+    sizes = np.asarray(measured(HeaderSize(), images, everything, str(cache)).values, float)
+    sharpness = np.asarray(measured(Sharpness(SIZE), images, everything, str(cache)).values)
     height, width = sizes.T
     return {
         "resolution (height x width)": height * width,
@@ -150,27 +150,25 @@ def separation_table(of_seeds: Sequence[Mapping[str, Mapping[str, float]]]) -> s
     for name in of_seeds[0]:
         cells = []
         for column in columns:
-            values = np.array([seed[name][column] for seed in of_seeds])
-            varies = len(values) > 1 and values.std() > 0
-            cells.append(
-                f"{values.mean():.2f}" + (f" ± {values.std(ddof=1):.2f}" if varies else "")
-            )
+            values = [seed[name][column] for seed in of_seeds]
+            cells.append(mean_and_spread(values if len(set(values)) > 1 else values[:1], digits=2))
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    lines = command_parser(__doc__)
+    lines.add_argument("--scores", required=True, metavar="DIR", help="scores of ToyUnlabeled")
+    return lines
 
 
 @show_user_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scores", required=True, metavar="DIR", help="of ToyUnlabeled")
-    args = parser.parse_args(argv)
+    args = parser().parse_args(argv)
     images = open_listing(load_config(), [FOLDER])
     with tempfile.TemporaryDirectory() as cache:
         found = separation(read_scores(args.scores), images, Path(cache))
     print(separation_table([found]))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

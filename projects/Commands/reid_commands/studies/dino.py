@@ -1,94 +1,82 @@
-#!/usr/bin/env python3
 """DINO against training from scratch on synthetic data: the same fine-tuning, other first weights.
 
 python tools/dino_study.py --seeds 1 2 3
 
 For each seed: pre-trains a small ViT on ToyUnlabeled, fine-tunes it on ToyReID, and trains the same
-ViT on ToyReID from scratch, for as many epochs. An interrupted call resumes where it was.
+ViT on ToyReID from scratch, for as many epochs. An interrupted call is resumed by the next.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from dinopretrain.engine.trainer import TEACHER_FILE
-from fastreid.engine import default_argument_parser
-from reid_core.run import reports
+from reid_common.files import read_json, write_json
 from reid_core.run.command_line import forget_loggers, show_user_errors
+from transreid import training
 
-from .. import train as train_net
-from . import ablation, demo
+from .runner import Arm, Rows, Study, mean_and_spread
 
-CONFIGS = Path("projects/DINOPretrain/configs")
-PRETRAINING = CONFIGS / "ToyUnlabeled" / "vit_tiny.yml"
-FINE_TUNING = CONFIGS / "ToyReID" / "vit_tiny.yml"
+CONFIGS = "projects/DINOPretrain/configs"
+PRETRAINING = f"{CONFIGS}/ToyUnlabeled/vit_tiny.yml"
+FINE_TUNING = f"{CONFIGS}/ToyReID/vit_tiny.yml"
 DONE = "pretraining.json"
-ROWS = {"scratch": "from scratch", "dino": "DINO on ToyUnlabeled"}
 
 
-def pretrain(folder: Path, opts: list[str]) -> Path:
-    """Pre-train, unless an earlier call has; returns the file of the teacher's backbone.
-
-    Args:
-        folder: of the run.
-        opts: KEY VALUE pairs for the config.
-    """
-    done = folder / DONE
-    if not done.exists():
+def pretrain(out: Path, seed: int, opts: list[str]) -> list[str]:
+    """Pre-train, unless an earlier call has; returns the KEY VALUE pairs that start from it."""
+    folder = pretraining_folder(out, seed)
+    if not (folder / DONE).exists():
         forget_loggers()
-        line = ["--config-file", str(PRETRAINING), "--resume", *opts, "OUTPUT_DIR", str(folder)]
         resumed = (folder / "last_checkpoint").exists()
         start = time.perf_counter()
-        train_net.main(default_argument_parser().parse_args(line))
+        pairs = ["SEED", str(seed), *opts, "OUTPUT_DIR", str(folder)]
+        training.train_or_evaluate(training.arguments(PRETRAINING, pairs, resume=True))
         seconds = None if resumed else round(time.perf_counter() - start)
-        reports.write_json(done, {"seconds": seconds, "opts": opts})
-    return folder / TEACHER_FILE
+        write_json(folder / DONE, {"seconds": seconds, "opts": pairs[:-2]})
+    teacher = str(folder / TEACHER_FILE)
+    return ["MODEL.BACKBONE.PRETRAIN", "True", "MODEL.BACKBONE.PRETRAIN_PATH", teacher]
 
 
-def verdict(scores: dict[str, list[dict[str, float]]]) -> str:
+def pretraining_folder(out: Path, seed: int) -> Path:
+    """OUTPUT_DIR of the pre-training of a seed."""
+    return out / "pretrain" / f"seed{seed}"
+
+
+SCRATCH = Arm("from scratch", FINE_TUNING, "scratch")
+DINO = Arm("DINO on ToyUnlabeled", FINE_TUNING, "dino", prepare=pretrain)
+STUDY = Study("dino_study", [SCRATCH, DINO])
+
+
+def verdict(scores: Rows) -> str:
     """What DINO changes, seed by seed: mean and, of several seeds, standard deviation."""
-    scratch, dino = ([run["mAP"] for run in scores[row]] for row in ROWS.values())
+    scratch, dino = ([run["mAP"] for run in scores[arm.title]] for arm in (SCRATCH, DINO))
     gains = np.subtract(dino, scratch)
-    spread = f" ± {gains.std(ddof=1):.1f} over {len(gains)} seeds" if len(gains) > 1 else ""
-    return f"DINO changes mAP by {gains.mean():+.1f}{spread}."
+    seeds = f" over {len(gains)} seeds" if len(gains) > 1 else ""
+    sign = "+" if gains.mean() >= 0 else ""
+    return f"DINO changes mAP by {sign}{mean_and_spread(gains.tolist())}{seeds}."
 
 
-def minutes(folders: list[Path]) -> str:
-    """How long pre-training took, of the runs that were made in one go."""
-    seconds = [json.loads((f / DONE).read_text())["seconds"] for f in folders]
+def minutes(folders: Sequence[Path]) -> str:
+    """How long pre-training took, of the runs that were not interrupted."""
+    seconds = [read_json(folder / DONE)["seconds"] for folder in folders]
     times = [f"{s / 60:.1f}" for s in seconds if s is not None]
     return f"Pre-training took {', '.join(times)} minutes." if times else ""
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    return STUDY.parser(__doc__)
+
+
 @show_user_errors
-def main() -> None:
-    """Run what is missing, print and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--out", type=Path, default=Path("logs/dino_study"))
-    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs for every run")
-    args = parser.parse_args()
-    scores: dict[str, list[dict[str, float]]] = {name: [] for name in ROWS.values()}
-    folders = [args.out / "pretrain" / f"seed{seed}" for seed in args.seeds]
-    for seed, folder in zip(args.seeds, folders, strict=True):
-        common = ["SEED", str(seed), *args.opts]
-        teacher = pretrain(folder, common)
-        weights = ["MODEL.BACKBONE.PRETRAIN", "True", "MODEL.BACKBONE.PRETRAIN_PATH", str(teacher)]
-        for name, row in ROWS.items():
-            own = ["OUTPUT_DIR", str(args.out / name / f"seed{seed}")]
-            extra = weights if name == "dino" else []
-            results, _ = demo.run(str(FINE_TUNING), [*common, *own, *extra])
-            scores[row].append(results["trained"])
-        table = ablation.summary({row: runs for row, runs in scores.items() if runs})
-        (args.out / "dino_study.md").write_text(table + "\n")
-        reports.write_json(args.out / "dino_study.json", scores)
-        print(f"\n{table}\n", flush=True)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    scores, args = STUDY.run(parser(), argv)
+    folders = [pretraining_folder(args.out, seed) for seed in args.seeds]
     print(verdict(scores), minutes(folders), "ToyUnlabeled and ToyReID are synthetic.")
-
-
-if __name__ == "__main__":
-    main()
+    return 0

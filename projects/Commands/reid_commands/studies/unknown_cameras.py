@@ -1,121 +1,120 @@
-#!/usr/bin/env python3
 """What the SIE does for cameras that training has not seen, on the synthetic ToyReID.
 
-python tools/unknown_cameras.py
+python tools/unknown_cameras.py --seeds 1 2
 
 Trains under cameras 1-4 without SIE, with it, and with it and camera dropout; then evaluates the
 same weights with each policy of MODEL.SIE.UNKNOWN under cameras 5-6 (unseen), 1-6 (both) and 1-4
-(seen, where the policy makes no difference). An interrupted call resumes where it was.
+(seen, where the policy makes no difference). An interrupted call is resumed by the next.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from fastreid.engine import DefaultTrainer, default_argument_parser
-from reid_core.run import reports
-from reid_core.run.command_line import forget_loggers, show_user_errors
+from fastreid.engine import DefaultTrainer
+from reid_common.files import read_json, write_json
+from reid_core.run.command_line import forget_loggers, parse_command, show_user_errors
+from transreid import training
 
-from .. import train as train_net
-from . import demo
+from .runner import Arm, Rows, Scores, Study, mean_and_spread
 
 CONFIG = "projects/TransReID/configs/ToyReID/vit_tiny_unknown_cameras.yml"
-TRAININGS = {
-    "no SIE": ["MODEL.SIE.CAMERA", "False", "MODEL.SIE.VIEW", "False"],
-    "SIE": [],
-    "SIE, dropout": ["MODEL.SIE.CAMERA_DROPOUT", "{dropout}"],
-}
 POLICIES = ("mean", "zero")
 TESTS = {
     "unseen cameras (5-6)": "ToyReID:cameras=5-6",
     "both (1-6)": "ToyReID:cameras=1-6",
     "seen (1-4)": "ToyReID:cameras=1-4",
 }
-Scores = dict[str, dict[str, float]]  # test set -> {"mAP", "Rank-1"}, in percent
 
 
-def evaluations(name: str) -> dict[str, str]:
-    """Rows of the table that one training gives, and the policy that each is evaluated with."""
-    if name == "no SIE":
-        return {name: POLICIES[0]}  # makes no difference
-    return {f"{name}: {policy}": policy for policy in POLICIES}
-
-
-def evaluate(opts: list[str], weights: Path, file: Path) -> Scores:
-    """Evaluate weights on every test set, unless an earlier call has.
+def evaluate(policies: dict[str, str], folder: Path, pairs: list[str]) -> dict[str, Scores]:
+    """Rows of the table: scores of the trained weights with each policy.
 
     Args:
-        opts: KEY VALUE pairs of the run and of the row.
-        weights: checkpoint.
-        file: JSON file that keeps the scores.
+        policies: row -> value of MODEL.SIE.UNKNOWN.
+        folder: of the training.
+        pairs: KEY VALUE pairs of the training.
     """
+    weights = folder / "model_final.pth"
+    return {
+        row: scores_of([*pairs, "MODEL.SIE.UNKNOWN", policy], weights, folder, policy)
+        for row, policy in policies.items()
+    }
+
+
+def scores_of(pairs: list[str], weights: Path, folder: Path, policy: str) -> Scores:
+    """Scores of each test set, which are measured once and kept in ``folder``."""
+    file = folder / f"unknown_cameras_{policy}.json"
     if file.exists() and file.stat().st_mtime >= weights.stat().st_mtime:
-        return json.loads(file.read_text())
+        return read_json(file)
     forget_loggers()
     tests = str(tuple(TESTS.values()))
-    opts = [*opts, "MODEL.WEIGHTS", str(weights), "DATASETS.TESTS", tests]
-    line = ["--config-file", CONFIG, "--eval-only", *opts]
-    cfg = train_net.setup(default_argument_parser().parse_args(line))
-    model = train_net.model_with(cfg, cfg.MODEL.WEIGHTS)
-    scores: Scores = {}
+    pairs = [*pairs, "MODEL.WEIGHTS", str(weights), "DATASETS.TESTS", tests]
+    cfg = training.setup(training.arguments(CONFIG, pairs, eval_only=True))
+    model = training.model_with(cfg, cfg.MODEL.WEIGHTS)
+    scores = {}
     for column, test in TESTS.items():
         one = cfg.clone()
         one.defrost()
         one.DATASETS.TESTS = (test,)
         results = DefaultTrainer.test(one, model)
         scores[column] = {key: float(results[key]) for key in ("mAP", "Rank-1")}
-    reports.write_json(file, scores)
+    write_json(file, scores)
     return scores
 
 
-def summary(scores: dict[str, list[Scores]]) -> str:
+def summary(scores: Rows) -> str:
     """Markdown table of mAP / Rank-1, mean over the seeds, with the spread of mAP.
 
     Args:
-        scores: for each row the scores of each seed.
+        scores: for each row the scores of each seed, by test set.
     """
     lines = [f"| mAP / Rank-1 | seeds | {' | '.join(TESTS)} |", "|---|---|" + "---|" * len(TESTS)]
     for row, runs in scores.items():
         cells = []
         for column in TESTS:
-            maps = np.array([run[column]["mAP"] for run in runs])
-            ranks = np.array([run[column]["Rank-1"] for run in runs])
-            spread = f" ± {maps.std(ddof=1):.1f}" if len(runs) > 1 else ""
-            cells.append(f"{maps.mean():.1f}{spread} / {ranks.mean():.1f}")
+            rank1 = sum(run[column]["Rank-1"] for run in runs) / len(runs)
+            cells.append(f"{mean_and_spread([r[column]['mAP'] for r in runs])} / {rank1:.1f}")
         lines.append(f"| {row} | {len(runs)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
+def arms(dropout: float) -> list[Arm]:
+    """The three trainings; without SIE the policy makes no difference."""
+    off = ["MODEL.SIE.CAMERA", "False", "MODEL.SIE.VIEW", "False"]
+    options = {
+        "no SIE": off,
+        "SIE": [],
+        "SIE, dropout": ["MODEL.SIE.CAMERA_DROPOUT", str(dropout)],
+    }
+    found = []
+    for name, pairs in options.items():
+        rows = {f"{name}: {policy}": policy for policy in POLICIES}
+        rows = {name: POLICIES[0]} if pairs == off else rows
+        folder = name.replace(", ", "_").replace(" ", "_")
+        evaluation = functools.partial(evaluate, rows)
+        found.append(Arm(name, CONFIG, folder, pairs, evaluate=evaluation))
+    return found
+
+
+STUDY = Study("unknown_cameras", arms(0.3), seeds=(1, 2), table=summary)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    lines = STUDY.parser(__doc__)
+    dropout = "camera dropout of the third training (0.3)"
+    lines.add_argument("--dropout", type=float, default=0.3, metavar="RATE", help=dropout)
+    return lines
+
+
 @show_user_errors
-def main() -> None:
-    """Run what is missing, print and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--dropout", type=float, default=0.3, help="of cameras, third training")
-    parser.add_argument("--out", type=Path, default=Path("logs/unknown_cameras"))
-    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs for every run")
-    args = parser.parse_args()
-    scores: dict[str, list[Scores]] = {}
-    # Seeds outermost: a whole table is there as soon as each model is trained once.
-    for seed in args.seeds:
-        for name, options in TRAININGS.items():
-            options = [option.format(dropout=args.dropout) for option in options]
-            folder = args.out / name.replace(", ", "_").replace(" ", "_") / f"seed{seed}"
-            fixed = ["SEED", str(seed), "OUTPUT_DIR", str(folder), *args.opts, *options]
-            demo.run(CONFIG, fixed)
-            for row, policy in evaluations(name).items():
-                opts = [*fixed, "MODEL.SIE.UNKNOWN", policy]
-                file = folder / f"unknown_cameras_{policy}.json"
-                one = evaluate(opts, folder / "model_final.pth", file)
-                scores.setdefault(row, []).append(one)
-            args.out.mkdir(parents=True, exist_ok=True)
-            (args.out / "unknown_cameras.md").write_text(summary(scores) + "\n")
-            reports.write_json(args.out / "unknown_cameras.json", scores)
-            print(f"\n{summary(scores)}\n", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    dropout = parse_command(parser(), argv).dropout
+    replace(STUDY, arms=arms(dropout)).run(parser(), argv)
+    return 0

@@ -93,8 +93,9 @@ def draw_camera_pairs(
         for (row, column), score in np.ndenumerate(scores):
             if np.isfinite(score):
                 dark = np.mean(image.to_rgba(score)[:3]) < 0.5
-                style = {"fontsize": 8, "color": "white" if dark else "black"}
-                axis.text(column, row, f"{score:.1f}", ha="center", va="center", **style)
+                colour = "white" if dark else "black"
+                text = axis.text(column, row, f"{score:.1f}", fontsize=8, color=colour)
+                text.set(ha="center", va="center")
     figure.colorbar(image, ax=axis, label="mAP, %", shrink=0.8)
     save_figure(figure, out)
 

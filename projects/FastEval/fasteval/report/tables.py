@@ -1,4 +1,4 @@
-"""What tools/evaluate.py says: figures with their intervals, and what two results differ in."""
+"""Tables of evaluations: metrics with their intervals, and what two results differ in."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Evaluated:
         path: the file.
         cfg: settings.
         analysis: what was found.
-        saved: figures of the evaluation that wrote the file if its settings were these, else {}.
-        intervals: measure -> "identity" or "query", as it was drawn -> interval, percent.
+        saved: metrics of the evaluation that wrote the file if its settings were these, else {}.
+        intervals: measure -> "identity" or "query", the unit that is drawn -> interval, percent.
         level: of the intervals, 0..1.
     """
 
@@ -59,11 +59,11 @@ def percent(interval: Interval) -> Interval:
     return Interval(100 * interval.mean, 100 * interval.low, 100 * interval.high)
 
 
-def figures_table(one: Evaluated) -> str:
-    """Text on one file: what was evaluated, and a table of the figures, all in percent."""
+def metrics_table(one: Evaluated) -> str:
+    """Text on one file: what was evaluated, and a table of the metrics, all in percent."""
     analysis, results = one.analysis, one.analysis.results
     ignored = analysis.evaluation.ranking.num_ignored
-    figures = analysis.evaluation.figures()
+    metrics = analysis.evaluation.figures()
     queries = f"{results.num_query} queries"
     if ignored:
         queries += f" ({ignored} without a match do not count)"
@@ -73,7 +73,7 @@ def figures_table(one: Evaluated) -> str:
         f"{len(analysis.cameras.gallery_cameras)} cameras"
     )
     rows = []
-    for measure, value in figures.items():
+    for measure, value in metrics.items():
         scale = 100 if measure.startswith("TPR") else 1  # FastReID has it in 0..1
         spread = [span(interval) for interval in one.intervals.get(measure, {}).values()]
         rows.append([measure, f"{scale * value:.2f}", *spread])
@@ -81,7 +81,7 @@ def figures_table(one: Evaluated) -> str:
     lines = [head, _table(rows, ["measure", "%", f"{share} by identity", f"{share} by query"])]
     changed = [
         f"{measure} {one.saved[measure]:.2f}"
-        for measure, value in figures.items()
+        for measure, value in metrics.items()
         if abs(one.saved.get(measure, value) - value) > 0.005
     ]
     if changed:
@@ -134,7 +134,7 @@ def _table(rows: list[list[str]], headers: list[str]) -> str:
 
 
 def as_json(ones: list[Evaluated], comparisons: dict[str, Compared]) -> dict[str, Any]:
-    """All figures: scores and intervals in percent but for TPR, comparisons in 0..1."""
+    """All metrics: scores and intervals in percent but for TPR, comparisons in 0..1."""
     results = {
         one.name: {
             "file": one.path,

@@ -1,13 +1,22 @@
-"""Command-line tools: bad input ends as one message, not as a traceback."""
+"""Command lines: the arguments that all of them share, and bad input as one message.
+
+Every command takes ``--config-file YAML`` and KEY VALUE pairs for that config. The pairs may stand
+anywhere; options are understood before and behind them, and a value may begin with a minus sign:
+``transreid train --config-file c.yml SOLVER.BASE_LR -0.1 --resume``.
+"""
 
 from __future__ import annotations
 
+import argparse
 import functools
 import logging
+import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from fastreid.config import CfgNode, get_cfg
 from fastreid.utils.logger import setup_logger
 from reid_common.errors import UserError
 from torch.multiprocessing import ProcessExitedException
@@ -15,7 +24,119 @@ from torch.multiprocessing import ProcessExitedException
 from ..config.projects import PROJECTS
 
 EXIT_CODE = 2
+INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
+RESUMES = "\ninterrupted: the same command resumes from here"
 Result = TypeVar("Result")
+KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*")
+
+
+def command_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser whose help shows ``description``, a module's docstring, as it is written."""
+    return argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def add_config_arguments(
+    parser: argparse.ArgumentParser,
+    config_help: str = "config of the model",
+    required: bool = False,
+    default: str = "",
+) -> None:
+    """Add ``--config-file`` and KEY VALUE pairs, which :func:`parse_command` gives as ``opts``."""
+    parser.add_argument(
+        "--config-file", required=required, default=default, metavar="YAML", help=config_help
+    )
+    add_pairs(parser)
+
+
+def add_pairs(
+    parser: argparse.ArgumentParser, pairs_help: str = "change the config, as in MODEL.DEVICE cpu"
+) -> None:
+    """Add KEY VALUE pairs, as the last argument without a name."""
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help=pairs_help)
+    # How commands named the pairs before they could stand anywhere
+    parser.add_argument("--opts", "--options", dest="old_opts", nargs="*", help=argparse.SUPPRESS)
+
+
+def parse_command(
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None = None,
+    keys: Mapping[str, Any] | None = None,
+) -> argparse.Namespace:
+    """Parse a command line that has the arguments of :func:`add_config_arguments`.
+
+    Args:
+        parser: of the command.
+        argv: words, None for those of this process.
+        keys: the config whose keys without a dot, such as SEED, can begin a pair; default:
+            FastReID's.
+
+    Raises:
+        UserError: a key without a value.
+    """
+    words, pairs = split_pairs(parser, sys.argv[1:] if argv is None else argv, keys)
+    args = parser.parse_intermixed_args(words)
+    args.opts = [*args.opts, *(args.old_opts or []), *pairs]
+    if len(args.opts) % 2:
+        raise no_value(args.opts[-1])
+    return args
+
+
+def split_pairs(
+    parser: argparse.ArgumentParser, argv: Sequence[str], keys: Mapping[str, Any] | None = None
+) -> tuple[list[str], list[str]]:
+    """Take the KEY VALUE pairs out of a command line.
+
+    Words in capitals with a dot are keys, unless they are the value of an option or a file.
+
+    Args:
+        parser: knows the options.
+        argv: words of the command line.
+        keys: see :func:`parse_command`.
+
+    Returns:
+        The other words, and the words of the pairs.
+    """
+    keys, options = get_cfg() if keys is None else keys, parser._option_string_actions
+    others: list[str] = []
+    pairs: list[str] = []
+    words = iter(argv)
+    for word in words:
+        if _is_key(word, keys):
+            value = next(words, None)
+            if value is None or value.startswith("--") or value in options:
+                raise no_value(word)
+            pairs += [word, value]
+            continue
+        others.append(word)
+        named = [action for name, action in options.items() if name.startswith(word)]
+        exact = options.get(word) or (named[0] if named and word.startswith("--") else None)
+        if exact is not None and exact.nargs is None:  # its value is no key
+            others += [value for value in [next(words, None)] if value is not None]
+    return others, pairs
+
+
+def _is_key(word: str, keys: Mapping[str, Any]) -> bool:
+    if not KEY.fullmatch(word) or os.path.exists(word):
+        return False
+    return "." in word or (word in keys and not isinstance(keys[word], CfgNode))
+
+
+def no_value(word: str) -> UserError:
+    """The message of a key without a value."""
+    return UserError(
+        f"{word!r} has no value: changes of the config are pairs of KEY and VALUE, as in "
+        "SOLVER.MAX_EPOCH 20 MODEL.DEVICE cpu"
+    )
+
+
+def positive(text: str) -> int:
+    """Type of an argument that is a whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return number
 
 
 class _NoUserErrorTraceback(logging.Filter):

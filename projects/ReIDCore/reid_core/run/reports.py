@@ -1,4 +1,4 @@
-"""What a run shows of itself: query rows with their gallery, chance."""
+"""What a run reports: rank lists of queries, and the metrics of a random ranking."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from fastreid.config import CfgNode
 from fastreid.engine import DefaultTrainer
 from reid_common.files import write_json as write_json
 from reid_common.pictures import RankRow, draw_rank_rows
+
+EVALUATION = "evaluation.json"  # metrics of each test set, in OUTPUT_DIR of an evaluation
 
 
 @dataclass
@@ -79,6 +81,11 @@ def chance(test: TestSet) -> dict[str, float]:
     }
 
 
+def evenly_spread(count: int, rows: int) -> list[int]:
+    """Choose ``rows`` of ``count`` positions, evenly spread; all if there are fewer."""
+    return np.unique(np.linspace(0, count - 1, min(rows, count)).round().astype(int)).tolist()
+
+
 def draw_ranks(test: TestSet, out: Path, title: str, num_rows: int = 8, top: int = 10) -> None:
     """Draw query rows of a test set with their nearest gallery images.
 
@@ -90,7 +97,7 @@ def draw_ranks(test: TestSet, out: Path, title: str, num_rows: int = 8, top: int
         top: gallery images a row.
     """
     rows = []
-    for query in np.linspace(0, test.num_query - 1, num_rows).round().astype(int):
+    for query in evenly_spread(test.num_query, num_rows):
         kept = test.kept(query)
         similarity = (test.features[kept] @ test.features[query]).numpy()
         nearest = kept[np.argsort(-similarity, kind="stable")[:top]]

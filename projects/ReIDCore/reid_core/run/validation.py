@@ -77,15 +77,15 @@ def validate_config(cfg: Any, world_size: int | None = None, eval_only: bool = F
         check_pretrain_path(cfg.MODEL.BACKBONE.PRETRAIN_PATH)
 
 
-def preflight(cfg: Any, eval_only: bool = False) -> None:
+def preflight(cfg: Any, eval_only: bool = False, world_size: int | None = None) -> None:
     """Check configuration, output folder, weights and image files before a run starts.
 
-    Only the main process looks at files.
+    Only the main process looks at files; ``world_size`` is that of :func:`validate_config`.
 
     Raises:
         UserError: what is wrong, and what to do about it.
     """
-    validate_config(cfg, eval_only=eval_only)
+    validate_config(cfg, world_size, eval_only)
     if not comm.is_main_process():
         return
     check_output_dir(cfg.OUTPUT_DIR)

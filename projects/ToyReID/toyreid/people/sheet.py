@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
-from PIL import Image, ImageOps
+from reid_common.pictures import Tile, draw_contact_sheet
 
 from .body import VIEWS
 from .plan import TRAIN, Plan, Shot, ToySpec, plan_shots
@@ -27,44 +21,37 @@ def twin_pids(plan: Plan, split_pids: range) -> list[tuple[int, int, str]]:
     return pairs
 
 
-def draw_sheet(folder: Path, out: Path, rows: int = 6, dpi: int = 90) -> None:
+def draw_sheet(folder: Path, out: Path, rows: int = 6) -> None:
     """Write a contact sheet of the training images in ``folder`` (a rendered ToyReID) to ``out``.
 
     The first two rows are near twins, where there are any; the others are spread over the
     identities. A camera under which a person was not seen leaves a gap.
+
+    Raises:
+        ValueError: there is no ToyReID in ``folder``.
     """
     meta = read_meta(folder)
     if meta is None:
         raise ValueError(f"no ToyReID in {folder}")
     plan = plan_shots(ToySpec(**meta["spec"]))
-    pids, captions = _choose(plan, rows)
-    num_cameras = plan.spec.num_cameras
-    figure, grid = plt.subplots(
-        len(pids), num_cameras, figsize=(1.02 * num_cameras + 1.0, 2.05 * len(pids) + 0.6)
+    pids, labels = _choose(plan, rows)
+    cameras = range(plan.spec.num_cameras)
+    draw_contact_sheet(
+        [[_tile(folder, _first_shot(plan, pid, camera)) for camera in cameras] for pid in pids],
+        out,
+        "ToyReID: synthetic (drawn) pedestrians, not photographs",
+        labels,
+        [f"camera {camera + 1}" for camera in cameras],
+        cell=(1.7, 0.85),
+        bits=5,
     )
-    for row, pid in enumerate(pids):
-        for camera in range(num_cameras):
-            axes = grid[row][camera]
-            axes.set_xticks([])
-            axes.set_yticks([])
-            if camera == 0:
-                axes.set_ylabel(captions[row], fontsize=8)
-            if row == 0:
-                axes.set_title(f"camera {camera + 1}", fontsize=8)
-            shot = _first_shot(plan, pid, camera)
-            if shot is None:
-                axes.spines[:].set_visible(False)
-                continue
-            axes.imshow(Image.open(folder / TRAIN / shot.name))
-            axes.set_xlabel(f"id {pid} c{camera + 1} {VIEWS[shot.view]}", fontsize=6, labelpad=2)
-    figure.suptitle("ToyReID: synthetic (drawn) pedestrians, not photographs", fontsize=11)
-    figure.tight_layout(rect=(0, 0, 1, 0.985), h_pad=0.4, w_pad=0.2)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=dpi)
-    plt.close(figure)
-    # 32 levels a channel halve the file, and nobody sees the difference.
-    ImageOps.posterize(Image.open(buffer).convert("RGB"), 5).save(out, optimize=True)
+
+
+def _tile(folder: Path, shot: Shot | None) -> Tile | None:
+    if shot is None:
+        return None
+    caption = f"id {shot.pid} c{shot.camera + 1} {VIEWS[shot.view]}"
+    return Tile(folder / TRAIN / shot.name, caption)
 
 
 def _choose(plan: Plan, rows: int) -> tuple[list[int], list[str]]:

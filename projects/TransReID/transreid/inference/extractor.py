@@ -19,10 +19,11 @@ import torch.nn.functional as F
 from fastreid.config import CfgNode
 from fastreid.data import build as data_build
 from reid_common.errors import UserError
+from reid_core.run.devices import find_device
 from torch import Tensor
 
 from .image_inputs import ImageInput, as_list, batch_entries, name_of, to_rgb
-from .trained_model import build_trained_model, find_device, inference_config
+from .trained_model import build_trained_model, inference_config
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from fastreid.config import CfgNode
 from fastreid.modeling.meta_arch import build_model
 from fastreid.utils.checkpoint import Checkpointer
@@ -20,25 +19,6 @@ from ..modeling.side_embedding import decode_table
 from ..weights.checkpoint import load_recognised
 from ..weights.fitting import CAMERA_TABLE, SIE_TABLE
 from ..weights.formats import Weights, read_weights
-
-
-def find_device(device: str | torch.device) -> torch.device:
-    """Return the torch device of a name; "auto" is CUDA if there is one, else the CPU.
-
-    Raises:
-        UserError: no such device on this machine.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"device {str(device)!r} is not here ({reason}); use auto or cpu"
-        ) from error
-    return found
 
 
 def inference_config(

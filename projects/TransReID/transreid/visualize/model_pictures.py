@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import matplotlib
 import numpy as np
@@ -12,9 +14,14 @@ import torch.nn.functional as F
 from reid_common.errors import UserError
 from reid_common.pictures import plt, save_figure
 from reid_core.side_information.cameras import CameraTable
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..inference.extractor import FeatureExtractor
+from ..inference.image_inputs import to_rgb
+from ..modeling.backbone import TransReIDBackbone
+from ..modeling.jpm_head import JPMHead
 from ..modeling.side_embedding import SideInformationEmbedding, decode_table
+from .attention import attention_maps, to_pixels
 
 OPACITY = 0.55  # of a map over its image
 UNSEEN = 0.25  # brightness of what a part does not see
@@ -39,6 +46,38 @@ class AttentionRow:
     name: str
     image: np.ndarray
     maps: dict[str, np.ndarray]
+
+
+def attention_rows(
+    extractor: FeatureExtractor, files: Sequence[str], camid: int | None, viewid: int | None
+) -> Iterator[AttentionRow]:
+    """Attention maps of one batch of image files.
+
+    Args:
+        extractor: the model, with its parts and not compiled.
+        files: of the batch.
+        camid: 0-based camera of all of them, None = unknown.
+        viewid: 0-based viewpoint of all of them, None = unknown.
+
+    Raises:
+        UserError: the model has no TransReIDBackbone, no such camera or viewpoint.
+    """
+    images = torch.stack([extractor.transform(to_rgb(file)) for file in files])
+    camids, viewids = extractor.checked_ids(camid, viewid, len(files))
+    batch = {"images": images, "camids": camids, "viewids": viewids}
+    maps = attention_maps(extractor.model, batch)
+    backbone = cast(TransReIDBackbone, extractor.model.backbone)
+    embed, prefix = backbone.patch_embed, backbone.num_prefix_tokens
+    tokens = prefix + embed.num_patches
+    named = {"rollout": maps.rollout * tokens, "last block": maps.last * tokens}
+    if maps.parts is not None:
+        tokens = prefix + embed.num_patches // cast(JPMHead, extractor.model.heads).num_parts
+        named |= {f"part {j + 1}": part * tokens for j, part in enumerate(maps.parts.unbind(1))}
+    drawn = {name: to_pixels(values, embed).cpu().numpy() for name, values in named.items()}
+    shown = images.clamp(0, 255).round().byte().permute(0, 2, 3, 1).numpy()
+    for i, file in enumerate(files):
+        heats = {name: values[i] for name, values in drawn.items()}
+        yield AttentionRow(Path(file).stem, shown[i], heats)
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -93,6 +132,21 @@ def draw_attention(rows: list[AttentionRow], out: Path, title: str) -> None:
     save_figure(figure, out)
 
 
+def sie_of(model: nn.Module) -> SideInformationEmbedding:
+    """The side information embedding of a model.
+
+    Raises:
+        UserError: it has none.
+    """
+    sie = getattr(getattr(model, "backbone", None), "sie", None)
+    if sie is None:
+        raise UserError(
+            "the model has no side information embedding; set MODEL.SIE.CAMERA or MODEL.SIE.VIEW "
+            "as in training"
+        )
+    return sie
+
+
 def sie_labels(sie: SideInformationEmbedding) -> list[str]:
     """Name of each row of an SIE table: data set and camera (1-based, as in file names), view."""
     text = decode_table(sie.camera_table)
@@ -143,17 +197,8 @@ def sie_statistics(sie: SideInformationEmbedding) -> str:
     return "\n".join(lines)
 
 
-def draw_sie(sie: SideInformationEmbedding | None, out: Path, title: str) -> None:
-    """Draw the cosines between the rows of an SIE table, cameras in order, then views.
-
-    Raises:
-        UserError: the model has no SIE.
-    """
-    if sie is None:
-        raise UserError(
-            "the model has no side information embedding; set MODEL.SIE.CAMERA or MODEL.SIE.VIEW "
-            "as in training"
-        )
+def draw_sie(sie: SideInformationEmbedding, out: Path, title: str) -> None:
+    """Draw the cosines between the rows of an SIE table, cameras in order, then views."""
     labels = sie_labels(sie)
     matrix = cosines(sie.sie_embed.detach().flatten(1).cpu()).numpy()
     size = float(np.clip(0.28 * len(labels), 4, 14))

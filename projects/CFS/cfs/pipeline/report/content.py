@@ -9,13 +9,12 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-from reid_commands.scores import headline, summary_of
 from reid_common.errors import UserError
 from reid_common.report_pages import Block, Code, Report, Section, Table, Text
 from reid_core.data.names import split_name
 
-from ... import select
 from ...scores.reading import read_scores
+from ...scores.summary import headline, summary_of
 from ..config import STAGES
 from ..records import FOLDER, Record, read_record
 from .pictures import draw_scores, draw_training
@@ -98,19 +97,18 @@ def names_in(records: Mapping[str, Record], places: Sequence[tuple[str, str]]) -
 
 
 def dates(records: Mapping[str, Record]) -> str:
-    """When it was begun, and when the last stage that is done was done."""
+    """When it was started, and when the last stage that is done was done."""
     started = min((record.started for record in records.values() if record.started), default="")
     ended = max((record.finished for record in records.values() if record.finished), default="")
-    text = f"Begun {_date(started)}" if started else "Begun at a time that was not recorded"
-    return text + (f", last stage done {_date(ended)}." if ended else ", no stage done yet.")
+    first = f"Started {_date(started)}" if started else "Started at a time that was not recorded"
+    return first + (f", last stage done {_date(ended)}." if ended else ", no stage done yet.")
 
 
 def _date(text: str) -> str:
     try:
-        moment = datetime.fromisoformat(text)
+        return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M %Z}".strip()
     except ValueError:
         return text
-    return f"{moment:%Y-%m-%d %H:%M} {moment.tzname() or ''}".strip()
 
 
 def data_text(source: Sequence[str], target: Sequence[str], tests: Sequence[str]) -> str:
@@ -122,33 +120,30 @@ def data_text(source: Sequence[str], target: Sequence[str], tests: Sequence[str]
     if drawn:
         verb = "are synthetic data sets" if len(drawn) > 1 else "is a synthetic data set"
         parts.append(
-            f"{' and '.join(drawn)} {verb}, drawn by a program: figures on synthetic images "
+            f"{' and '.join(drawn)} {verb}, drawn by a program: metrics on synthetic images "
             "are no measurement on photographs."
         )
     return " ".join(parts)
 
 
 def _score_blocks(folder: Path, record: Record | None, target: Sequence[str]) -> list[Block]:
-    """Figures and pictures of the scores."""
+    """Numbers and pictures of the scores."""
     path = folder / "scores"
     if not path.is_dir():
         return [Text(f"Scores: {NOT_RUN}.")]
     try:
         summary, scores = summary_of(str(path)), read_scores(str(path))
     except UserError as error:
-        state = NOT_RUN if record is None else "not there or not finished"
+        state = NOT_RUN if record is None else "missing or not finished"
         return [Text(f"Scores: {state}. {error}")]
     blocks: list[Block] = [Text(f"{headline(summary)}.")]
     if not summary.quantiles:
         return [*blocks, bad_table(summary.bad)]
     blocks += draw_scores(folder, scores, target)
-    quantiles = summary.quantiles
-    headers = ["images below", *(f"{share:.0%}" for share in quantiles)]
-    rows = [["score", *(f"{score:.4f}" for score in quantiles.values())]]
+    headers = ["images below", *(f"{share:.0%}" for share in summary.quantiles)]
+    rows = [["score", *(f"{score:.4f}" for score in summary.quantiles.values())]]
     blocks.append(Table("Quantiles of the scores", headers, rows))
-    if summary.bad:
-        blocks.append(bad_table(summary.bad))
-    return blocks
+    return [*blocks, bad_table(summary.bad)] if summary.bad else blocks
 
 
 def selection_text(folder: Path, record: Record | None) -> str:
@@ -158,13 +153,11 @@ def selection_text(folder: Path, record: Record | None) -> str:
     kept, images = record.sizes["kept"], record.sizes.get("images")
     text = f"{kept:,}" + (f" of {images:,}" if images is not None else "") + " images were kept"
     try:
-        scores = read_scores(str(folder / "scores"))
+        values = read_scores(str(folder / "scores")).values
     except UserError:
-        return text + "; their scores are not there."
-    best = select(scores.names, scores.values, keep_num=kept)
-    if not len(best):
-        return text + "."
-    return text + f", down to a score of {np.float64(scores.values[best[-1]]):.4f}."
+        return text + "; their scores are missing."
+    best = np.sort(values[~np.isnan(values)])[::-1][:kept]
+    return text + (f", down to a score of {best[-1]:.4f}." if len(best) else ".")
 
 
 def _commands(records: Mapping[str, Record]) -> list[Block]:

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 from dinopretrain.data.images import ChainedImages, UnlabelledImages
 from dinopretrain.data.loader import open_images
+from reid_common.curves import draw_curves, read_metrics
 from reid_common.errors import UserError
-from reid_common.pictures import draw_curves, read_metrics
 from reid_common.report_pages import Block, Picture, Text
 from reid_core.config import load_config
 from reid_core.run.reports import write_json
 
+from ...images.listing import open_listing
 from ...scores import pictures as cfs_pictures
 from ...scores.reading import Scores
-from ...scores.score_files import META, read_meta
-from ...scoring.sources import open_listing
+from ...scores.shards import META, read_meta
 
 PICTURES = "report"
 DRAWN = "drawn.json"
@@ -38,33 +38,27 @@ def draw_scores(folder: Path, scores: Scores, target: Sequence[str]) -> list[Blo
         target: names of the data sets of the target.
 
     Returns:
-        Pictures, and a text where the images of the sheets are not to be had.
+        Pictures, and a text where the images of the sheets are unavailable.
     """
     histogram, sheets = (folder / PICTURES / name for name in ("histogram.png", "images.png"))
     drawn = folder / PICTURES / DRAWN
-    blocks: list[Block] = [_histogram(histogram, scores)]
+    values = scores.values[~np.isnan(scores.values)]
+    alt = f"Histogram of {len(values):,} scores, from {values.min():.3f} to {values.max():.3f}."
+    shown = Picture(histogram, alt, "How the scores are distributed.")
     of = _what_is_drawn(folder / "scores", target)
     try:
         if not (of and _read(drawn) == of and histogram.is_file() and sheets.is_file()):
             _draw(folder, scores, target)
             write_json(drawn, of)
     except UserError as error:
-        values = scores.values[~np.isnan(scores.values)]
         cfs_pictures.draw_histogram(values, histogram)
-        return [*blocks, Text(f"No contact sheets: {error}")]
+        return [shown, Text(f"No contact sheets: {error}")]
     alt = "Contact sheets: images with the highest, the middle and the lowest scores"
     caption = "The highest, middle and lowest scores, each image with its own"
     if target:
         alt += f", beside images of {', '.join(target)}"
         caption += f"; on the right images of the target, {', '.join(target)}, evenly spaced"
-    return [*blocks, Picture(sheets, alt + ".", caption + ".")]
-
-
-def _histogram(file: Path, scores: Scores) -> Picture:
-    values = scores.values[~np.isnan(scores.values)]
-    low, high = float(values.min()), float(values.max())
-    alt = f"Histogram of {len(values):,} scores, from {low:.3f} to {high:.3f}."
-    return Picture(file, alt, "How the scores are distributed.")
+    return [shown, Picture(sheets, alt + ".", caption + ".")]
 
 
 def _draw(folder: Path, scores: Scores, target: Sequence[str]) -> None:
@@ -101,18 +95,15 @@ def draw_training(folder: Path) -> list[Block]:
     blocks: list[Block] = []
     for name, stages in CURVES.items():
         runs = {stage: folder / stage for stage in stages if _has_curves(folder / stage)}
-        if runs:
-            file = folder / PICTURES / f"curves_{name}.png"
-            if not _newer(file, [run / "metrics.json" for run in runs.values()]):
-                draw_curves(runs, file, " and ".join(runs))
-            shown = f"training loss, learning rate and test scores of {' and '.join(runs)}"
-            blocks.append(Picture(file, f"Curves: {shown}.", f"{shown.capitalize()}."))
+        if not runs:
+            continue
+        file = folder / PICTURES / f"curves_{name}.png"
+        changed = max((run / "metrics.json").stat().st_mtime_ns for run in runs.values())
+        if not file.is_file() or file.stat().st_mtime_ns <= changed:
+            draw_curves(runs, file, " and ".join(runs))
+        shown = f"training loss, learning rate and test scores of {' and '.join(runs)}"
+        blocks.append(Picture(file, f"Curves: {shown}.", f"{shown.capitalize()}."))
     return blocks
-
-
-def _newer(file: Path, others: Sequence[Path]) -> bool:
-    changed = max(other.stat().st_mtime_ns for other in others)
-    return file.is_file() and file.stat().st_mtime_ns > changed
 
 
 def _has_curves(run: Path) -> bool:

@@ -11,8 +11,7 @@ from typing import Any
 from reid_common.errors import UserError
 from reid_common.report_pages import Table
 
-from ..records import Record
-from ..sizes import in_words
+from ..records import Record, in_words
 
 NOT_RUN = "not run"
 MEASURES = ("mAP", "Rank-1")
@@ -22,30 +21,28 @@ RESULTS = "evaluate/results.json"
 def stage_table(records: Mapping[str, Record | None]) -> Table:
     """A row a stage."""
     headers = ["stage", "what", "status", "worked on", "time", "attempts", "machine"]
-    rows = []
-    for name, record in records.items():
-        if record is None:
-            rows.append([name, "", NOT_RUN, "", "", "", ""])
-            continue
-        status = "done" if record.done else f"{record.status}, not finished"
-        spent = str(timedelta(seconds=round(record.seconds)))
-        row = [
+    rows = [
+        [name, "", NOT_RUN, "", "", "", ""]
+        if record is None
+        else [
+            name,
             record.title,
-            status,
+            "done" if record.done else f"{record.status}, not finished",
             in_words(record.sizes),
-            spent,
+            str(timedelta(seconds=round(record.seconds))),
             str(record.attempts),
             record.machine,
         ]
-        rows.append([name, *row])
+        for name, record in records.items()
+    ]
     return Table("Stages, in order; time is h:mm:ss of all attempts together", headers, rows)
 
 
 def progress(records: Mapping[str, Record | None]) -> str:
     """How many stages are done, and what they took."""
-    begun = [record for record in records.values() if record is not None]
-    seconds = round(sum(record.seconds for record in begun))
-    done = sum(record.done for record in begun)
+    started = [record for record in records.values() if record is not None]
+    seconds = round(sum(record.seconds for record in started))
+    done = sum(record.done for record in started)
     return f"{done} of {len(records)} stages are done; {timedelta(seconds=seconds)} in all."
 
 
@@ -77,17 +74,17 @@ def read_results(folder: Path, records: Mapping[str, Record]) -> list[dict[str, 
 def results_table(results: Sequence[Mapping[str, Any]]) -> Table:
     """A row a model, a pair of columns a data set and variant; in percent."""
     models: dict[str, str] = {}
-    figures: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    metrics: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     for row in results:
         model = str(row["model"])
         models[model] = str(row.get("title") or models.get(model, model))
         tested = (str(row["dataset"]), str(row.get("variant") or ""))
-        figures.setdefault(tested, {})[model] = row
+        metrics.setdefault(tested, {})[model] = row
     headers = ["model"]
-    for dataset, variant in figures:
+    for dataset, variant in metrics:
         headers += [f"{dataset}{f', {variant}' if variant else ''}: {m}" for m in MEASURES]
     rows = [
-        [title, *(_percent(of.get(model, {}), m) for of in figures.values() for m in MEASURES)]
+        [title, *(_percent(of.get(model, {}), m) for of in metrics.values() for m in MEASURES)]
         for model, title in models.items()
     ]
     return Table("mAP and Rank-1 in percent", headers, rows)

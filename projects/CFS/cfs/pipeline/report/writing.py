@@ -1,21 +1,14 @@
-#!/usr/bin/env python3
-"""Report of a run of tools/conditional_pretrain.py: report.html (one file) and report.md.
-
-python tools/pipeline_report.py logs/conditional/Toy
+"""Report of a pipeline's folder: report.html (one file) and report.md.
 
 It can be written at any time, also when only some stages are done.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from reid_common.files import replacing
 from reid_common.report_pages import to_html, to_markdown
-from reid_core.run.command_line import show_user_errors
 
 from .content import content
 
@@ -25,7 +18,7 @@ NAMES = ("report.html", "report.md")
 def write_report(folder: Path) -> tuple[Path, Path]:
     """Write the report of a pipeline's folder, from what is in it.
 
-    Besides the folder it reads the images of the contact sheets, where they are to be had. The
+    Besides the folder it reads the images of the contact sheets, where available. The
     pictures are also in ``folder/report``.
 
     Args:
@@ -44,20 +37,3 @@ def write_report(folder: Path) -> tuple[Path, Path]:
         with replacing(file) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return files
-
-
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="OUTPUT_DIR of the pipeline")
-    args = parser.parse_args(argv)
-    for file in write_report(args.folder):
-        print(f"wrote {file}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

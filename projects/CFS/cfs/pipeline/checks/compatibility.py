@@ -1,0 +1,98 @@
+"""Whether the configs of a pipeline's stages fit together."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from fastreid.config import CfgNode
+from fastreid.modeling.backbones import build_backbone
+from fastreid_compat.repairs.checkpoints.checkpoint_files import AtomicPathManager
+from reid_common.errors import UserError
+from transreid import resolve_side_information
+
+from ...scores.selection import number_kept
+from ..stages import Stage, is_dino
+from ..stages.training import training_size
+
+
+def check_configs(stages: Sequence[Stage]) -> None:
+    """Check that source and pretrain are DINO on the same data, and image sizes agree.
+
+    Raises:
+        UserError: the keys, both values and what to write.
+    """
+    source, target, pretrain = (
+        next(stage.model_cfg for stage in stages if stage.name == name)
+        for name in ("source", "target", "pretrain")
+    )
+    for name, cfg in (("source", source), ("pretrain", pretrain)):
+        if not is_dino(cfg):
+            raise UserError(
+                f"stage {name}: MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE!r}; it "
+                f"pre-trains without labels: set {name.upper()}.CONFIG to a config of DINO"
+            )
+    sizes = [list(cfg.INPUT.SIZE_TEST) for cfg in (source, target)]
+    if sizes[0] != sizes[1]:
+        raise UserError(
+            f"INPUT.SIZE_TEST is {sizes[0]} in stage source and {sizes[1]} in stage target; an "
+            "image is resized once for both models: make them equal"
+        )
+    if [*source.DATASETS.NAMES] != [*pretrain.DATASETS.NAMES]:
+        raise UserError(
+            f"DATASETS.NAMES is {[*source.DATASETS.NAMES]} in stage source and "
+            f"{[*pretrain.DATASETS.NAMES]} in stage pretrain; what is selected is the source's: "
+            "make them equal"
+        )
+
+
+def check_selection(todo: Sequence[Stage], cfg: CfgNode) -> None:
+    """Check that the selection will be enough for a batch, before it is made.
+
+    Args:
+        todo: stages that are not done.
+        cfg: of the pipeline.
+
+    Raises:
+        UserError: it will not.
+    """
+    by_name = {stage.name: stage for stage in todo}
+    if "select" not in by_name or "pretrain" not in by_name:
+        return
+    pretrain = by_name["pretrain"].model_cfg  # on the same data as source
+    kept = number_kept(training_size(pretrain)["images"], cfg.KEEP, cfg.KEEP_NUM)
+    if kept < pretrain.SOLVER.IMS_PER_BATCH:
+        raise UserError(
+            f"stage pretrain: {kept} selected images (KEEP {cfg.KEEP}, KEEP_NUM {cfg.KEEP_NUM}) "
+            f"are fewer than one batch, SOLVER.IMS_PER_BATCH = {pretrain.SOLVER.IMS_PER_BATCH}"
+        )
+
+
+def check_weights_fit(stages: Sequence[Stage], todo: Sequence[Stage]) -> None:
+    """Load a backbone with random weights as target and finetune will load a trained one.
+
+    Args:
+        stages: all of the pipeline.
+        todo: those that are not done.
+
+    Raises:
+        UserError: it does not fit.
+    """
+    by_name = {stage.name: stage for stage in stages}
+    for giver, taker in (("source", "target"), ("pretrain", "finetune")):
+        if by_name[taker] in todo:
+            _rehearse(by_name[giver], by_name[taker])
+
+
+def _rehearse(giving: Stage, taking: Stage) -> None:
+    cfg, receiver = giving.model_cfg.clone(), taking.model_cfg.clone()
+    cfg.MODEL.BACKBONE.PRETRAIN = False
+    resolve_side_information(receiver)
+    with taking.named(), tempfile.TemporaryDirectory() as folder, torch.random.fork_rng():
+        path = str(Path(folder) / f"backbone of stage {giving.name}.pth")
+        with AtomicPathManager.open(path, "wb") as file:
+            torch.save(build_backbone(cfg).state_dict(), file)
+        receiver.MODEL.BACKBONE.PRETRAIN_PATH = path
+        build_backbone(receiver)

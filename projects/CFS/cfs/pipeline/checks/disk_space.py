@@ -1,0 +1,66 @@
+"""Whether the disk holds what a pipeline will write; nearly all of that are checkpoints."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from fastreid.config import CfgNode
+from fastreid.modeling.backbones import build_backbone
+from reid_common.errors import UserError
+
+from ..stages import Stage, is_dino
+
+MARGIN = 2**30  # bytes that are left free
+
+
+def check_space(todo: Sequence[Stage], folder: Path) -> None:
+    """Check that the disk holds the checkpoints, roughly.
+
+    Raises:
+        UserError: it does not.
+    """
+    needed = {
+        stage.name: max(0, checkpoint_bytes(stage.model_cfg) - written(folder / stage.name))
+        for stage in todo
+        if stage.trains
+    }
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if sum(needed.values()) + MARGIN > free:
+        sizes = ", ".join(f"{name} {size / 2**30:.1f}" for name, size in needed.items())
+        raise UserError(
+            f"{str(folder)!r}: {free / 2**30:.1f} GiB are free, the checkpoints need about "
+            f"{sum(needed.values()) / 2**30:.1f} ({sizes}). Raise SOLVER.CHECKPOINT_PERIOD, as in "
+            "ALL.SOLVER.CHECKPOINT_PERIOD 10, or choose an OUTPUT_DIR on another disk"
+        )
+
+
+def written(training: Path) -> int:
+    """Bytes of the checkpoints that a training has written, which a resumed one does not again."""
+    return sum(file.stat().st_size for file in training.glob("*.pth"))
+
+
+def checkpoint_bytes(cfg: CfgNode) -> int:
+    """Bytes of all checkpoints of a training, roughly; classifiers are not counted.
+
+    Raises:
+        UserError: SOLVER.CHECKPOINT_PERIOD is below 1.
+    """
+    period = cfg.SOLVER.CHECKPOINT_PERIOD
+    if period < 1:
+        raise UserError(f"SOLVER.CHECKPOINT_PERIOD is {period}; set a number of epochs, 1 or more")
+    cfg = cfg.clone()
+    cfg.MODEL.BACKBONE.PRETRAIN = False
+    with torch.device("meta"):
+        weights = sum(p.numel() for p in build_backbone(cfg).parameters())
+    if is_dino(cfg):
+        dino = cfg.DINO
+        weights += cfg.MODEL.BACKBONE.FEAT_DIM * dino.HIDDEN_DIM + dino.HIDDEN_DIM**2
+        weights += (dino.HIDDEN_DIM + dino.OUT_DIM) * dino.BOTTLENECK_DIM
+    # The weights, the optimizer's averages, of DINO also the teacher
+    copies = (3 if cfg.SOLVER.OPT.startswith("Adam") else 2) + is_dino(cfg)
+    files = cfg.SOLVER.MAX_EPOCH // period + 2
+    return 4 * weights * copies * files

@@ -1,0 +1,119 @@
+"""What a stage's result depends on.
+
+The settings of a training are its whole FastReID config but for what makes no difference to the
+weights: where it runs, with how many workers, how often it is saved and tested.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from fastreid.config import CfgNode
+from reid_common.digests import file_digest
+
+from ...scores.shards import META
+from .stage import Stage
+
+# Keys, or beginnings of keys, that make no difference to the weights of a training.
+_NO_DIFFERENCE = (
+    "OUTPUT_DIR",
+    "CUDNN_BENCHMARK",
+    "DATALOADER.NUM_WORKERS",
+    "DATASETS.FILTER_CACHE",
+    "DINO.COLLAPSE_GRACE",
+    "DINO.MAX_BAD_IMAGES",
+    "DINO.STOP_ON_COLLAPSE",
+    "MODEL.COMPILE",
+    "MODEL.DEVICE",
+    "SOLVER.CHECKPOINT_PERIOD",
+    "TEST.",
+)
+# Makes none to a ViT, up to rounding
+_CHECKPOINTING = "MODEL.BACKBONE.GRADIENT_CHECKPOINTING"
+# Nor does this where nothing compares the images of a piece, as BatchNorm and KoLeo do
+_PIECES = "DINO.MICRO_BATCH"
+_DIFFERENCE_ALL_THE_SAME = ("TEST.PRECISE_BN.",)
+# Kept for who reads the record: of files the content counts, not the place; of tests nothing.
+NOT_COMPARED = ("DATASETS.TESTS", "MODEL.BACKBONE.PRETRAIN_PATH", "MODEL.WEIGHTS")
+INPUTS = "inputs."
+
+
+def flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield dotted keys and values of a nested mapping."""
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Keys that both have, with other values."""
+    return (key for key, value in new.items() if old.get(key, value) != value)
+
+
+def training_settings(cfg: CfgNode, num_gpus: int, folder: Path) -> dict[str, Any]:
+    """Settings of a training.
+
+    Args:
+        cfg: its FastReID config.
+        num_gpus: processes; batches are shared out among them.
+        folder: OUTPUT_DIR of the pipeline; paths in it become relative to it.
+    """
+    ignored: tuple[str, ...] = _NO_DIFFERENCE
+    backbone = cfg.MODEL.BACKBONE
+    if backbone.NAME == "build_transreid_backbone":
+        ignored += (_CHECKPOINTING,)
+        if backbone.STEM != "ics" and not cfg.DINO.KOLEO_WEIGHT:
+            ignored += (_PIECES,)
+    whole = dict(flat(yaml.safe_load(cfg.dump())))
+    kept = {
+        key: _relative(value, folder)
+        for key, value in whole.items()
+        if not key.startswith(ignored) or key.startswith(_DIFFERENCE_ALL_THE_SAME)
+    }
+    return {**kept, "NUM_GPUS": num_gpus}
+
+
+def _relative(value: Any, folder: Path) -> Any:
+    if isinstance(value, str):
+        return value.replace(os.path.join(folder, ""), "")
+    if isinstance(value, list):
+        return [_relative(x, folder) for x in value]
+    if isinstance(value, Mapping):
+        return {key: _relative(x, folder) for key, x in value.items()}
+    return value
+
+
+def training_inputs(cfg: CfgNode) -> dict[str, str]:
+    """Files that a training reads besides images: what for -> path."""
+    backbone = cfg.MODEL.BACKBONE
+    inputs = {"MODEL.WEIGHTS": cfg.MODEL.WEIGHTS}
+    if backbone.PRETRAIN:
+        inputs["MODEL.BACKBONE.PRETRAIN_PATH"] = backbone.PRETRAIN_PATH
+    for number, entry in enumerate(cfg.DATASETS.FILTERS):
+        for option in ("LIST", "SCORES"):
+            inputs[f"DATASETS.FILTERS[{number}].{option}"] = str(dict(entry).get(option, ""))
+    return {key: path for key, path in inputs.items() if path}
+
+
+def current_settings(stage: Stage) -> dict[str, Any]:
+    """Settings of a stage, and what its input files hold now."""
+    return {**stage.settings, **digests(stage.inputs)}
+
+
+def digests(inputs: Mapping[str, str]) -> dict[str, str]:
+    """Settings that say what input files hold: "inputs.KEY" -> SHA-256; missing ones left out.
+
+    Of a folder of scores its meta.json counts, which says what the scores were made of.
+    """
+    found = {}
+    for key, path in inputs.items():
+        file = os.path.join(path, META) if os.path.isdir(path) else path
+        if os.path.isfile(file):
+            found[INPUTS + key] = file_digest(file)
+    return found

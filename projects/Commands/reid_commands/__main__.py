@@ -1,0 +1,43 @@
+"""Person re-identification with transformers: train, evaluate, extract, search and more.
+
+transreid train --config-file projects/TransReID/configs/ToyReID/vit_tiny_transreid.yml
+transreid extract photos/ -o features.npz --config-file logs/run/config.yaml \\
+    --weights logs/run/model_final.pth
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from .groups import group_parser, run_group
+
+# Command -> module, what it does
+COMMANDS = {
+    "train": ("train", "train a model, or evaluate it on its test sets"),
+    "evaluate": ("evaluate", "evaluate saved results again: intervals, pictures, comparison"),
+    "extract": ("extract", "compute features of images"),
+    "search": ("search", "find the nearest images"),
+    "calibrate": ("calibrate", "find the similarity from which two images count as the same"),
+    "export": ("export", "write a trained model as an ONNX file"),
+    "visualize": ("visualize", "draw attention, rank lists, camera embeddings, training curves"),
+    "check-data": ("check_data", "check a data set before training on it"),
+    "pretrain": ("pretrain", "choose what to pre-train on, pre-train, fine-tune, evaluate"),
+    "report": ("report", "write the report of such a pre-training"),
+    "score": ("scores.score", "score images by catastrophic forgetting (CFS)"),
+    "select": ("scores.select", "write the list of the images with the best scores"),
+    "inspect": ("scores.inspect", "print statistics of scores"),
+    "plot": ("scores.plot", "draw scores as a histogram and contact sheets"),
+    "convert": ("convert_weights", "convert weights from and to the released format"),
+    "convert-dino": ("convert_dino", "convert DINO checkpoints from and to the released format"),
+    "draw-toyreid": ("draw_toyreid", "draw a contact sheet of the synthetic data sets"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    return run_group(group_parser(__doc__, COMMANDS, "transreid"), COMMANDS, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

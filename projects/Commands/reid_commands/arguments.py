@@ -1,0 +1,64 @@
+"""Arguments of the commands that put images through a trained model."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from fastreid_compat.repairs.distributed.launch import num_cores
+from reid_common.errors import UserError
+from reid_core.run.command_line import add_config_arguments
+from transreid.inference.extraction import SHARD_SIZE
+from transreid.inference.extractor import PRECISIONS, FeatureExtractor
+
+
+def add_model_arguments(parser: argparse.ArgumentParser, batch_size: int = 64) -> None:
+    """Add checkpoint, device and batch size, which :func:`build_extractor` reads."""
+    add = parser.add_argument
+    add("--weights", metavar="PTH", help="checkpoint (default: MODEL.WEIGHTS)")
+    add_device_arguments(parser, batch_size)
+
+
+def add_device_arguments(parser: argparse.ArgumentParser, batch_size: int = 64) -> None:
+    """Add device and batch size."""
+    add = parser.add_argument
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (auto)")
+    add("--batch-size", type=int, default=batch_size, metavar="N", help=f"({batch_size})")
+
+
+def add_speed_arguments(parser: argparse.ArgumentParser, shard_size: int) -> None:
+    """Add precision, processes that read images, and images of a shard."""
+    add = parser.add_argument
+    precision = "number format of matrix products (fp32)"
+    add("--precision", choices=list(PRECISIONS), default="fp32", help=precision)
+    workers = "processes that read images; 0: none (one per core, at most 8)"
+    add("--num-workers", type=int, default=min(8, num_cores()), metavar="N", help=workers)
+    shards = "images that are lost at most when the command is killed (%(default)s)"
+    add("--shard-size", type=int, default=shard_size, metavar="N", help=shards)
+
+
+def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add how images become features, as extract and search have it."""
+    add = parser.add_argument
+    add_model_arguments(parser)
+    add_speed_arguments(parser, SHARD_SIZE)
+    add("--global-only", action="store_true", help="leave out the parts of JPM: 5 times shorter")
+    camera = "0-based camera of the images for which the list gives none"
+    add("--camera", type=int, metavar="N", help=camera)
+    add("--overwrite", action="store_true", help="overwrite files made with other settings")
+    add_config_arguments(parser)
+
+
+def build_extractor(args: argparse.Namespace, options: Sequence[str] = ()) -> FeatureExtractor:
+    """The model of a command line, with more KEY VALUE pairs behind the user's."""
+    if not args.config_file:
+        raise UserError("--config-file is missing: the YAML that the model was trained with")
+    return FeatureExtractor(
+        args.config_file,
+        args.weights,
+        device=args.device,
+        batch_size=args.batch_size,
+        precision=getattr(args, "precision", "fp32"),
+        global_only=getattr(args, "global_only", False),
+        options=[*args.opts, *options],
+    )

@@ -1,0 +1,195 @@
+"""What all benchmarks share: contenders that take turns, two clocks, ratios, and the table.
+
+A contender is a function that returns a sample: numbers by the column of the table. Contenders take
+turns, so that a machine that gets slower slows all of them; medians over the rounds are compared
+with those of one of them, the baseline.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from fastreid_compat.repairs.distributed.launch import num_cores
+from reid_common.errors import UserError
+
+WALL, CPU, PEAK = "seconds", "processor seconds", "peak MiB"
+
+Sample = dict[str, float]
+Cell = str | float
+
+
+class Clock(NamedTuple):
+    """Seconds by the wall, and seconds of the processor that this process has used."""
+
+    wall: Callable[[], float] = time.perf_counter
+    cpu: Callable[[], float] = time.process_time
+
+
+CLOCK = Clock()
+
+
+def timed(
+    call: Callable[[], Any], least: float = 0.0, clock: Clock = CLOCK
+) -> Callable[[], Sample]:
+    """Make a contender of ``call``: a sample has its seconds by both clocks.
+
+    Args:
+        call: what is timed.
+        least: seconds; a shorter call is repeated for so long, and its medians count.
+        clock: for tests.
+    """
+
+    def sample() -> Sample:
+        samples: list[Sample] = []
+        while True:
+            start, busy = clock.wall(), clock.cpu()
+            call()
+            samples.append({WALL: clock.wall() - start, CPU: clock.cpu() - busy})
+            if sum(one[WALL] for one in samples) >= least:
+                return summary(samples)
+
+    return sample
+
+
+def summary(samples: Sequence[Sample]) -> Sample:
+    """Return the median of each number; of peaks of memory, the highest."""
+    return {
+        key: (max if key == PEAK else statistics.median)([one[key] for one in samples])
+        for key in samples[0]
+    }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Samples of contenders that took turns.
+
+    Attributes:
+        samples: of each contender by its name, in the order of the rounds.
+        baseline: contender to which the ratios refer.
+        key: number that is compared; less of it is better.
+    """
+
+    samples: dict[str, list[Sample]]
+    baseline: str
+    key: str = WALL
+
+    def ratio(self, name: str) -> float:
+        """How many times better than the baseline a contender is, by the medians."""
+        return self._median(self.baseline) / self._median(name)
+
+    def ratios(self, name: str) -> list[float]:
+        """The same round by round; of a baseline that ran once, that run counts for all rounds."""
+        base = [sample[self.key] for sample in self.samples[self.baseline]]
+        own = [sample[self.key] for sample in self.samples[name]]
+        return [base[min(i, len(base) - 1)] / value for i, value in enumerate(own)]
+
+    def _median(self, name: str) -> float:
+        return summary(self.samples[name])[self.key]
+
+    def rows(self, **items: float) -> Iterator[dict[str, Cell]]:
+        """Rows of the table.
+
+        Args:
+            items: what one sample handles: ``images=8`` adds a column "images/s".
+        """
+        for name, samples in self.samples.items():
+            rates = {f"{unit}/s": count / self._median(name) for unit, count in items.items()}
+            ratios = self.ratios(name)
+            yield {
+                "contender": name,
+                **summary(samples),
+                **rates,
+                f"ratio of {self.key}": self.ratio(name),
+                "round by round": f"{min(ratios):.2f}-{max(ratios):.2f}",
+            }
+
+
+def alternate(
+    contenders: Mapping[str, Callable[[], Sample]],
+    rounds: int,
+    *,
+    baseline: str | None = None,
+    key: str = WALL,
+    once: Collection[str] = (),
+) -> Comparison:
+    """Run all contenders in turn, ``rounds`` times.
+
+    Args:
+        contenders: by name; warmed up, where that matters.
+        rounds: at least 1.
+        baseline: name of one of them; the first if not given.
+        key: number of a sample that the ratios compare.
+        once: names of slow contenders that run in the first round only.
+    """
+    if rounds < 1:
+        raise UserError(f"there are {rounds} rounds of the benchmark; ask for at least 1")
+    samples: dict[str, list[Sample]] = {name: [] for name in contenders}
+    for number in range(rounds):
+        for name, contender in contenders.items():
+            if number == 0 or name not in once:
+                samples[name].append(contender())
+    return Comparison(samples, baseline or next(iter(contenders)), key)
+
+
+def check_agreement(found: Mapping[str, Sample], tolerance: float) -> None:
+    """Check that contenders calculate the same.
+
+    Args:
+        found: numbers of each contender; the first one is right.
+        tolerance: greatest difference; of numbers above 1, as a share of them.
+
+    Raises:
+        RuntimeError: they differ by more.
+    """
+    first, expected = next(iter(found.items()))
+    for name, values in found.items():
+        for key, value in values.items():
+            if not abs(value - expected[key]) <= tolerance * max(1, abs(expected[key])):
+                raise RuntimeError(
+                    f"the implementations disagree: {key} of {first!r} is {expected[key]}, "
+                    f"of {name!r} {value}"
+                )
+
+
+def header(args: argparse.Namespace, *packages: str) -> None:
+    """Print machine, threads, versions of Python, torch, numpy and ``packages``, and options."""
+    cpu_info = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.*)", cpu_info.read_text() if cpu_info.exists() else "")
+    threads = getattr(args, "threads", torch.get_num_threads())
+    machine = [names[0] if names else platform.machine(), f"{num_cores()} cores"]
+    machine.append(f"{threads} thread(s)")
+    if shutil.which("nvidia-smi"):
+        query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        machine += subprocess.run(query, capture_output=True, text=True).stdout.splitlines()
+    versions = [f"{name} {version(name)}" for name in ("torch", "numpy", *packages)]
+    print(", ".join([*machine, f"Python {platform.python_version()}", *versions]))
+    print(", ".join(f"{k} {v}" for k, v in vars(args).items() if not callable(v)) + "\n")
+
+
+def print_table(rows: Iterable[Mapping[str, Cell]]) -> None:
+    """Print Markdown row by row; the columns are those of the first row."""
+    columns: list[str] = []
+    for row in rows:
+        if not columns:
+            columns = list(row)
+            print("| " + " | ".join(columns) + " |\n" + "|---" * len(row) + "|")
+        print("| " + " | ".join(_shown(row[key]) for key in columns) + " |", flush=True)
+
+
+def _shown(value: Cell) -> str:
+    """Text of a cell: floats with three digits, or all of those before the point."""
+    if isinstance(value, str):
+        return value
+    return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 99.95 else f"{value:#.3g}"

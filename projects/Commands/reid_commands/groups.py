@@ -1,0 +1,74 @@
+"""Commands of several subcommands, each a module that is imported when it is called.
+
+``transreid --help`` needs no torch, therefore.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from reid_common.processes import end_with_parent
+
+PARENT = os.getppid()  # before the imports of a subcommand: they take seconds, in which it may die
+DISTRIBUTION = "fastreid-transreid"
+
+
+def installed_version() -> str:
+    """Version of this distribution, or that it is not installed."""
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def group_parser(
+    description: str | None, commands: Mapping[str, tuple[str, str]], name: str | None = None
+) -> argparse.ArgumentParser:
+    """The parser of a group: the name of a subcommand, and its words.
+
+    Args:
+        description: text on top of the help.
+        commands: subcommand -> its module below this package, and what it does in one line.
+        name: of the group; default: of the program.
+    """
+    lines = [f"  {command:<12} {text}" for command, (_, text) in commands.items()]
+    parser = argparse.ArgumentParser(
+        prog=name,
+        description=description,
+        epilog="\n".join(["commands:", *lines]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s COMMAND ... (COMMAND --help shows its options)",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {installed_version()}")
+    parser.add_argument(
+        "command", choices=commands, metavar="COMMAND", help="one of the commands below"
+    )
+    parser.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return parser
+
+
+def run_group(
+    parser: argparse.ArgumentParser,
+    commands: Mapping[str, tuple[str, str]],
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Run the subcommand that a command line names; returns the exit status."""
+    if "LOCAL_RANK" in os.environ:
+        # torchrun gives each worker a session of its own: killed, it would leave them behind with
+        # their locks.
+        end_with_parent(PARENT)
+    try:
+        import argcomplete
+    except ImportError:
+        pass
+    else:
+        argcomplete.autocomplete(parser)
+    args = parser.parse_args(argv)
+    module = importlib.import_module(f"{__package__}.{commands[args.command][0]}")
+    sys.argv[0] = f"{parser.prog} {args.command}"  # for the usage in the subcommand's help
+    return module.main(args.words)

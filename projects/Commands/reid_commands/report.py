@@ -1,0 +1,30 @@
+"""Write the report of a pre-training (transreid pretrain): report.html (one file) and report.md.
+
+transreid report logs/conditional/Toy
+
+It can be written at any time, also when only some stages are done.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from cfs.pipeline.report.writing import write_report
+from reid_core.run.command_line import command_parser, show_user_errors
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    lines = command_parser(__doc__)
+    lines.add_argument("folder", type=Path, metavar="FOLDER", help="OUTPUT_DIR of the pretraining")
+    return lines
+
+
+@show_user_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    for file in write_report(parser().parse_args(argv).folder):
+        print(f"wrote {file}")
+    return 0

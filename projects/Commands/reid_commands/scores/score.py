@@ -1,0 +1,85 @@
+"""Score images: how little training on the target moved their features (CFS).
+
+transreid score --source-weights dino/teacher_backbone.pth --target-weights ft/model_final.pth \\
+    --config-file dino.yml --target-config-file finetune.yml --dataset LUPerson -o scores/
+torchrun --nproc_per_node 8 tools/cfs_scores.py score ...
+
+Kill it at any time: the same command resumes. torchrun shares the work among processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cfs.images.listing import open_listing
+from cfs.scores.summary import headline, summary_of
+from cfs.scoring.models import build_pair
+from cfs.scoring.options import SHARD_SIZE, ScoringOptions, rank_and_world
+from cfs.scoring.scoring import score_images
+from fastreid.data import build as data_build
+from fastreid_compat.repairs.distributed.launch import share_threads
+from reid_core.config import load_config
+from reid_core.run.command_line import (
+    INTERRUPTED,
+    RESUMES,
+    add_config_arguments,
+    command_parser,
+    parse_command,
+    show_user_errors,
+)
+from reid_core.run.devices import device_of_process
+
+from ..arguments import add_device_arguments, add_speed_arguments
+from .images import add_images, dataset_names, show_log
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    lines = command_parser(__doc__)
+    add = lines.add_argument
+    add("--source-weights", required=True, metavar="PTH", help="before training on the target")
+    add("--target-weights", required=True, metavar="PTH", help="after it")
+    target = "config of the target weights, if they have another normalisation than the source's"
+    add("--target-config-file", metavar="YAML", help=target)
+    add_images(lines)
+    add("-o", "--out", type=Path, required=True, metavar="DIR", help="folder of the scores")
+    add_device_arguments(lines)
+    add_speed_arguments(lines, SHARD_SIZE)
+    add_config_arguments(lines, "config: model, test transform, data set", required=True)
+    return lines
+
+
+def score(args: argparse.Namespace) -> str:
+    """Score the images of a command line; returns what was done, in words."""
+    files = (args.config_file, args.target_config_file or args.config_file)
+    source_cfg, target_cfg = (load_config(file, args.opts) for file in files)
+    share_threads(int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    device = str(device_of_process(args.device))
+    sizes = (args.batch_size, args.shard_size, args.num_workers, args.precision)
+    run = ScoringOptions(*sizes, device, *rank_and_world())
+    names = dataset_names(args, source_cfg.DATASETS.NAMES)
+    images = open_listing(source_cfg, names)
+    source, target = build_pair(source_cfg, args.source_weights, target_cfg, args.target_weights)
+    transform = data_build.build_transforms(source_cfg, is_train=False)
+    shards = score_images(images, source, target, transform, args.out, run, {"dataset": names})
+    missing = len(shards.missing())
+    if missing:
+        return f"{args.out}: {missing} shards of other processes are not written yet"
+    return f"{args.out}: complete. {headline(summary_of(str(args.out)))}"
+
+
+@show_user_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    args = parse_command(parser(), argv)
+    show_log()
+    try:
+        print(score(args))
+    except KeyboardInterrupt:
+        print(RESUMES, file=sys.stderr)
+        return INTERRUPTED
+    return 0

@@ -1,0 +1,43 @@
+"""Write the list of the images with the best scores.
+
+transreid select --scores scores/ --keep 0.5 -o CFS_list.pkl
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from cfs import select
+from cfs.scores.lists import check_list_name, write_list
+from cfs.scores.reading import read_scores
+from cfs.scores.selection import check_keep
+from reid_core.run.command_line import command_parser, show_user_errors
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    lines = command_parser(__doc__)
+    add = lines.add_argument
+    add("--scores", required=True, metavar="DIR", help="folder of the scores")
+    add("--keep", type=float, metavar="SHARE", help="share of the images with a score, 0..1")
+    add("--keep-num", type=int, metavar="N", help="number of images")
+    add("-o", "--out", type=Path, required=True, metavar="FILE", help=".txt, .parquet or .pkl")
+    return lines
+
+
+@show_user_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    args = parser().parse_args(argv)
+    check_list_name(args.out)
+    check_keep(args.keep, args.keep_num)
+    scores = read_scores(args.scores)
+    chosen = select(scores.names, scores.values, args.keep, args.keep_num)
+    write_list(args.out, scores.names.take(chosen), scores.values[chosen])
+    scored = int(np.isfinite(scores.values).sum())
+    lowest = f", down to a score of {scores.values[chosen[-1]]:.4f}" if len(chosen) else ""
+    print(f"{args.out}: {len(chosen):,} of {scored:,} images with a score{lowest}")
+    return 0

@@ -1,0 +1,103 @@
+"""One training of a study: tested before and after, drawn, recorded, and never done twice.
+
+Writes ``results.json``, ``results.md``, ``curve.png`` and ``ranks.png`` beside FastReID's
+``metrics.json`` and TensorBoard events.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from cfs.pipeline.stages.settings import differing, flat
+from fastreid.config import CfgNode
+from fastreid.engine import DefaultTrainer
+from reid_common.curves import draw_curves
+from reid_common.errors import UserError
+from reid_common.files import read_json, write_json
+from reid_core.run import reports
+from reid_core.run.command_line import forget_loggers
+from transreid import training
+
+
+def train_and_report(config: str, opts: Sequence[str]) -> tuple[dict[str, Any], Path]:
+    """Train and report one config: a finished run is not repeated, an interrupted one resumed.
+
+    Args:
+        config: config file.
+        opts: KEY VALUE pairs.
+
+    Returns:
+        The results (also in results.json) and the output folder.
+    """
+    forget_loggers()  # of an earlier run in this process, which has its own log.txt
+    args = training.arguments(config, opts, resume=True)
+    cfg = training.setup(args)
+    folder = Path(cfg.OUTPUT_DIR)
+    results_file = folder / "results.json"
+    settings = _settings(cfg)
+    results: dict[str, Any]
+    if results_file.exists():
+        results = read_json(results_file)
+        _check_same_settings(results["settings"], settings, folder)
+        return results, folder
+
+    dataset = cfg.DATASETS.TESTS[0]
+    resumed = (folder / "last_checkpoint").exists()
+    results = {"config": config, "dataset": dataset, "settings": settings}
+    results["untrained"] = _scores(DefaultTrainer.test(cfg, training.model_with(cfg, weights="")))
+
+    start = time.perf_counter()
+    # It sets up and seeds once more: the run is the one of tools/train_net.py.
+    trained = training.train_or_evaluate(args)
+    # Of a resumed run this call has timed a part only.
+    results["seconds_of_training"] = None if resumed else round(time.perf_counter() - start)
+    results["trained"] = _scores(trained)
+    weights = folder / "model_final.pth"
+    test = reports.extract(cfg, training.model_with(cfg, str(weights)), dataset)
+    results["chance"] = reports.chance(test)
+    draw_curves({dataset: folder}, folder / "curve.png", config)
+    reports.draw_ranks(test, folder / "ranks.png", f"{dataset}: queries and their top 10")
+    (folder / "results.md").write_text(table(results) + "\n")
+    write_json(results_file, results)
+    return results, folder
+
+
+def _settings(cfg: CfgNode) -> str:
+    """The config as text, without what makes no difference to the results."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.OUTPUT_DIR = cfg.MODEL.DEVICE = ""
+    cfg.DATALOADER.NUM_WORKERS = cfg.SOLVER.CHECKPOINT_PERIOD = 0
+    return cfg.dump()
+
+
+def _check_same_settings(old: str, new: str, folder: Path) -> None:
+    """Compare two configs as text; keys that only one has, as of a later version, do not count.
+
+    Raises:
+        UserError: the first key that differs, and both values.
+    """
+    before, now = (dict(flat(yaml.safe_load(text))) for text in (old, new))
+    for key in differing(before, now):
+        raise UserError(
+            f"{folder} holds the results of other settings: {key} was {before[key]!r}, now it is "
+            f"{now[key]!r}. Set it back, choose another OUTPUT_DIR, or remove the folder"
+        )
+
+
+def _scores(results: dict[str, Any]) -> dict[str, float]:
+    return {key: float(results[key]) for key in ("mAP", "Rank-1")}
+
+
+def table(results: dict[str, Any]) -> str:
+    """The results as a Markdown table."""
+    lines = [f"| {results['dataset']} | mAP | Rank-1 |", "|---|---|---|"]
+    names = {"chance": "chance", "untrained": "untrained model", "trained": "trained model"}
+    for key, name in names.items():
+        row = results[key]
+        lines.append(f"| {name} | {row['mAP']:.1f} | {row['Rank-1']:.1f} |")
+    return "\n".join(lines)

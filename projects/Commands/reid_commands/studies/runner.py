@@ -1,0 +1,136 @@
+"""The runner of studies: several seeds, several arms, and a table of means and spreads.
+
+A study declares its arms. Each is a training: skipped if it is finished, resumed if it was
+interrupted. The table and the scores of each seed are written after every arm.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from reid_common.errors import UserError
+from reid_common.files import write_json
+from reid_core.run.command_line import add_pairs, command_parser, parse_command
+
+from . import finished_run
+
+Scores = Mapping[str, Any]  # {"mAP", "Rank-1"} in percent, or these of each test set
+Rows = dict[str, list[Scores]]  # row of the table -> scores of each seed
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A training that a study compares with others.
+
+    Attributes:
+        title: row of the table.
+        config: config file.
+        folder: below the study's folder; each seed has its own in it.
+        options: KEY VALUE pairs.
+        prepare: what to do before it, as pre-training: gets the study's folder, the seed and the
+            user's KEY VALUE pairs, and returns more pairs.
+        evaluate: rows of the table and their scores: gets the folder of the training and its pairs.
+            None: one row, the scores after training.
+    """
+
+    title: str
+    config: str
+    folder: str
+    options: Sequence[str] = ()
+    prepare: Callable[[Path, int, list[str]], list[str]] | None = None
+    evaluate: Callable[[Path, list[str]], dict[str, Scores]] | None = None
+
+    def run(self, out: Path, seed: int, opts: list[str]) -> dict[str, Scores]:
+        """Rows of the table and their scores, of one seed."""
+        folder = out / self.folder / f"seed{seed}"
+        pairs = ["SEED", str(seed), "OUTPUT_DIR", str(folder), *opts, *self.options]
+        if self.prepare is not None:
+            pairs += self.prepare(out, seed, opts)
+        results, _ = finished_run.train_and_report(self.config, pairs)
+        if self.evaluate is not None:
+            return self.evaluate(folder, pairs)
+        return {self.title: results["trained"]}
+
+
+def mean_and_spread(values: Sequence[float], digits: int = 1) -> str:
+    """Mean ± standard deviation; of a single value the value."""
+    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{spread}"
+
+
+def summary(scores: Mapping[str, Sequence[Scores]]) -> str:
+    """Markdown table: mean ± standard deviation over the seeds, and the seeds themselves.
+
+    Args:
+        scores: for each row its {"mAP", "Rank-1"}, one a seed, in percent.
+    """
+    lines = ["| model | seeds | mAP | Rank-1 | mAP of each seed |", "|---|---|---|---|---|"]
+    for name, runs in scores.items():
+        cells = [mean_and_spread([run[key] for run in runs]) for key in ("mAP", "Rank-1")]
+        each = ", ".join(f"{run['mAP']:.1f}" for run in runs)
+        lines.append(f"| {name} | {len(runs)} | {cells[0]} | {cells[1]} | {each} |")
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Arms that are compared, each with every seed.
+
+    Attributes:
+        name: of the files with the table and the scores, and of the folder in logs/.
+        arms: the trainings.
+        seeds: by default.
+        table: text of the scores.
+    """
+
+    name: str
+    arms: Sequence[Arm]
+    seeds: Sequence[int] = (1, 2, 3)
+    table: Callable[[Rows], str] = summary
+
+    def parser(self, description: str | None) -> argparse.ArgumentParser:
+        """The command line of the study."""
+        lines = study_parser(description, self.seeds, Path("logs") / self.name)
+        add_pairs(lines, "change every config, as in MODEL.DEVICE cpu")
+        return lines
+
+    def run(self, parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> tuple[Rows, Any]:
+        """Run what is missing, print and write the table; returns the scores and the arguments."""
+        args = parse_command(parser, argv)
+        check_seeds(args.seeds)
+        scores: Rows = {}
+        # Seeds outermost: a whole table is there as soon as each arm is trained once.
+        for seed in args.seeds:
+            for arm in self.arms:
+                for row, found in arm.run(args.out, seed, args.opts).items():
+                    scores.setdefault(row, []).append(found)
+                self.write(args.out, scores)
+        return scores, args
+
+    def write(self, out: Path, scores: Rows) -> None:
+        """Print the table, and write it and the scores into the study's folder."""
+        write_json(out / f"{self.name}.json", scores)
+        (out / f"{self.name}.md").write_text(self.table(scores) + "\n")
+        print(f"\n{self.table(scores)}\n", flush=True)
+
+
+def study_parser(
+    description: str | None, seeds: Sequence[int], out: Path
+) -> argparse.ArgumentParser:
+    """A command line with seeds and a folder."""
+    lines = command_parser(description)
+    known = ", ".join(map(str, seeds))
+    lines.add_argument("--seeds", type=int, nargs="+", default=[*seeds], help=f"({known})")
+    lines.add_argument("-o", "--out", type=Path, default=out, metavar="DIR", help=f"({out})")
+    return lines
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raise UserError if a seed is named twice."""
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"--seeds {' '.join(map(str, seeds))} names one twice; take it out")

@@ -1,0 +1,43 @@
+"""Draw the cosines of a model's side information embeddings (SIE), and print their norms.
+
+transreid visualize sie --config-file c.yml --weights model.pth -o sie.png
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from reid_core.run.command_line import (
+    add_config_arguments,
+    command_parser,
+    parse_command,
+    show_user_errors,
+)
+from transreid.visualize import model_pictures
+
+from ..arguments import add_model_arguments, build_extractor
+from .output import add_picture_arguments, check_output
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    lines = command_parser(__doc__)
+    add_picture_arguments(lines)
+    add_model_arguments(lines, batch_size=16)
+    add_config_arguments(lines, required=True)
+    return lines
+
+
+@show_user_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    args = parse_command(parser(), argv)
+    check_output(args)
+    model = build_extractor(args).model
+    sie = model_pictures.sie_of(model)
+    title = args.title or "Cosines of the side information embeddings"
+    model_pictures.draw_sie(sie, args.out, title)
+    print(model_pictures.sie_statistics(sie))
+    print(f"wrote {args.out}")
+    return 0

@@ -1,0 +1,79 @@
+"""Runs of DINO from checkpoints of the released implementation, and the other way round."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from fastreid.config import CfgNode
+from fastreid.modeling import build_model
+from fastreid_compat.repairs.checkpoints.checkpoint_files import AtomicPathManager, read_file
+from reid_common.errors import UserError
+from reid_core.run.validation import check_output_dir
+
+from ..engine.trainer import check_dino_config
+from .released import from_released, to_released
+
+LAST = "last_checkpoint"
+
+
+def convert(checkpoint: str, to: str, out: str, cfg: CfgNode) -> str:
+    """Convert a checkpoint; returns what was done, in words.
+
+    Args:
+        checkpoint: file of the released format, or ours for ``to`` "released".
+        to: "ours" writes a run that can be resumed, "released" a file.
+        out: folder of the run ("": OUTPUT_DIR), or the file.
+        cfg: config of the run.
+
+    Raises:
+        UserError: the file does not fit the config, or cannot be written there.
+    """
+    check_dino_config(cfg)
+    if to == "ours":
+        return write_run(checkpoint, Path(out or cfg.OUTPUT_DIR), cfg)
+    if not out:
+        raise UserError("-o is needed: the file to write")
+    released = to_released(read_file(checkpoint), model_of(cfg), cfg, checkpoint)
+    with AtomicPathManager.open(out, "wb") as file:
+        torch.save(released, file)
+    return f"wrote {out}: released format, next epoch {released['epoch']}"
+
+
+def model_of(cfg: CfgNode) -> torch.nn.Module:
+    """The DINO model of a config, on the CPU, as initialised."""
+    cfg = cfg.clone()
+    cfg.MODEL.DEVICE = "cpu"
+    cfg.MODEL.BACKBONE.PRETRAIN = False
+    return build_model(cfg)
+
+
+def write_run(source: str, folder: Path, cfg: CfgNode) -> str:
+    """Write a run that ``--resume`` continues; returns what was done, in words.
+
+    Args:
+        source: file of the released format.
+        folder: OUTPUT_DIR of the run to be resumed.
+        cfg: its config.
+
+    Raises:
+        UserError: the file does not fit the config, or the folder has a run already.
+    """
+    if (folder / LAST).exists():
+        raise UserError(
+            f"{str(folder)!r} has a run already (file {LAST}), which --resume would continue; "
+            "give another folder with -o, and to the training as OUTPUT_DIR"
+        )
+    content = from_released(read_file(source), model_of(cfg), source)
+    epoch, total = content["epoch"], cfg.SOLVER.MAX_EPOCH
+    name = f"model_{epoch:04d}.pth"
+    check_output_dir(str(folder))
+    with AtomicPathManager.open(str(folder / name), "wb") as file:
+        torch.save(content, file)
+    with AtomicPathManager.open(str(folder / LAST), "w") as file:
+        file.write(name)
+    steps = max((int(state["step"]) for state in content["optimizer"]["state"].values()), default=0)
+    return (
+        f"wrote {folder / name}: {epoch + 1} epochs in {steps} steps are done; --resume with "
+        f"OUTPUT_DIR {folder} continues with epoch {epoch + 1} (from 0) of {total}"
+    )

@@ -1,0 +1,173 @@
+"""Benchmarks: their command lines, and what they share, with clocks that a test sets."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import operator
+import os
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from reid_commands.benchmarks import harness, processes
+from reid_commands.benchmarks.harness import CPU, PEAK, WALL, Clock, Comparison
+from reid_common.errors import UserError
+
+SCRIPTS = sorted((Path(__file__).parents[2] / "tools" / "benchmarks").glob("*.py"))
+COMMANDS = [(path, []) for path in SCRIPTS] + [
+    (path, [mode])
+    for path in SCRIPTS
+    if path.stem == "scoring"
+    for mode in ("speed", "memory", "select")
+]
+
+
+def name_of(value: object) -> str:
+    return value.stem if isinstance(value, Path) else " ".join(value)
+
+
+@pytest.mark.parametrize(("script", "mode"), COMMANDS, ids=name_of)
+def test_every_script_shows_its_options(script, mode, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", [str(script), *mode, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(script), run_name="__main__")
+    assert ended.value.code == 0
+    assert f"usage: {script.name}" in capsys.readouterr().out
+
+
+def test_scripts_are_thin() -> None:
+    assert len(SCRIPTS) == 11
+    for script in SCRIPTS:
+        assert len(script.read_text().splitlines()) <= 80, script.name
+
+
+def counting(wall_step: float, cpu_step: float) -> Clock:
+    """A clock that moves on by a step each time it is read."""
+    walls, cpus = itertools.count(0, wall_step), itertools.count(0, cpu_step)
+    return Clock(lambda: next(walls), lambda: next(cpus))
+
+
+def test_a_call_is_timed_by_both_clocks() -> None:
+    calls: list[int] = []
+    sample = harness.timed(lambda: calls.append(1), clock=counting(2.0, 0.5))()
+    assert sample == {WALL: 2.0, CPU: 0.5}
+    assert len(calls) == 1
+
+
+def test_a_short_call_is_repeated_and_its_median_counts() -> None:
+    # Wall readings in pairs: calls of 1, 3 and 2 seconds; 6 seconds in all end it, 4 would not.
+    readings = iter([0, 1, 1, 4, 4, 6])
+    calls: list[int] = []
+    clock = Clock(lambda: next(readings), lambda: 0.0)
+    sample = harness.timed(lambda: calls.append(1), least=5.0, clock=clock)()
+    assert sample[WALL] == 2
+    assert len(calls) == 3
+
+
+def test_contenders_take_turns() -> None:
+    order: list[str] = []
+
+    def contender(name: str):
+        return lambda: order.append(name) or {WALL: 1.0}
+
+    contenders = {name: contender(name) for name in ("slow", "a", "b")}
+    comparison = harness.alternate(contenders, 3, once=["slow"])
+    assert order == ["slow", "a", "b", "a", "b", "a", "b"]
+    assert [len(samples) for samples in comparison.samples.values()] == [1, 3, 3]
+    assert comparison.baseline == "slow"
+
+
+def test_no_rounds_are_refused() -> None:
+    with pytest.raises(UserError, match=r"0 rounds.*at least 1"):
+        harness.alternate({"a": dict}, 0)
+
+
+@pytest.fixture
+def comparison() -> Comparison:
+    """Medians: baseline 6 s, ours 2 s; round by round 4/2, 6/3 and 9/1."""
+    seconds = {"baseline": (4.0, 6.0, 9.0), "ours": (2.0, 3.0, 1.0)}
+    samples = {name: [{WALL: s, PEAK: s} for s in some] for name, some in seconds.items()}
+    return Comparison(samples, "baseline")
+
+
+def test_ratios_are_those_of_medians(comparison) -> None:
+    assert comparison.ratio("baseline") == 1.0
+    assert comparison.ratio("ours") == 3.0
+    assert comparison.ratios("ours") == [2.0, 2.0, 9.0]
+
+
+def test_a_baseline_that_ran_once_counts_for_all_rounds() -> None:
+    samples = {"once": [{WALL: 8.0}], "ours": [{WALL: 2.0}, {WALL: 4.0}]}
+    assert Comparison(samples, "once").ratios("ours") == [4.0, 2.0]
+    assert Comparison(samples, "ours").ratios("once") == [0.25]
+
+
+def test_rows_of_the_table(comparison) -> None:
+    rows = list(comparison.rows(images=8))
+    assert rows[1] == {
+        "contender": "ours",
+        WALL: 2.0,
+        PEAK: 3.0,  # the highest, not the median
+        "images/s": 4.0,
+        "ratio of seconds": 3.0,
+        "round by round": "2.00-9.00",
+    }
+
+
+def test_the_baseline_and_what_is_compared_can_be_named() -> None:
+    samples = {"a": {WALL: 1.0, CPU: 3.0}, "b": {WALL: 1.0, CPU: 6.0}}
+    contenders = {name: lambda name=name: samples[name] for name in samples}
+    comparison = harness.alternate(contenders, 1, baseline="b", key=CPU)
+    assert (comparison.ratio("a"), comparison.ratio("b")) == (2.0, 1.0)
+
+
+def test_the_table_is_markdown(capsys) -> None:
+    harness.print_table([{"name": "a", "n": 4180243, "x": 1.5}, {"name": "b", "n": 1, "x": 123.4}])
+    assert capsys.readouterr().out.splitlines() == [
+        "| name | n | x |",
+        "|---|---|---|",
+        "| a | 4,180,243 | 1.50 |",
+        "| b | 1 | 123 |",
+    ]
+
+
+def test_implementations_must_agree() -> None:
+    harness.check_agreement({"a": {"loss": 10.0}, "b": {"loss": 10.05}}, 1e-2)
+    with pytest.raises(RuntimeError, match=r"disagree: loss of 'a' is 10\.0, of 'b' 10\.5"):
+        harness.check_agreement({"a": {"loss": 10.0}, "b": {"loss": 10.5}}, 1e-2)
+    with pytest.raises(RuntimeError, match="disagree"):
+        harness.check_agreement({"a": {"loss": 10.0}, "b": {"loss": float("nan")}}, 1e-2)
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_a_function_runs_in_a_process_of_its_own(method) -> None:
+    assert processes.in_child(operator.add, 1, 2, method=method) == 3
+    assert processes.in_child(os.getpid, method=method) != os.getpid()
+
+
+def test_workers_of_a_child_start_as_those_of_its_parent() -> None:
+    # get_start_method is bound to a context, which would be pickled with it
+    found = processes.in_child(eval, "__import__('multiprocessing').get_start_method()")
+    assert found == multiprocessing.get_start_method()
+
+
+def test_a_child_that_dies_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="ended with exit code 3"):
+        processes.in_child(os._exit, 3, method="fork")
+
+
+def test_a_child_works_only_when_asked() -> None:
+    def numbers():
+        yield from range(10)
+
+    stream = processes.answers(numbers, method="fork")
+    assert [next(stream), next(stream)] == [0, 1]
+    stream.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux")
+def test_memory_of_a_process() -> None:
+    assert 0 < processes.memory(processes.USS) <= processes.memory(processes.RSS)
+    assert processes.memory(processes.HIGHEST) > 0
