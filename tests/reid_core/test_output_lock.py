@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fastreid.engine import default_argument_parser
 from fastreid.utils import comm
 from reid_commands import train
 from reid_common.errors import UserError
@@ -50,7 +49,7 @@ def test_train_net_writes_nothing_into_a_folder_in_use(folder, holder, option, c
     before = sorted(os.listdir(folder))
     line = [*option, "MODEL.DEVICE", "cpu", "OUTPUT_DIR", str(folder)]
     with pytest.raises(SystemExit) as ended:
-        train.main(default_argument_parser().parse_args(line))
+        train.main(line)
     assert ended.value.code == 2
     assert f"in use by process {holder.pid}" in capsys.readouterr().err
     assert sorted(os.listdir(folder)) == before == [HOLDER, LOCK]

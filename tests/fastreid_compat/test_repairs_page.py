@@ -1,4 +1,4 @@
-"""The README's table has one row for every fix, and no other."""
+"""The table in docs/repairs.md has one row for every fix, and no other."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from fastreid_compat.registry import INSTALL_COMMAND, repairs
 
-README = Path(__file__).parents[2] / "projects" / "FastReIDCompat" / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "repairs.md"
 HEADER = "| fix | symptom without it | where | since | repair | upstream |"
 
 
 def rows() -> list[list[str]]:
     """Cells of all rows below a header of the table; the table is split by topic."""
     found = []
-    for part in README.read_text().split(HEADER)[1:]:
+    for part in PAGE.read_text().split(HEADER)[1:]:
         lines = re.match(r"\n\|[-|]+\|\n((?:\|.*\n)+)", part)
         assert lines, part[:200]
         for line in lines[1].splitlines():
@@ -37,6 +37,6 @@ def test_row_says_where_and_since_when(item):
 
 
 def test_number_of_fixes_and_install_command():
-    text = README.read_text()
+    text = PAGE.read_text()
     assert f"{len(repairs())} repairs" in " ".join(text.split())
     assert INSTALL_COMMAND in text
