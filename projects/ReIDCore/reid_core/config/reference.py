@@ -1,16 +1,12 @@
-"""Write the reference of all config keys, docs/config.md, from their declaration."""
+"""The reference of all config keys, docs/config.md, from their declaration."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable
 
-from reid_common.files import replacing
-from reid_core.config import load_config
-from reid_core.config.declaration import Key, value_of
-from reid_core.config.projects import declared_keys
-from reid_core.run.command_line import show_user_errors
+from .declaration import Key, value_of
+from .loading import load_config
+from .projects import declared_keys
 
 INTRODUCTION = """# Config keys
 
@@ -76,13 +72,3 @@ def _shown(value: object) -> str:
     if isinstance(value, list):
         return f"[{', '.join(_shown(item) for item in value)}]"
     return repr(value)
-
-
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line and write the reference."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-o", "--out", type=Path, required=True, help="Markdown file to write")
-    out = parser.parse_args(argv).out
-    with replacing(out) as temporary:
-        temporary.write_text(reference())
