@@ -81,6 +81,8 @@ setup(
     extras_require={
         # tools/export_onnx.py; whoever only runs an exported model needs onnxruntime alone
         "export": EXPORT,
+        # completion of commands in bash: eval "$(register-python-argcomplete transreid)"
+        "completion": ["argcomplete"],
         # feature files and labels as .parquet
         "parquet": ["pyarrow"],
         # LUPerson as it is released

@@ -63,6 +63,23 @@ def test_a_tool_is_a_command_line(file: Path) -> None:
     assert not imported(file) & own, "tools import packages only"
 
 
+@pytest.mark.parametrize("file", [f for f in MODULES if "reid_commands" in f.parts], ids=relative)
+def test_commands_repair_fastreid_before_they_import_it(file: Path) -> None:
+    """Packages above ``reid_common`` repair it when they are imported; reid_commands does not."""
+    nodes = [
+        n for n in ast.parse(file.read_text()).body if isinstance(n, ast.Import | ast.ImportFrom)
+    ]
+    names = [
+        (node.module or "." if isinstance(node, ast.ImportFrom) else node.names[0].name).split(".")[
+            0
+        ]
+        for node in nodes
+    ]
+    if "fastreid" in names:
+        repairing = set(PACKAGES) - {"reid_common", "reid_commands"}
+        assert repairing & set(names[: names.index("fastreid")]), "import reid_core first"
+
+
 def test_no_name_hides_another() -> None:
     """``tools`` comes first on the path of a tool: none is called as a package that is imported."""
     known = set(PACKAGES) | {name for file in MODULES for name in imported(file)}

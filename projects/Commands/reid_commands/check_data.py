@@ -15,6 +15,7 @@ from pathlib import Path
 
 from reid_common.errors import UserError
 from reid_core.config import load_config
+from reid_core.config.projects import import_installed
 from reid_core.data.checks.parts import Part, parts_of, parts_of_config
 from reid_core.data.checks.problems import MIN_SIZE
 from reid_core.data.checks.report import check_parts
@@ -52,6 +53,7 @@ def parts_to_check(args: argparse.Namespace) -> list[Part]:
         raise UserError("name one or more data sets, or a config with --config-file")
     if args.config_file:
         return parts_of_config(load_config(args.config_file, args.opts))
+    import_installed()  # registers the data sets of all projects
     return [part for name in dict.fromkeys(args.names) for part in parts_of(name)]
 
 

@@ -18,6 +18,7 @@ import resource
 from collections.abc import Sequence
 from typing import Any
 
+import reid_core  # noqa: F401  (first: repairs FastReID)
 import torch
 import torch.nn.functional as F
 from fastreid.modeling import build_model

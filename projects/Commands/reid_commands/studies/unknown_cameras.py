@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import reid_core  # noqa: F401  (first: repairs FastReID)
 from fastreid.engine import DefaultTrainer
 from reid_common.files import read_json, write_json
 from reid_core.run.command_line import forget_loggers, parse_command, show_user_errors
