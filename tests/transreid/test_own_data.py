@@ -14,7 +14,7 @@ from reid_common.errors import UserError
 from reid_core.data.checks.records import Record, RecordDataset, choose_queries, natural_key
 from reid_core.data.folder_reid import camera_of
 from reid_core.data.opening import MissingDataset, open_dataset
-from reid_core.run.validation import preflight
+from reid_core.run.preflight import preflight
 from reid_core.side_information.cameras import camera_table
 
 

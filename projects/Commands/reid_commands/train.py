@@ -27,7 +27,8 @@ from fastreid.utils.logger import setup_logger
 from reid_common.files import replacing
 from reid_core.config import load_config, trainer_class
 from reid_core.run.command_line import logged_packages, show_user_errors
-from reid_core.run.validation import check_output_dir, preflight
+from reid_core.run.preflight import preflight
+from reid_core.run.validation import check_output_dir
 from transreid import resolve_side_information
 
 logger = logging.getLogger("fastreid.train_net")

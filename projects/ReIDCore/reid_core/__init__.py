@@ -21,7 +21,7 @@ moved_modules(
     {
         "fastreid_compat.command_line": "reid_core.run.command_line",
         "fastreid_compat.cpu_speed": "reid_core.run.cpu_speed",
-        "fastreid_compat.validation": "reid_core.run.validation",
+        "fastreid_compat.validation": "reid_core.run.preflight",
         "fastreid_compat.evaluators": "reid_core.run.evaluators",
         "fastreid_compat.item_filters": "reid_core.data.filter_hook",
         "fastreid_compat.dataset_names": "reid_core.data.names",

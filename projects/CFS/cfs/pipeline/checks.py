@@ -18,7 +18,8 @@ from fastreid.modeling.backbones import build_backbone
 from fastreid_compat.repairs.checkpoints.checkpoint_files import AtomicPathManager
 from reid_common.errors import UserError
 from reid_common.image_files import check_images
-from reid_core.run.validation import check_dataset, check_weights, dataset_images, validate_config
+from reid_core.run.preflight import dataset_images
+from reid_core.run.validation import check_dataset, check_weights, validate_config
 from reid_core.side_information.label_files import check_side_information
 from transreid import resolve_side_information
 
