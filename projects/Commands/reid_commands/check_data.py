@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from reid_common.errors import UserError
+from reid_core.checks.image_facts import look_at_all
+from reid_core.checks.parts import Part, parts_of, parts_of_config, summary
+from reid_core.checks.problems import MIN_SIZE, Problem, find_problems
 from reid_core.config import load_config
-from reid_core.data.checks.image_facts import look_at_all
-from reid_core.data.checks.parts import Part, parts_of, parts_of_config, summary
-from reid_core.data.checks.problems import MIN_SIZE, Problem, find_problems
 from reid_core.run import reports
 from reid_core.run.command_line import show_user_errors
 from tabulate import tabulate

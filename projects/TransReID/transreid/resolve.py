@@ -12,15 +12,15 @@ from fastreid.config import CfgNode
 from reid_common.errors import UserError
 from reid_core.data.names import dataset_name
 from reid_core.data.opening import MissingDataset
-from reid_core.side_information.cameras import (
+from reid_core.side_information.label_files import KEY as FILES_KEY
+from reid_core.side_information.label_files import open_labelled
+from reid_core.side_information.rows import (
     KEY,
     CameraTable,
     camera_rows,
     camera_table,
     raw_cameras,
 )
-from reid_core.side_information.label_files import KEY as FILES_KEY
-from reid_core.side_information.label_files import open_labelled
 from torch import Tensor
 
 from .modeling.side_embedding import decode_table

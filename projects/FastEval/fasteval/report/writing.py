@@ -15,7 +15,7 @@ from reid_common.errors import UserError
 from reid_common.files import replacing
 from reid_common.image_files import find_fault
 from reid_core.run import reports
-from reid_core.side_information.cameras import FIRST_WITHOUT_CAMERA
+from reid_core.side_information.rows import FIRST_WITHOUT_CAMERA
 
 from ..analysis.analyse import Analysis
 from ..analysis.comparison import Compared

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from reid_common.errors import UserError
 from reid_common.files import replacing
-from reid_core.side_information.cameras import FIRST_WITHOUT_CAMERA
+from reid_core.side_information.rows import FIRST_WITHOUT_CAMERA
 
 from .files import Columns, read_npz, read_parquet, write_npz, write_parquet
 
@@ -36,7 +36,7 @@ class ResultSet:
         pids: (N,) int64 identities.
         camids: (N,) int64 cameras as a model's batches have them: 0-based rows of its table;
             -(1 + camera) for a camera without a row; where no camera is known a number of its own
-            for each image, at most :data:`reid_core.side_information.cameras.FIRST_WITHOUT_CAMERA`.
+            for each image, at most :data:`reid_core.side_information.rows.FIRST_WITHOUT_CAMERA`.
         num_query: Q.
         paths: N image files, "" where it is not known.
         viewids: (N,) int64 0-based viewpoints, negative = unknown; None for all unknown.

@@ -23,9 +23,9 @@ from fastreid.data.datasets import DATASET_REGISTRY
 from reid_common.errors import UserError
 from reid_common.tables import Row, read_rows
 
-from .checks.records import SPLITS, UNKNOWN_VIEW, Record, RecordDataset
 from .names import name_of_path
 from .opening import MissingDataset, find_path
+from .records import SPLITS, UNKNOWN_VIEW, Record, RecordDataset
 
 NEEDED = ("image", "identity")
 COLUMNS = (*NEEDED, "split", "camera", "view")

@@ -27,9 +27,9 @@ from typing import Any
 from fastreid.data.datasets import DATASET_REGISTRY
 from reid_common.errors import UserError
 
-from .checks.records import ANY, SPLITS, Record, RecordDataset, natural_key
 from .names import name_of_path
 from .opening import MissingDataset, find_path
+from .records import ANY, SPLITS, Record, RecordDataset, natural_key
 
 logger = logging.getLogger(__name__)
 

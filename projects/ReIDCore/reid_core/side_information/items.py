@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..data.names import dataset_name
-from .cameras import FIRST_WITHOUT_CAMERA, KEY, NO_CAMERA, CameraTable, camera_rows
 from .label_files import UNKNOWN
+from .rows import FIRST_WITHOUT_CAMERA, KEY, NO_CAMERA, CameraTable, camera_rows
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ Item = Sequence[Any]  # (img_path, pid, camid)
 def rows_of_items(
     table: CameraTable, registered: str, items: Sequence[Item], start: int = 0
 ) -> list[int]:
-    """Return the camera row of each item, see :func:`.cameras.camera_rows`.
+    """Return the camera row of each item, see :func:`.rows.camera_rows`.
 
     Args:
         table: of the model.

@@ -12,7 +12,7 @@ from fastreid.modeling.meta_arch import build_model
 from fastreid.utils.checkpoint import Checkpointer
 from reid_common.errors import UserError
 from reid_core.config import load_config
-from reid_core.side_information.cameras import CameraTable
+from reid_core.side_information.rows import CameraTable
 from torch import nn
 
 from ..modeling.backbone import TransReIDBackbone

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from reid_common.errors import UserError
 from reid_common.pictures import plt, save_figure
-from reid_core.side_information.cameras import CameraTable
+from reid_core.side_information.rows import CameraTable
 from torch import Tensor
 
 from ..modeling.side_embedding import SideInformationEmbedding, decode_table

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from reid_common.errors import UserError
-from reid_core.side_information.cameras import CameraTable
+from reid_core.side_information.rows import CameraTable
 
 from ..modeling.patch_embed import resize_pos_embed
 from ..modeling.side_embedding import SideInformationEmbedding, decode_table

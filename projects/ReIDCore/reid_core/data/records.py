@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from fastreid.data.datasets.bases import ImageDataset
 
-from ...side_information.cameras import NO_CAMERA
+from ..side_information.rows import NO_CAMERA
 
 TRAIN, QUERY, GALLERY, TEST, ANY = "train", "query", "gallery", "test", ""
 SPLITS = (TRAIN, QUERY, GALLERY, TEST)

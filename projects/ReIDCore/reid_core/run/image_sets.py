@@ -14,7 +14,8 @@ from fastreid_compat.repairs.loading import loaders
 from reid_common.errors import UserError
 from reid_common.image_files import check_images
 
-from ..side_information.cameras import CameraTable, camera_table
+from ..data.filter_hook import chosen_items
+from ..data.opening import MissingDataset, data_root
 from ..side_information.items import (
     report_unknown,
     rows_of_items,
@@ -22,8 +23,7 @@ from ..side_information.items import (
     views_of_items,
 )
 from ..side_information.label_files import UNKNOWN, open_labelled
-from .filter_hook import chosen_items
-from .opening import MissingDataset, data_root
+from ..side_information.rows import CameraTable, camera_table
 
 logger = logging.getLogger(__name__)
 

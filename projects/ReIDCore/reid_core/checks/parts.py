@@ -9,11 +9,11 @@ from typing import Any
 
 from fastreid.config import CfgNode
 
-from ...side_information.cameras import NO_CAMERA, raw_cameras
-from ..names import dataset_name
-from ..opening import open_dataset
+from ..data.names import dataset_name
+from ..data.opening import open_dataset
+from ..data.records import GALLERY, QUERY, TRAIN
+from ..side_information.rows import NO_CAMERA, raw_cameras
 from .image_facts import ImageFacts
-from .records import GALLERY, QUERY, TRAIN
 
 
 @dataclass(frozen=True)
