@@ -15,7 +15,7 @@ from reid_core.data.folder_reid import camera_of
 from reid_core.data.opening import MissingDataset, open_dataset
 from reid_core.data.records import Record, RecordDataset, choose_queries, natural_key
 from reid_core.run.preflight import preflight
-from reid_core.side_information.rows import camera_table
+from reid_core.side_information.labelled_sets import camera_table
 
 
 def draw(folder: Path, *names: str) -> Path:

@@ -11,8 +11,8 @@ from dinopretrain.data.listing import read_list
 from dinopretrain.data.loader import open_images
 from fastreid.config import CfgNode
 from reid_core.data.filter_hook import has_filters
-from reid_core.data.opening import data_root, open_dataset
-from reid_core.side_information.label_files import open_labelled
+from reid_core.data.opening import data_root
+from reid_core.data.splits import opened_set
 
 from ..scores.reading import read_scores
 from ..scores.selection import number_kept
@@ -27,8 +27,7 @@ _COUNTS: dict[tuple[str, str, bool], int] = {}  # millions of images are listed 
 
 def test_images(name: str) -> int:
     """Query and gallery images of a test set."""
-    data = open_dataset(name)
-    return len(data.query) + len(data.gallery)
+    return len(opened_set(name).test)
 
 
 def training_size(cfg: CfgNode) -> dict[str, int]:
@@ -37,9 +36,9 @@ def training_size(cfg: CfgNode) -> dict[str, int]:
         return {"images": sum(_count(cfg, name) for name in cfg.DATASETS.NAMES)}
     images, identities = 0, set()  # names that begin with the data set's
     for name in cfg.DATASETS.NAMES:
-        data = open_labelled(cfg, name, combineall=cfg.DATASETS.COMBINEALL)
-        images += len(data.train)
-        identities.update(item[1] for item in data.train)
+        train = opened_set(name, combineall=bool(cfg.DATASETS.COMBINEALL)).train
+        images += len(train)
+        identities.update(train.identities)
     return {"images": images, "identities": len(identities)}
 
 

@@ -25,7 +25,8 @@ from reid_common.tables import Row, read_rows
 
 from .names import name_of_path
 from .opening import MissingDataset, find_path
-from .records import SPLITS, UNKNOWN_VIEW, Record, RecordDataset
+from .records import SPLITS, Record, RecordDataset
+from .splits import UNKNOWN
 
 NEEDED = ("image", "identity")
 COLUMNS = (*NEEDED, "split", "camera", "view")
@@ -79,13 +80,13 @@ def _to_record(place: str, row: Mapping[str, Any], folder: str) -> Record:
             "it empty for an image that is for training and testing"
         )
     view = values["view"]
-    if view and view != str(UNKNOWN_VIEW) and not view.isdecimal():
+    if view and view != str(UNKNOWN) and not view.isdecimal():
         raise UserError(
             f"{place}: column 'view': {view!r} is no number; viewpoints are 0, 1, ..., and empty "
             "where they are not known"
         )
     path = os.path.join(folder, os.path.expanduser(values["image"]))
-    number = int(view) if view else UNKNOWN_VIEW
+    number = int(view) if view else UNKNOWN
     return Record(path, values["identity"], split, values["camera"], number)
 
 
@@ -117,7 +118,7 @@ class CSVReID(RecordDataset):
     argument_name = staticmethod(name_of_path)
 
     def __init__(self, root: str = "datasets", *, argument: str, **kwargs: Any) -> None:
-        path = find_path(argument, root, "a table of images, .csv or .parquet")
+        self.table = path = find_path(argument, root, "a table of images, .csv or .parquet")
         if os.path.isdir(path):
             raise UserError(
                 f"CSVReID: {path!r} is a folder; for a folder an identity write "

@@ -9,7 +9,7 @@ from fastreid.utils import comm
 from reid_common.image_files import check_images
 
 from ..data.filter_hook import has_filters
-from ..data.opening import open_dataset
+from ..data.splits import forget_opened_sets, opened_set
 from ..side_information.label_files import check_side_information
 from .validation import check_output_dir, check_weights, validate_config
 
@@ -19,12 +19,14 @@ logger = logging.getLogger(__name__)
 def preflight(cfg: Any, eval_only: bool = False) -> None:
     """Check configuration, output folder, weights and image files before a run starts.
 
-    Only the main process looks at files.
+    Only the main process looks at files. Data sets that were opened before are opened again: they
+    may have changed since.
 
     Raises:
         UserError: what is wrong, and what to do about it.
     """
     validate_config(cfg, eval_only=eval_only)
+    forget_opened_sets()
     if not comm.is_main_process():
         return
     check_output_dir(cfg.OUTPUT_DIR)
@@ -42,15 +44,11 @@ def dataset_images(cfg: Any, eval_only: bool = False) -> list[str]:
 
     Test images that are training images, too, are warned of.
     """
-    train = []
+    train: list[str] = []
     if not eval_only:
         for name in cfg.DATASETS.NAMES:
-            data = open_dataset(name, combineall=cfg.DATASETS.COMBINEALL)
-            train += [item[0] for item in data.train]
-    test = []
-    for name in cfg.DATASETS.TESTS:
-        data = open_dataset(name)
-        test += [item[0] for item in (*data.query, *data.gallery)]
+            train += opened_set(name, combineall=cfg.DATASETS.COMBINEALL).train.paths
+    test = [path for name in cfg.DATASETS.TESTS for path in opened_set(name).test.paths]
     shared = len(set(train) & set(test))
     if shared:
         logger.warning(

@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from reid_common.errors import UserError
 from reid_common.pictures import plt, save_figure
 from reid_core.side_information.rows import CameraTable
+from reid_core.side_information.stored import decode_table
 from torch import Tensor
 
-from ..modeling.side_embedding import SideInformationEmbedding, decode_table
+from ..modeling.side_embedding import SideInformationEmbedding
 
 OPACITY = 0.55  # of a map over its image
 UNSEEN = 0.25  # brightness of what a part does not see

@@ -6,8 +6,9 @@ import timm
 from reid_common.errors import UserError
 
 from ..modeling.backbone import TransReIDBackbone
-from .checkpoint import LoadReport, load_recognised
+from .checkpoint import load_recognised
 from .formats import recognise
+from .report import LoadReport
 
 
 def load_timm_pretrained(backbone: TransReIDBackbone, name: str) -> LoadReport:
