@@ -8,6 +8,7 @@ import pytest
 import reid_core  # noqa: F401  (first: repairs FastReID)
 import torch
 from fastreid.config import get_cfg
+from reid_core.data.splits import forget_opened_sets
 from reid_core.run.command_line import forget_loggers
 from synthetic import write_market
 
@@ -22,6 +23,12 @@ def _fresh_loggers() -> Iterator[None]:
     """FastReID's loggers keep the output stream of the test that set them up, which is closed."""
     yield
     forget_loggers()
+
+
+@pytest.fixture(autouse=True)
+def _no_opened_sets() -> None:
+    """Tests register data sets and change their classes, which an opened set does not see."""
+    forget_opened_sets()
 
 
 @pytest.fixture(scope="session")

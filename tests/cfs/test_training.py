@@ -13,7 +13,7 @@ from dinopretrain.data.sampler import EpochSampler
 from fastreid.data.samplers import NaiveIdentitySampler
 from fastreid.engine import DefaultTrainer
 from reid_common.errors import UserError
-from reid_core.run.validation import preflight
+from reid_core.run.preflight import preflight
 from small_dino import NUM_IMAGES, small_dino_cfg, start, write_noise
 from small_transreid import make_small_transreid
 from synthetic import write_market

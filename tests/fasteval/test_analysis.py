@@ -7,7 +7,7 @@ import pytest
 from fasteval.analysis.cameras import CameraPairRanking, CameraPairs
 from fasteval.analysis.identities import identity_scores
 from fastreid.evaluation.rank import evaluate_py
-from reid_core.side_information.cameras import FIRST_WITHOUT_CAMERA
+from reid_core.side_information.rows import FIRST_WITHOUT_CAMERA
 
 NUM_QUERY, NUM_GALLERY = 40, 90
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 from fasteval import Evaluation, FastEvaluator, Options, Rerank, distance_blocks, evaluate_features
-from fasteval.distances.blocks import FeatureDistances, products
+from fasteval.distances.blocks import FeatureDistances
 from fasteval.distances.expansion import Expansion, expand
 from fasteval.distances.jaccard import JaccardDistances
 from fasteval.neighbours.nearest import nearest
+from fasteval.products import products
 from retrieval_sets import Ids, clustered_features, random_ids
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")

@@ -10,7 +10,7 @@ import pytest
 from fasteval.results import result_set
 from fasteval.results.result_set import ResultSet, read_results, write_results
 from reid_common.errors import UserError
-from reid_core.side_information.cameras import FIRST_WITHOUT_CAMERA
+from reid_core.side_information.rows import FIRST_WITHOUT_CAMERA
 from transreid.inference.feature_files import FeatureSet, read_features, write_features
 
 FORMATS = (".npz", ".parquet")

@@ -7,7 +7,8 @@ from fastreid.config import get_cfg
 from fastreid.data import build
 from PIL import Image
 from reid_common.errors import UserError
-from reid_core.side_information.cameras import CameraTable, camera_rows, camera_table, raw_cameras
+from reid_core.side_information.labelled_sets import camera_table
+from reid_core.side_information.rows import CameraTable, camera_rows, raw_cameras
 
 
 def test_rows_are_offset_plus_camera():

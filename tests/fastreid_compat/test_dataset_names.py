@@ -13,7 +13,7 @@ from reid_common.errors import UserError
 from reid_core.data.names import check_distinct, dataset_name, name_of_path, result_name, split_name
 from reid_core.data.opening import MissingDataset, find_path, open_dataset
 from reid_core.run.validation import validate_config
-from reid_core.side_information.cameras import CameraTable
+from reid_core.side_information.rows import CameraTable
 
 
 class Needs(ImageDataset):

@@ -8,7 +8,8 @@ from fastreid.data import build_reid_test_loader, build_reid_train_loader
 from reid_common.errors import UserError
 from reid_core.data import filter_hook as item_filters
 from reid_core.data.filter_hook import ItemFilters
-from reid_core.run.validation import dataset_images, validate_config
+from reid_core.run.preflight import dataset_images
+from reid_core.run.validation import validate_config
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ import pytest
 from fastreid.data import build
 from fastreid.data.datasets import DATASET_REGISTRY
 from reid_common.errors import UserError
-from reid_core.run.validation import preflight
-from reid_core.side_information.cameras import FIRST_WITHOUT_CAMERA, camera_table
+from reid_core.run.preflight import preflight
 from reid_core.side_information.label_files import check_side_information, match
+from reid_core.side_information.labelled_sets import camera_table
+from reid_core.side_information.rows import FIRST_WITHOUT_CAMERA
 
 MARKET = "Market-1501-v15.09.15"
 

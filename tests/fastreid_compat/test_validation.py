@@ -18,7 +18,8 @@ from fastreid.utils import comm
 from PIL import Image
 from reid_common.errors import UserError
 from reid_common.image_files import check_images
-from reid_core.run.validation import check_output_dir, preflight, validate_config
+from reid_core.run.preflight import preflight
+from reid_core.run.validation import check_output_dir, validate_config
 
 
 def set_key(cfg, key, value):
@@ -144,7 +145,7 @@ def test_text_and_absent_files_are_named_and_counted(pictures):
 def test_preflight_finds_a_damaged_training_image_but_not_for_an_evaluation(tiny_cfg, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "reid_core.run.validation.check_images", lambda paths: seen.append(list(paths))
+        "reid_core.run.preflight.check_images", lambda paths: seen.append(list(paths))
     )
     preflight(tiny_cfg)
     preflight(tiny_cfg, eval_only=True)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from reid_commands import check_data as check_dataset
-from reid_core.data.checks.image_facts import look_at, look_at_all
-from reid_core.data.checks.problems import FINDERS
+from reid_core.checks.image_facts import look_at, look_at_all
+from reid_core.checks.problems import FINDERS
 
 
 def draw(path: Path, size: tuple[int, int] = (20, 40)) -> Path:

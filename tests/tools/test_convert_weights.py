@@ -9,8 +9,8 @@ import torch
 from fastreid.modeling import build_model
 from reid_commands import convert_weights
 from reid_core.config import load_config
+from reid_core.side_information.stored import decode_table
 from transreid import load_weights
-from transreid.modeling.side_embedding import decode_table
 from transreid.weights.released import to_released
 
 CONFIG = str(

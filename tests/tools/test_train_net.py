@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from fastreid.data.datasets.market1501 import Market1501
 from fastreid.engine import default_argument_parser
+from reid_core.config import trainer_class
 from synthetic import write_market
 from transreid import training
 
@@ -52,6 +54,21 @@ def small(market_root, tmp_path, monkeypatch):
 
 def run(*arguments: str) -> dict:
     return training.train_or_evaluate(default_argument_parser().parse_args(list(arguments)))
+
+
+def test_the_data_set_is_opened_once_before_the_first_step(small, monkeypatch) -> None:
+    opened = []
+    original = Market1501.__init__
+
+    def counting(self, *args, **kwargs):
+        opened.append(kwargs)
+        original(self, *args, **kwargs)
+
+    monkeypatch.setattr(Market1501, "__init__", counting)
+    cfg = training.setup(default_argument_parser().parse_args(["--config-file", CONFIG, *small()]))
+    assert cfg.MODEL.SIE.CAMERA and cfg.DATASETS.CAMERAS == ("market1501:3",)
+    trainer_class(cfg)(cfg)
+    assert len(opened) == 1
 
 
 def test_train_then_evaluate_gives_the_same_figures(small, tmp_path) -> None:

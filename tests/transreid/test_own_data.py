@@ -11,11 +11,11 @@ from fastreid.config import get_cfg
 from fastreid.data import build_reid_test_loader, build_reid_train_loader
 from PIL import Image
 from reid_common.errors import UserError
-from reid_core.data.checks.records import Record, RecordDataset, choose_queries, natural_key
 from reid_core.data.folder_reid import camera_of
 from reid_core.data.opening import MissingDataset, open_dataset
-from reid_core.run.validation import preflight
-from reid_core.side_information.cameras import camera_table
+from reid_core.data.records import Record, RecordDataset, choose_queries, natural_key
+from reid_core.run.preflight import preflight
+from reid_core.side_information.labelled_sets import camera_table
 
 
 def draw(folder: Path, *names: str) -> Path:

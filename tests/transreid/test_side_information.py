@@ -7,14 +7,10 @@ import logging
 import pytest
 import torch
 from reid_common.errors import UserError
+from reid_core.side_information.rows import sie_rows
+from reid_core.side_information.stored import decode_table, encode_table
 from torch import Tensor
-from transreid.modeling.side_embedding import (
-    POLICIES,
-    SideInformationEmbedding,
-    decode_table,
-    encode_table,
-    sie_rows,
-)
+from transreid.modeling.side_embedding import POLICIES, SideInformationEmbedding
 
 SIZES = [(3, 2), (3, 0), (0, 2), (1, 0), (1, 1)]
 SIZE_IDS = ["both", "cameras", "views", "one camera", "one of both"]

@@ -12,9 +12,9 @@ from fastreid.engine import DefaultTrainer
 from fastreid.modeling import build_model
 from fastreid.utils.checkpoint import Checkpointer
 from reid_common.errors import UserError
+from reid_core.side_information.stored import decode_table
 from synthetic import write_market
 from transreid import resolve_side_information
-from transreid.modeling.side_embedding import decode_table
 
 
 def train(cfg):

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reid_common.errors import UserError
+from reid_core.checks.parts import Part, parts_of, parts_of_config
+from reid_core.checks.problems import MIN_SIZE
+from reid_core.checks.report import check_parts
 from reid_core.config import load_config
 from reid_core.config.projects import import_installed
-from reid_core.data.checks.parts import Part, parts_of, parts_of_config
-from reid_core.data.checks.problems import MIN_SIZE
-from reid_core.data.checks.report import check_parts
 from reid_core.run.command_line import (
     add_config_arguments,
     command_parser,

@@ -9,7 +9,7 @@ apply_modules(
     __name__,
     (
         "config.keys",
-        "data.image_sets",
+        "run.image_sets",
         "run.cpu_speed",
         "run.compiling",
         "run.evaluators",
@@ -21,12 +21,12 @@ moved_modules(
     {
         "fastreid_compat.command_line": "reid_core.run.command_line",
         "fastreid_compat.cpu_speed": "reid_core.run.cpu_speed",
-        "fastreid_compat.validation": "reid_core.run.validation",
+        "fastreid_compat.validation": "reid_core.run.preflight",
         "fastreid_compat.evaluators": "reid_core.run.evaluators",
         "fastreid_compat.item_filters": "reid_core.data.filter_hook",
         "fastreid_compat.dataset_names": "reid_core.data.names",
-        "fastreid_compat.datasets": "reid_core.data.image_sets",
-        "fastreid_compat.cameras": "reid_core.side_information.cameras",
+        "fastreid_compat.datasets": "reid_core.run.image_sets",
+        "fastreid_compat.cameras": "reid_core.side_information.rows",
         "fastreid_compat.side_information": "reid_core.side_information.label_files",
     }
 )

@@ -5,12 +5,12 @@ from reid_common.moved import moved_modules
 from reid_core.config import Project, load_config, register_project
 
 from . import data  # noqa: F401  (registers itself)
+from .build_backbone import build_transreid_backbone
 from .config import KEYS, add_transreid_config
 from .config_rules import RULES
 from .inference.extractor import FeatureExtractor
 from .modeling.backbone import TransReIDBackbone
 from .modeling.bnneck import BNNeck, BNNeckHead
-from .modeling.build_backbone import build_transreid_backbone
 from .modeling.jpm_head import JPMHead
 from .modeling.meta_arch import TransReID
 from .resolve import resolve_side_information

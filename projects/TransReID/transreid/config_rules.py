@@ -10,7 +10,7 @@ from fastreid.config import CfgNode
 from fastreid.layers import any_softmax
 from reid_core.config.declaration import Rule
 
-from .modeling.build_backbone import check_feat_dim, check_image_sizes
+from .build_backbone import check_feat_dim, check_image_sizes
 from .modeling.patch_embed import OverlapPatchEmbed, patch_grid
 from .modeling.side_embedding import check_policy
 from .modeling.vits import create_vit

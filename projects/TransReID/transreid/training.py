@@ -26,8 +26,8 @@ from reid_common.files import write_json
 from reid_core.config import load_config, trainer_class
 from reid_core.run.command_line import logged_packages, show_user_errors
 from reid_core.run.output_lock import only_run
+from reid_core.run.preflight import preflight
 from reid_core.run.reports import EVALUATION
-from reid_core.run.validation import preflight
 
 from .resolve import resolve_side_information
 

@@ -14,9 +14,10 @@ For pre-training without labels only: they have no identities, queries or galler
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 from fastreid.data.datasets import DATASET_REGISTRY
@@ -57,6 +58,7 @@ class UnlabelledDataset:
 
     def __init__(self, root: str = "datasets", argument: str | None = None, **kwargs: Any) -> None:
         self.root = root
+        self._images: Callable[[], UnlabelledImages | None] = lambda: None
         place, mark, listed = (argument or "").rpartition(LIST)
         if not mark:
             place, listed = listed, ""
@@ -92,13 +94,20 @@ class UnlabelledDataset:
             f"colon, as in {name}:/data/{name}"
         )
 
-    @functools.cached_property
+    @property
     def images(self) -> UnlabelledImages:
-        """All images, or those of the list.
+        """All images, or those of the list; millions of names are kept only while they are used.
 
         Raises:
             UserError: there are none, or they are stored in a way that is not known.
         """
+        images = self._images()
+        if images is None:
+            images = self._open_images()
+            self._images = weakref.ref(images)
+        return images
+
+    def _open_images(self) -> UnlabelledImages:
         if self.list_file:
             return open_list(self.list_file, self.place)
         assert self.place is not None

@@ -11,8 +11,7 @@ from fastreid_compat.repairs.loading.prefetch import PrefetchLoader
 from fastreid_compat.repairs.loading.reproducible import SeededBatchSampler
 from reid_common.errors import UserError
 from reid_core.data.filter_hook import chosen_items
-from reid_core.data.opening import data_root
-from reid_core.side_information.label_files import open_labelled
+from reid_core.data.splits import opened_set
 
 from ..transforms.views import MultiCrop, use_one_thread
 from .images import ChainedImages, FileImages, SelectedImages, UnlabelledImages
@@ -33,14 +32,13 @@ def open_images(cfg: CfgNode, name: str) -> UnlabelledImages:
     Raises:
         UserError: it is unknown, missing, damaged, or has no training images.
     """
-    data = open_labelled(cfg, name, combineall=cfg.DATASETS.COMBINEALL)
-    images = getattr(data, "images", None)
+    opened = opened_set(name, combineall=bool(cfg.DATASETS.COMBINEALL))
+    images = getattr(opened.data, "images", None)
     if isinstance(images, UnlabelledImages):
         return images
-    paths = PathList.from_iterable(item[0] for item in data.train)
-    if not len(paths):
-        raise UserError(f"data set {name} has no training images in {data_root()!r}")
-    return FileImages(paths)
+    if opened.train_missing:
+        raise opened.train_missing
+    return FileImages(PathList.from_iterable(opened.train.paths))
 
 
 def training_images(cfg: CfgNode) -> UnlabelledImages:

@@ -22,7 +22,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..distances.blocks import products
+from ..products import products
 
 Metric = Literal["euclidean", "inner_product"]
 TERMS = 3  # bfloat16 that add up to a float32

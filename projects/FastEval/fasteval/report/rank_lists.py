@@ -12,7 +12,7 @@ from reid_common import pictures
 from reid_common.errors import UserError
 from reid_common.image_files import find_fault
 from reid_core.run.reports import evenly_spread
-from reid_core.side_information.cameras import FIRST_WITHOUT_CAMERA
+from reid_core.side_information.rows import FIRST_WITHOUT_CAMERA
 
 from ..analysis.analyse import Analysis
 

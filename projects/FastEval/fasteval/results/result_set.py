@@ -22,7 +22,7 @@ import numpy as np
 from reid_common.column_files import files
 from reid_common.column_files.columns import Blocks
 from reid_common.errors import UserError
-from reid_core.side_information.cameras import FIRST_WITHOUT_CAMERA
+from reid_core.side_information.rows import FIRST_WITHOUT_CAMERA
 
 BLOCK_ROWS = 8192  # features that are normalised at a time
 DTYPES = {
@@ -43,7 +43,7 @@ class ResultSet:
         pids: (N,) int64 identities.
         camids: (N,) int64 cameras as a model's batches have them: 0-based rows of its table;
             -(1 + camera) for a camera without a row; where no camera is known a number of its own
-            for each image, at most :data:`reid_core.side_information.cameras.FIRST_WITHOUT_CAMERA`.
+            for each image, at most :data:`reid_core.side_information.rows.FIRST_WITHOUT_CAMERA`.
         num_query: Q.
         paths: N image files, "" where it is not known.
         viewids: (N,) int64 0-based viewpoints, negative = unknown; None for all unknown.

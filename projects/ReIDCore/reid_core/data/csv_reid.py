@@ -23,9 +23,9 @@ from fastreid.data.datasets import DATASET_REGISTRY
 from reid_common.errors import UserError
 from reid_common.tables import COLUMNS, Row, cell_number, cell_text, read_rows
 
-from .checks.records import SPLITS, Record, RecordDataset
 from .names import name_of_path
 from .opening import MissingDataset, find_path
+from .records import SPLITS, Record, RecordDataset
 
 NEEDED = ("image", "identity")
 
@@ -101,7 +101,7 @@ class CSVReID(RecordDataset):
     argument_name = staticmethod(name_of_path)
 
     def __init__(self, root: str = "datasets", *, argument: str, **kwargs: Any) -> None:
-        path = find_path(argument, root, "a table of images, .csv or .parquet")
+        self.table = path = find_path(argument, root, "a table of images, .csv or .parquet")
         if os.path.isdir(path):
             raise UserError(
                 f"CSVReID: {path!r} is a folder; for a folder an identity write "

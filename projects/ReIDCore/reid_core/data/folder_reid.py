@@ -28,9 +28,9 @@ from fastreid.data.datasets import DATASET_REGISTRY
 from reid_common.errors import UserError
 from reid_common.image_files import IMAGE_SUFFIXES
 
-from .checks.records import ANY, SPLITS, Record, RecordDataset, natural_key
 from .names import name_of_path
 from .opening import MissingDataset, find_path
+from .records import ANY, SPLITS, Record, RecordDataset, natural_key
 
 logger = logging.getLogger(__name__)
 

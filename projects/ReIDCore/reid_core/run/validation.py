@@ -21,17 +21,14 @@ from fastreid_compat.registry import fix
 from fastreid_compat.repairs.config.settings import resolve_device
 from fastreid_compat.repairs.loading.samplers import check_instances
 from reid_common.errors import UserError
-from reid_common.image_files import check_images
 
 from ..config.declaration import Rule, check_config
 from ..config.projects import declared_keys, declared_rules
 from ..config.samplers import IDENTITY_SAMPLERS
 from ..config.values import check_choice
-from ..data.filter_hook import check_filters, has_filters
+from ..data.filter_hook import check_filters
 from ..data.names import check_distinct, dataset_class, split_name
-from ..data.opening import open_dataset
-from ..side_information.cameras import CameraTable
-from ..side_information.label_files import check_side_information
+from ..side_information.rows import CameraTable
 from .compiling import check_compiler
 
 logger = logging.getLogger(__name__)
@@ -55,24 +52,6 @@ def validate_config(cfg: Any, world_size: int | None = None, eval_only: bool = F
     check_shares("TEST.IMS_PER_BATCH", cfg.TEST.IMS_PER_BATCH, world_size)
     if not eval_only:
         _check_training_batch(cfg, world_size)
-
-
-def preflight(cfg: Any, eval_only: bool = False, world_size: int | None = None) -> None:
-    """Check configuration, output folder, weights and image files before a run starts.
-
-    Only the main process looks at files; ``world_size`` is that of :func:`validate_config`.
-
-    Raises:
-        UserError: what is wrong, and what to do about it.
-    """
-    validate_config(cfg, world_size, eval_only)
-    if not comm.is_main_process():
-        return
-    check_output_dir(cfg.OUTPUT_DIR)
-    check_weights(cfg.MODEL.WEIGHTS)
-    paths = dataset_images(cfg, eval_only)
-    check_side_information(cfg, paths)
-    check_images(paths)
 
 
 def _known_tests(cfg: Any) -> None:
@@ -165,34 +144,6 @@ def check_weights(path: str) -> None:
     """Raise UserError when ``MODEL.WEIGHTS`` names a file that is not there."""
     if path and "://" not in path and not Path(path).is_file():
         raise UserError(f"MODEL.WEIGHTS: there is no file {path!r}. Set it to a checkpoint (.pth).")
-
-
-def dataset_images(cfg: Any, eval_only: bool = False) -> list[str]:
-    """List the image files of the data sets in ``cfg``: training (not if eval_only) and test.
-
-    Where DATASETS.FILTERS choose training images, these are not listed: those that are kept are
-    looked at when they are known.
-
-    Test images that are training images, too, are warned of.
-    """
-    train = []
-    if not eval_only:
-        for name in cfg.DATASETS.NAMES:
-            data = open_dataset(name, combineall=cfg.DATASETS.COMBINEALL)
-            train += [item[0] for item in data.train]
-    test = []
-    for name in cfg.DATASETS.TESTS:
-        data = open_dataset(name)
-        test += [item[0] for item in (*data.query, *data.gallery)]
-    shared = len(set(train) & set(test))
-    if shared:
-        logger.warning(
-            "%d of the %d test images are training images, too: the results will tell how well "
-            "these are remembered, not how well others are recognised",
-            shared,
-            len(test),
-        )
-    return test if has_filters(cfg) else train + test
 
 
 @fix(

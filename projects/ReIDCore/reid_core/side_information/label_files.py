@@ -14,6 +14,7 @@ what the data set says; other images keep what they had. Of several files, the l
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 import os
@@ -26,13 +27,12 @@ from fastreid.config import CfgNode
 from reid_common.errors import UserError
 from reid_common.tables import cell_number, read_rows
 
-from ..data.names import dataset_name
-from ..data.opening import data_root, open_dataset
+from ..data.opening import data_root
+from ..data.splits import SPLITS, UNKNOWN, OpenedSet
 
 logger = logging.getLogger(__name__)
 
 KEY = "DATASETS.SIDE_INFORMATION"
-UNKNOWN = -1
 COLUMNS = ("image", "camera", "view")
 
 
@@ -51,48 +51,48 @@ class Label:
     place: str = ""
 
 
-def open_labelled(cfg: CfgNode, name: str, report: bool = False, **kwargs: Any) -> Any:
-    """Open a data set with the cameras and viewpoints of the config's files.
+def labelled(opened: OpenedSet, files: Sequence[str]) -> OpenedSet:
+    """Return a data set with the cameras and viewpoints that files state.
+
+    How many of its images each file names is logged, once for a set and a state of the files.
 
     Args:
-        cfg: config with DATASETS.SIDE_INFORMATION.
-        name: of the data set, as in DATASETS.NAMES.
-        report: log how many images each file names.
-        **kwargs: of :func:`~fastreid_compat.repairs.data.dataset_files.open_dataset`.
+        opened: the data set; it stays as it is.
+        files: see the module's text.
 
     Raises:
-        UserError: a file is missing or wrong; what ``open_dataset`` raises.
+        UserError: a file is missing or wrong.
     """
-    data = open_dataset(name, **kwargs)
-    files = tuple(cfg.DATASETS.get("SIDE_INFORMATION", ()))
-    if files:
-        label_dataset(data, name, files, report)
-    return data
+    if not files:
+        return opened
+    versions = tuple((file, os.stat(find_file(file)).st_mtime_ns) for file in files)
+    if versions not in opened.variants:
+        data = _with_labels(opened, _labels(opened, files))
+        opened.variants[versions] = OpenedSet(opened.name, data)
+    return opened.variants[versions]
 
 
-def label_dataset(data: Any, name: str, files: Sequence[str], report: bool = False) -> None:
-    """Give a data set, in place, the cameras and viewpoints that files state.
-
-    Args:
-        data: FastReID data set; its items become new ones, and ``viewpoint`` asks the files first.
-        name: as in DATASETS.NAMES.
-        files: see the module's text.
-        report: log how many images each file names.
-    """
-    splits = {split: getattr(data, split) for split in ("train", "query", "gallery")}
-    paths = list(dict.fromkeys(item[0] for items in splits.values() for item in items))
+def _labels(opened: OpenedSet, files: Sequence[str]) -> dict[str, Label]:
+    """What files say of the images of a data set, by path."""
+    paths = list(dict.fromkeys([*opened.train.paths, *opened.test.paths]))
     labels: dict[str, Label] = {}
     for file in files:
         found = match(file, paths)
         for path, label in found.items():
             labels[path] = _over(label, labels.get(path))
-        if report:
-            logger.info("%s names %d of the %d images of %s", file, len(found), len(paths), name)
-    prefix = dataset_name(name)
-    for split, items in splits.items():
-        setattr(data, f"_{split}", [_relabelled(item, labels, prefix) for item in items])
+        logger.info("%s names %d of the %d images of %s", file, len(found), len(paths), opened.name)
+    return labels
+
+
+def _with_labels(opened: OpenedSet, labels: Mapping[str, Label]) -> Any:
+    """A FastReID data set of the same images, of which files say the cameras and viewpoints."""
+    data = copy.copy(opened.data)
+    for split in SPLITS:
+        items = getattr(opened, split).items
+        setattr(data, f"_{split}", [_relabelled(x, labels, opened.dataset_name) for x in items])
     if any(label.viewpoint is not None for label in labels.values()):
-        data.viewpoint = _Viewpoints(labels, getattr(data, "viewpoint", None))
+        data.viewpoint = _Viewpoints(labels, opened.viewpoint)
+    return data
 
 
 def _over(new: Label, old: Label | None) -> Label:

@@ -27,7 +27,7 @@ from typing import NamedTuple
 from reid_common.errors import UserError
 from reid_common.image_files import IMAGE_SUFFIXES
 from reid_common.tables import TABLE_SUFFIXES, Row, cell_number, cell_text, read_rows
-from reid_core.data.checks.records import Record, number_cameras
+from reid_core.data.records import Record, number_cameras
 
 
 class ImageItem(NamedTuple):

@@ -11,14 +11,12 @@ from fastreid.modeling.meta_arch import build_model
 from fastreid.utils.checkpoint import Checkpointer
 from reid_common.errors import UserError
 from reid_core.config import load_config
-from reid_core.side_information.cameras import CameraTable
+from reid_core.side_information.resolve import fill_from_weights
 from torch import nn
 
 from ..modeling.backbone import TransReIDBackbone
-from ..modeling.side_embedding import decode_table
 from ..weights.checkpoint import load_recognised
-from ..weights.fitting import CAMERA_TABLE, SIE_TABLE
-from ..weights.formats import Weights, read_weights
+from ..weights.formats import Weights, read_weights, stored_side_information
 
 
 def inference_config(
@@ -79,21 +77,4 @@ def fill_side_information(cfg: CfgNode, weights: Weights | None) -> None:
     Raises:
         UserError: sizes that neither tells.
     """
-    sie, state = cfg.MODEL.SIE, {} if weights is None else weights.state
-    if sie.CAMERA and not cfg.DATASETS.CAMERAS and CAMERA_TABLE in state:
-        text = decode_table(state[CAMERA_TABLE])
-        cfg.DATASETS.CAMERAS = tuple(text.split(",")) if text else ()
-    rows = len(state.get(SIE_TABLE, ()))
-    if sie.CAMERA and not sie.NUM_CAMERAS:
-        if cfg.DATASETS.CAMERAS:
-            sie.NUM_CAMERAS = CameraTable.parse(cfg.DATASETS.CAMERAS).num_rows
-        elif sie.NUM_VIEWS or not sie.VIEW:
-            sie.NUM_CAMERAS = rows // max(sie.NUM_VIEWS, 1)
-    if sie.VIEW and not sie.NUM_VIEWS and (sie.NUM_CAMERAS or not sie.CAMERA):
-        sie.NUM_VIEWS = rows // max(sie.NUM_CAMERAS, 1)
-    for kind, size in (("CAMERA", "NUM_CAMERAS"), ("VIEW", "NUM_VIEWS")):
-        if sie[kind] and not sie[size]:
-            raise UserError(
-                f"MODEL.SIE.{size} is open, and {cfg.MODEL.WEIGHTS or 'no weights'} does not tell "
-                "it; set it as in training"
-            )
+    fill_from_weights(cfg, stored_side_information(weights.state if weights else {}))

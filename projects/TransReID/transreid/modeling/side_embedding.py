@@ -14,49 +14,14 @@ import logging
 import torch
 from reid_common.errors import UserError
 from reid_core.config.values import check_choice
+from reid_core.side_information.rows import sie_rows
+from reid_core.side_information.stored import encode_table
 from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)
 
-TABLE_BYTES = 1024
 POLICIES = ("mean", "zero", "error")
 KEYS = {"camids": "MODEL.SIE.NUM_CAMERAS", "viewids": "MODEL.SIE.NUM_VIEWS"}
-
-
-def sie_rows(
-    camids: Tensor | None, viewids: Tensor | None, num_cameras: int, num_views: int
-) -> Tensor:
-    """Row of the SIE table for each image: the only place where ids become rows.
-
-    The C * V rows that are learnt come first (C or V counts as 1 where it is 0). Behind them the
-    table is thought to go on with V rows for an unknown camera under view 0, 1, ..., C rows for
-    camera 0, 1, ... from an unknown view, and one row for both unknown.
-
-    Args:
-        camids: (B,) 0-based camera ids, negative = unknown; None: all are unknown.
-        viewids: (B,) 0-based viewpoint ids, likewise.
-        num_cameras: size of the camera axis, 0 for an embedding of viewpoints only.
-        num_views: size of the viewpoint axis, 0 for an embedding of cameras only.
-
-    Returns:
-        (B,) int64 rows; (1,) if no ids are given. Ids that are too high are not looked for here.
-    """
-    cameras = camids.long() if camids is not None and num_cameras else None
-    views = viewids.long() if viewids is not None and num_views else None
-    given = cameras if cameras is not None else views
-    if given is None:
-        given = torch.zeros(1, dtype=torch.long)
-    # An axis that is not embedded is one known place; one whose ids are missing is unknown.
-    if cameras is None:
-        cameras = torch.full_like(given, -1 if num_cameras else 0)
-    if views is None:
-        views = torch.full_like(given, -1 if num_views else 0)
-    num_cameras, num_views = max(num_cameras, 1), max(num_views, 1)
-    learnt = num_cameras * num_views
-    no_camera = torch.where(views < 0, learnt + num_views + num_cameras, learnt + views)
-    no_view = learnt + num_views + cameras
-    with_camera = torch.where(views < 0, no_view, cameras * num_views + views)
-    return torch.where(cameras < 0, no_camera, with_camera)
 
 
 class SideInformationEmbedding(nn.Module):
@@ -213,16 +178,3 @@ def check_policy(unknown: str, camera_dropout: float, num_cameras: int) -> None:
         )
     if camera_dropout and not num_cameras:
         raise UserError(f"{key}, but no camera is embedded: set MODEL.SIE.CAMERA True, or it to 0")
-
-
-def encode_table(text: str) -> Tensor:
-    """Camera table as a (1024,) uint8 tensor, padded with zeros (state dicts hold tensors)."""
-    data = text.encode()
-    if len(data) > TABLE_BYTES:
-        raise UserError(f"the camera table is {len(data)} bytes, at most {TABLE_BYTES} fit: {text}")
-    return torch.frombuffer(bytearray(data.ljust(TABLE_BYTES, b"\0")), dtype=torch.uint8).clone()
-
-
-def decode_table(table: Tensor) -> str:
-    """Inverse of :func:`encode_table`."""
-    return bytes(table.tolist()).rstrip(b"\0").decode()

@@ -13,14 +13,15 @@ import torch
 import torch.nn.functional as F
 from reid_common.errors import UserError
 from reid_common.pictures import plt, save_figure
-from reid_core.side_information.cameras import CameraTable
+from reid_core.side_information.rows import CameraTable
+from reid_core.side_information.stored import decode_table
 from torch import Tensor, nn
 
 from ..inference.extractor import FeatureExtractor
 from ..inference.image_inputs import to_rgb
 from ..modeling.backbone import TransReIDBackbone
 from ..modeling.jpm_head import JPMHead
-from ..modeling.side_embedding import SideInformationEmbedding, decode_table
+from ..modeling.side_embedding import SideInformationEmbedding
 from .attention import attention_maps, to_pixels
 
 OPACITY = 0.55  # of a map over its image

@@ -7,14 +7,11 @@ wherever FastReID takes a path (MODEL.WEIGHTS, --eval-only), and for a backbone 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from fastreid_compat.repairs.checkpoints.checkpoints import WEIGHT_ADAPTERS
 from reid_common.errors import UserError
-from tabulate import tabulate
 from torch import Tensor, nn
 
 from ..modeling.backbone import TransReIDBackbone
@@ -37,55 +34,9 @@ from .formats import (
     with_branches,
     without_branches,
 )
-
-logger = logging.getLogger(__name__)
+from .report import LoadReport, some_keys
 
 MIN_LOADED = 0.9
-
-
-@dataclass
-class LoadReport:
-    """What became of the tensors of a file.
-
-    Attributes:
-        source: the file.
-        kind: what it was recognised as.
-        loaded: keys of the model that got weights of the file.
-        resized: those of them whose weights were made to fit (position embeddings, SIE table).
-        skipped: keys of the file that the model has no place for, or another shape.
-        missing: keys of the model that the file does not have; they stay as they were.
-        notices: sentences about what was changed or dropped.
-        share: part of the ViT's parameters that arrived, 0..1.
-        whole: the model is a whole one, not a backbone that is to be trained.
-    """
-
-    source: str
-    kind: str
-    loaded: list[str] = field(default_factory=list)
-    resized: list[str] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
-    share: float = 0.0
-    whole: bool = False
-
-    def table(self) -> str:
-        """The report as text: notices, and a table of loaded, resized, skipped, missing keys."""
-        names = ("loaded", "resized", "skipped", "missing")
-        rows = [[name, len(getattr(self, name)), _some(getattr(self, name))] for name in names]
-        head = f"{self.source}: {self.kind}, {self.share:.0%} of the ViT's weights"
-        text = tabulate(rows, headers=["", "tensors", "keys"], tablefmt="github")
-        return "\n".join([head, *self.notices, text])
-
-    def log(self) -> None:
-        """Log the report, as a warning where a whole model lacks something or got it changed.
-
-        Classifiers do not count: a model that is only evaluated has none.
-        """
-        changed = [notice for notice in self.notices if "classifier" not in notice]
-        missing = [key for key in self.missing if "classifier" not in key]
-        matters = self.whole and (changed or missing)
-        logger.log(logging.WARNING if matters else logging.INFO, "Weights from %s", self.table())
 
 
 def load_weights(
@@ -159,7 +110,7 @@ def fitted(
     if must_fit and (report.share < MIN_LOADED or hole):
         raise UserError(
             f"{weights.source!r} does not fit this model: {report.share:.0%} of the ViT's weights "
-            f"are in it; missing: {_some(hole or report.missing)}. Choose the "
+            f"are in it; missing: {some_keys(hole or report.missing)}. Choose the "
             "MODEL.BACKBONE.TIMM_NAME that the checkpoint was made with"
         )
     return fitting, report
@@ -235,7 +186,3 @@ def adapt_for_checkpointer(model: nn.Module, state: dict[str, Any], path: str) -
 
 
 WEIGHT_ADAPTERS.append(adapt_for_checkpointer)
-
-
-def _some(keys: Sequence[str], count: int = 4) -> str:
-    return ", ".join(keys[:count]) + (", ..." if len(keys) > count else "") if keys else "-"

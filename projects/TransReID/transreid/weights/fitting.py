@@ -7,25 +7,23 @@ the report what it did.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from reid_common.errors import UserError
-from reid_core.side_information.cameras import CameraTable
+from reid_core.side_information.rows import CameraTable
+from reid_core.side_information.stored import decode_table
 
+from ..modeling.backbone import TransReIDBackbone
 from ..modeling.patch_embed import resize_pos_embed
-from ..modeling.side_embedding import SideInformationEmbedding, decode_table
-from .formats import BACKBONE, State
-
-if TYPE_CHECKING:
-    from ..modeling.backbone import TransReIDBackbone
-    from .checkpoint import LoadReport
+from ..modeling.side_embedding import SideInformationEmbedding
+from .formats import BACKBONE, SIE, State
+from .report import LoadReport
 
 # (rows, columns) of 256x128 images in patches of 16: the published LUPerson weights.
 LUPERSON_GRID = (16, 8)
 POS_EMBED = BACKBONE + "pos_embed"
-SIE_TABLE = BACKBONE + "sie.sie_embed"
-CAMERA_TABLE = BACKBONE + "sie.camera_table"
+SIE_TABLE = SIE + "sie_embed"
+CAMERA_TABLE = SIE + "camera_table"
 
 
 def fit_pos_embed(

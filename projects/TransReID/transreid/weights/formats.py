@@ -22,6 +22,7 @@ from .released import from_released
 State = dict[str, Tensor]
 
 BACKBONE = "backbone."
+SIE = BACKBONE + "sie."
 GLOBAL_BRANCH = "heads.global_branch."
 LOCAL_BRANCH = "heads.local_branch."
 # Parts of a pretrained model that a ReID backbone does not have.
@@ -110,6 +111,11 @@ def _backbone(state: Mapping[str, Tensor]) -> State:
     for theirs, ours in DINOV2.items():
         kept = {key.replace(theirs, ours): value for key, value in kept.items()}
     return {BACKBONE + key: value for key, value in kept.items()}
+
+
+def stored_side_information(state: Mapping[str, Tensor]) -> State:
+    """SIE tensors of weights in our names: sie_embed, camera_table; {} where there are none."""
+    return {key.removeprefix(SIE): state[key] for key in state if key.startswith(SIE)}
 
 
 def num_blocks(state: Mapping[str, Any]) -> int:

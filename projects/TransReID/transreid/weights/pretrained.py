@@ -19,8 +19,9 @@ from reid_common.errors import UserError
 from timm.models import get_pretrained_cfg
 
 from ..modeling.backbone import TransReIDBackbone
-from .checkpoint import LoadReport, load_recognised
+from .checkpoint import load_recognised
 from .formats import recognise
+from .report import LoadReport
 
 PATIENCE = 3.0  # seconds
 

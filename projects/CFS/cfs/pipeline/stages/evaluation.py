@@ -10,7 +10,7 @@ from typing import Any
 
 from fastreid.config import CfgNode
 from reid_common.files import read_json, write_json
-from reid_core.data.opening import open_dataset
+from reid_core.data.splits import opened_set
 from reid_core.run.reports import EVALUATION
 from reid_core.run.validation import check_dataset
 
@@ -40,8 +40,7 @@ class EvaluationStage(Stage):
 
     def sizes(self, folder: Path) -> dict[str, int]:
         """Query and gallery images of all test sets."""
-        sets = map(open_dataset, self.settings["tests"])
-        return {"images": sum(len(data.query) + len(data.gallery) for data in sets)}
+        return {"images": sum(len(opened_set(name).test) for name in self.settings["tests"])}
 
 
 def evaluation_stage(

@@ -14,8 +14,8 @@ from fastreid.config import CfgNode
 from reid_common.errors import UserError
 from reid_core.data.filter_hook import has_filters
 from reid_core.data.opening import data_root
-from reid_core.run.validation import preflight
-from reid_core.side_information.label_files import open_labelled
+from reid_core.data.splits import opened_set
+from reid_core.run.preflight import preflight
 from transreid import resolve_side_information
 
 from .settings import training_inputs, training_settings
@@ -141,9 +141,9 @@ def training_size(cfg: CfgNode) -> dict[str, int]:
         return {"images": sum(_count(cfg, name) for name in cfg.DATASETS.NAMES)}
     images, identities = 0, set[object]()  # names that begin with the data set's
     for name in cfg.DATASETS.NAMES:
-        data = open_labelled(cfg, name, combineall=cfg.DATASETS.COMBINEALL)
-        images += len(data.train)
-        identities.update(item[1] for item in data.train)
+        train = opened_set(name, combineall=bool(cfg.DATASETS.COMBINEALL)).train
+        images += len(train)
+        identities.update(train.identities)
     return {"images": images, "identities": len(identities)}
 
 

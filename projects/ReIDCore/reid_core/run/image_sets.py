@@ -14,20 +14,13 @@ from fastreid_compat.repairs.loading import loaders
 from reid_common.errors import UserError
 from reid_common.image_files import check_images
 
-from ..side_information.cameras import CameraTable, camera_table
-from ..side_information.items import (
-    report_unknown,
-    rows_of_items,
-    sortable_items,
-    views_of_items,
-)
-from ..side_information.label_files import UNKNOWN, open_labelled
-from .filter_hook import chosen_items
-from .opening import MissingDataset, data_root
+from ..data.filter_hook import chosen_items
+from ..data.opening import MissingDataset, data_root
+from ..data.splits import UNKNOWN, Item
+from ..side_information.labelled_sets import camera_table, open_labelled
+from ..side_information.rows import FIRST_WITHOUT_CAMERA, KEY, CameraTable, camera_rows, table_of
 
 logger = logging.getLogger(__name__)
-
-Item = Sequence[Any]  # (img_path, pid, camid)
 
 
 class CommDataset(loaders.CommDataset):
@@ -93,28 +86,38 @@ def training_set(cfg: CfgNode, transforms: Any, **kwargs: Any) -> CommDataset:
         UserError: a data set is unknown, missing, or has no training images, or the filters leave
             too few, or one that they keep cannot be read.
     """
+    sets = [open_labelled(cfg, name, **kwargs) for name in cfg.DATASETS.NAMES]
     items: list[Item] = []
     cameras: list[int] = []
     views: list[int] = []
-    table = None
-    for registered in cfg.DATASETS.NAMES:
-        data = open_labelled(cfg, registered, report=True, **kwargs)
-        if not data.train:
-            raise UserError(f"data set {registered} has no training images in {data_root()!r}")
+    for opened in sets:
+        if opened.train_missing:
+            raise opened.train_missing
         if comm.is_main_process():
-            data.show_train()
-        table = table or camera_table(cfg)
-        cameras.extend(rows_of_items(table, registered, data.train, start=len(items)))
-        items.extend(sortable_items(data.train))
-        views.extend(views_of_items(data, data.train))
+            opened.data.show_train()
+    table = table_of(cfg, sets)
+    for opened in sets:
+        images = opened.train
+        cameras += camera_rows(table, opened.dataset_name, images.cameras, start=len(items))
+        items += images.items
+        views += images.views
     kept = chosen_items(cfg, [item[0] for item in items], [item[1] for item in items])
     if kept is not None:
         items, cameras, views = ([x[i] for i in kept] for x in (items, cameras, views))
         if comm.is_main_process():
             check_images(item[0] for item in items)  # preflight leaves that to the filters
-    if table is not None:
-        report_unknown(cameras, table)
+    _report_unknown(cameras, table)
     return CommDataset(items, transforms, relabel=True, cameras=cameras, views=views)
+
+
+def _report_unknown(rows: Sequence[int], table: CameraTable) -> None:
+    """Warn of training images whose camera is not known, or not in the table."""
+    without = sum(row <= FIRST_WITHOUT_CAMERA for row in rows)
+    lacking = sum(row < 0 for row in rows) - without
+    if without:
+        logger.warning("%d of the %d training images have no camera", without, len(rows))
+    if lacking:
+        logger.warning("%s (%s) lacks cameras of %d training images", KEY, table, lacking)
 
 
 def test_images(
@@ -128,19 +131,19 @@ def test_images(
     Raises:
         UserError: the data set is unknown, missing, or has no query or gallery images.
     """
-    data = open_labelled(cfg, registered, report=True, **kwargs)
-    if not data.query or not data.gallery:
+    opened = open_labelled(cfg, registered, **kwargs)
+    num_query, num_gallery = len(opened.query), len(opened.gallery)
+    if not num_query or not num_gallery:
         raise UserError(
-            f"data set {registered} has {len(data.query)} query and {len(data.gallery)} gallery"
+            f"data set {registered} has {num_query} query and {num_gallery} gallery"
             f" images in {data_root()!r}; an evaluation needs both"
         )
     if comm.is_main_process():
-        data.show_test()
-    items = sortable_items([*data.query, *data.gallery])
-    cameras = rows_of_items(_known_cameras(cfg), registered, items)
-    views = views_of_items(data, items)
-    images = CommDataset(items, transforms, relabel=False, cameras=cameras, views=views)
-    return images, len(data.query)
+        opened.data.show_test()
+    test = opened.test
+    cameras = camera_rows(_known_cameras(cfg), opened.dataset_name, test.cameras)
+    images = CommDataset(test.items, transforms, relabel=False, cameras=cameras, views=test.views)
+    return images, num_query
 
 
 def _known_cameras(cfg: CfgNode) -> CameraTable:

@@ -9,11 +9,10 @@ from typing import Any
 
 from fastreid.config import CfgNode
 
-from ...side_information.cameras import NO_CAMERA, raw_cameras
-from ..names import dataset_name
-from ..opening import open_dataset
+from ..data.records import GALLERY, QUERY, TRAIN
+from ..data.splits import UNKNOWN, OpenedSet, Split, opened_set
+from ..side_information.rows import raw_cameras
 from .image_facts import ImageFacts
-from .records import GALLERY, QUERY, TRAIN
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,8 @@ def parts_of(
         splits: of these.
         combineall: train on the test images, too.
     """
-    data = open_dataset(name, combineall=combineall)
-    parts = [Part(name, split, _entries(name, data, getattr(data, split))) for split in splits]
+    opened = opened_set(name, combineall=combineall)
+    parts = [Part(name, split, _entries(opened, getattr(opened, split))) for split in splits]
     return [part for part in parts if part.entries]
 
 
@@ -72,18 +71,18 @@ def parts_of_config(cfg: CfgNode) -> list[Part]:
     return [part for parts in (*train, *test) for part in parts]
 
 
-def _entries(name: str, data: Any, items: Sequence[Sequence[Any]]) -> list[Entry]:
-    prefix = f"{dataset_name(name)}_"
-    known = getattr(data, "identities", None)  # of one's own images: their names
-    viewpoint = getattr(data, "viewpoint", None)
-    cameras = raw_cameras(dataset_name(name), [item[2] for item in items])
+def _entries(opened: OpenedSet, images: Split) -> list[Entry]:
+    name, junk = opened.dataset_name, getattr(opened.data, "_junk_pids", ())
+    known = getattr(opened.data, "identities", None)  # of one's own images: their names
+    cameras = raw_cameras(name, images.cameras)
+    views = images.views if opened.viewpoint else [None] * len(images)
     entries = []
-    for (path, pid, _), camera in zip(items, cameras, strict=True):
-        number = str(pid).removeprefix(prefix).removeprefix("test_")
+    for path, pid, camera, view in zip(
+        images.paths, images.identities, cameras, views, strict=True
+    ):
+        number = str(pid).removeprefix(f"{name}_").removeprefix("test_")
         label = known[int(number)] if known else number
-        junk = pid in getattr(data, "_junk_pids", ())
-        view = None if viewpoint is None else int(viewpoint(path))
-        entries.append(Entry(path, f"{dataset_name(name)} {label}", camera, view, junk))
+        entries.append(Entry(path, f"{name} {label}", camera, view, pid in junk))
     return entries
 
 
@@ -100,7 +99,7 @@ def summary(parts: Sequence[Part], facts: dict[str, ImageFacts]) -> Iterator[dic
             "images": len(part.entries),
             "identities": len({entry.identity for entry in part.entries}),
             "cameras": sum(camera >= 0 for camera in cameras),
-            "no camera": sum(entry.camera == NO_CAMERA for entry in part.entries),
+            "no camera": sum(entry.camera == UNKNOWN for entry in part.entries),
             "views": sum(view >= 0 for view in views),
             "median size": _size(sizes, statistics.median_low),
             "least size": _size(sizes, min),

@@ -11,9 +11,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from ..data.records import GALLERY, QUERY, TRAIN
 from .image_facts import ImageFacts
 from .parts import Entry, Part
-from .records import GALLERY, QUERY, TRAIN
 
 Facts = dict[str, ImageFacts]
 MIN_SIZE = 16  # pixels: one patch of a ViT-B/16

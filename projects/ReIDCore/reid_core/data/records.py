@@ -13,11 +13,10 @@ from dataclasses import dataclass
 
 from fastreid.data.datasets.bases import ImageDataset
 
-from ...side_information.cameras import NO_CAMERA
+from .splits import UNKNOWN
 
 TRAIN, QUERY, GALLERY, TEST, ANY = "train", "query", "gallery", "test", ""
 SPLITS = (TRAIN, QUERY, GALLERY, TEST)
-UNKNOWN_VIEW = -1
 
 Item = tuple[str, "str | int", "str | int"]  # img_path, pid, camid
 
@@ -39,7 +38,7 @@ class Record:
     identity: str
     split: str = ANY
     camera: str = ""
-    view: int = UNKNOWN_VIEW
+    view: int = UNKNOWN
 
 
 def natural_key(text: str) -> tuple[list[str | int], str]:
@@ -113,12 +112,12 @@ class RecordDataset(ImageDataset):
         camids = number_cameras(records)
         self.identities, self.cameras = list(pids), list(camids)
         self._views = {record.path: record.view for record in records}
-        if any(view != UNKNOWN_VIEW for view in self._views.values()):
+        if any(view != UNKNOWN for view in self._views.values()):
             self.viewpoint = self._views.__getitem__
             self.num_views = max(self._views.values()) + 1
 
         def item(record: Record) -> tuple[str, int, int]:
-            return record.path, pids[record.identity], camids.get(record.camera, NO_CAMERA)
+            return record.path, pids[record.identity], camids.get(record.camera, UNKNOWN)
 
         train = [self._training_item(item(r)) for r in records if r.split in (TRAIN, ANY)]
         query = [item(r) for r in records if r.split == QUERY]

@@ -1,43 +1,42 @@
-"""One numbering of cameras for training and testing.
+"""Where a camera becomes a row: from a data set's name of it to the row of the SIE table.
 
-FastReID numbers training cameras by the sorted order of their names, in which ``msmt17_10`` comes
-before ``msmt17_2``, and leaves test cameras as the data set's own integers: a model that looks
-cameras up reads the rows of other cameras in a test. Here one table serves both, and lists, in
-order, the data sets and how many cameras each has; a camera's row is the offset of its data set
-plus its 0-based number in that data set.
+The name gives a number (:func:`raw_cameras`), this a row among the cameras of all training sets
+(:func:`camera_rows`), and with a viewpoint that is a row of the SIE table (:func:`sie_rows`).
 
-Negative rows stand for what the table does not know, and tell apart what an evaluation must tell
-apart: it leaves out matches within one camera. A camera without a row has a number of its own, and
-so has each image of which no camera is known (an item's camera is None or -1), so that it matches
-all others.
+FastReID numbers training cameras by the sorted order of their names (``msmt17_10`` comes before
+``msmt17_2``), and leaves test cameras as the data set's own integers, so that a model that looks
+cameras up reads other rows in a test. Here one :class:`CameraTable` serves both.
+
+Negative rows stand for what the table does not know, and tell apart what an evaluation, which
+leaves out matches within one camera, must tell apart: a camera without a row has a number of its
+own, and so has each image of which no camera is known, so that it matches all others.
 """
 
 from __future__ import annotations
 
-import functools
-import os
 import re
 from collections.abc import Iterable, Sequence
 
+import torch
 from fastreid.config import CfgNode
 from reid_common.errors import UserError
+from torch import Tensor
 
 from ..data.names import dataset_name
-from ..data.opening import MissingDataset, data_root, open_dataset
-from .label_files import find_file, label_dataset
+from ..data.opening import MissingDataset
+from ..data.splits import UNKNOWN, OpenedSet
 
 KEY = "DATASETS.CAMERAS"
-NO_CAMERA = -1  # the number of an image whose camera is not known
 FIRST_WITHOUT_CAMERA = -10_000_000  # its row, or below: beyond the cameras of any data set
 EXAMPLE = f'{KEY} = ("msmt17:15", "market1501:6")'
 
 
 class CameraTable:
-    """Rows of the cameras of some data sets.
+    """Rows of the cameras of some data sets: offset of the data set plus camera within it, 0-based.
 
     Args:
-        entries: (dataset_name, num_cameras) in the order of the rows. The number may be None
-            ("not known, any camera is a row") if there is one data set only.
+        entries: (data set, num_cameras) in the order of the rows; of a single data set the number
+            may be None: not known, any camera is a row.
 
     Raises:
         UserError: a data set twice, a number below 1, or None beside other data sets.
@@ -47,7 +46,8 @@ class CameraTable:
         self._sizes: dict[str, int | None] = {}
         self._offsets: dict[str, int] = {}
         rows = 0
-        for name, size in entries:
+        for registered, size in entries:
+            name = dataset_name(registered)
             if name in self._sizes:
                 raise UserError(f"{KEY} lists {name!r} twice; list each data set once")
             if size is not None and size < 1:
@@ -70,7 +70,7 @@ class CameraTable:
             name, _, number = str(text).rpartition(":")
             if not name.strip() or not number.strip().isdecimal():
                 raise UserError(f"{KEY} has the entry {text!r}; write name:number, as in {EXAMPLE}")
-            entries.append((dataset_name(name.strip()), int(number)))
+            entries.append((name.strip(), int(number)))
         return cls(entries)
 
     def format(self) -> tuple[str, ...]:
@@ -96,12 +96,15 @@ class CameraTable:
         """Return the data sets in the order of their rows."""
         return tuple(self._sizes)
 
+    def resized(self, size: int) -> CameraTable:
+        """Return the table of its one data set with so many cameras."""
+        return type(self)([(name, size) for name in self._sizes])
+
     def row(self, name: str, camid: int) -> int:
         """Return the row of camera ``camid`` (0-based) of data set ``name``.
 
         A camera without a row gives ``-(1 + camid)``: negative, so that a model sees that it is
-        unknown, and different for different cameras, so that the evaluation, which ignores matches
-        within one camera, still tells them apart.
+        unknown, and different for different cameras, so that an evaluation tells them apart.
 
         Raises:
             ValueError: a negative ``camid``, for which :func:`camera_rows` has rows.
@@ -120,15 +123,13 @@ class CameraTable:
         return [(name, i) for name, size in self._sizes.items() for i in range(size or 0)]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, CameraTable) and list(self._sizes.items()) == list(
-            other._sizes.items()
-        )
-
-    def __hash__(self) -> int:
-        return hash(tuple(self._sizes.items()))
+        return isinstance(other, CameraTable) and repr(self) == repr(other)
 
     def __repr__(self) -> str:
         return f"CameraTable({list(self._sizes.items())})"
+
+    def __str__(self) -> str:
+        return ", ".join(self.format())
 
 
 def raw_cameras(name: str, cameras: Sequence[str | int | None]) -> list[int]:
@@ -140,11 +141,11 @@ def raw_cameras(name: str, cameras: Sequence[str | int | None]) -> list[int]:
 
     Args:
         name: ``dataset_name`` of the data set.
-        cameras: cameras of all the data set's items, as FastReID gives them; None, a negative
-            number, or a name that ends in "_None" or "_-1", where no camera is known.
+        cameras: those of all the data set's items, as FastReID gives them; None, a negative number,
+            or a name that ends in "_None" or "_-1", where no camera is known.
 
     Returns:
-        One number an item, :data:`NO_CAMERA` where no camera is known.
+        One number an item, :data:`UNKNOWN` where no camera is known.
     """
     texts = {camera: _bare(name, camera) for camera in set(cameras)}
     named = sorted({text for text in texts.values() if text is not None})
@@ -152,7 +153,7 @@ def raw_cameras(name: str, cameras: Sequence[str | int | None]) -> list[int]:
         numbers = {text: int(text) for text in named}
     else:
         numbers = {text: row for row, text in enumerate(named)}
-    rows = {c: NO_CAMERA if text is None else numbers[text] for c, text in texts.items()}
+    rows = {c: UNKNOWN if text is None else numbers[text] for c, text in texts.items()}
     return [rows[camera] for camera in cameras]
 
 
@@ -165,7 +166,7 @@ def _bare(name: str, camera: str | int | None) -> str | None:
 def camera_rows(
     table: CameraTable, name: str, cameras: Sequence[str | int | None], start: int = 0
 ) -> list[int]:
-    """Return the row of each item of a data set: the only place where cameras become rows.
+    """Return the row of each item of a data set.
 
     Args:
         table: of the model.
@@ -174,45 +175,37 @@ def camera_rows(
         start: index of the first of them among all items that are loaded together.
 
     Returns:
-        Rows of the table; for a camera without one what :meth:`CameraTable.row` says; for an item
-        without a camera ``-(10_000_000 + index)``, which no other item has.
+        What :meth:`CameraTable.row` says; for an item without a camera ``-(10_000_000 + index)``,
+        which no other item has.
     """
     return [
-        FIRST_WITHOUT_CAMERA - index if camera == NO_CAMERA else table.row(name, camera)
+        FIRST_WITHOUT_CAMERA - index if camera == UNKNOWN else table.row(name, camera)
         for index, camera in enumerate(raw_cameras(name, cameras), start)
     ]
 
 
-def camera_table(cfg: CfgNode) -> CameraTable:
+def table_of(cfg: CfgNode, training: Sequence[OpenedSet]) -> CameraTable:
     """Return the camera table of a config, the same for training and testing.
 
-    It is ``cfg.DATASETS.CAMERAS`` where that is given; otherwise it is found from the images of
-    the training sets, ``cfg.DATASETS.NAMES``: a data set has as many cameras as the largest number
-    among its training images says. If the only training set is not on this machine, as in an
-    evaluation elsewhere, any of its cameras is its own row. A data set whose images name no camera
-    is not in the table.
+    It is DATASETS.CAMERAS where that is given; otherwise a data set has as many cameras as the
+    largest number among its training images says. If the only training set is not on this machine,
+    any of its cameras is its own row. One whose images name no camera is not in the table.
 
     Raises:
-        UserError: a wrong entry of DATASETS.CAMERAS, or an unknown data set.
-        MissingDataset: one of several training sets is not on this machine, so that the rows of
-            the others cannot be known; a UserError, too.
+        UserError: a wrong entry of DATASETS.CAMERAS.
+        MissingDataset: one of several training sets is not here, which leaves all rows open.
     """
     if cfg.DATASETS.CAMERAS:
         return CameraTable.parse(cfg.DATASETS.CAMERAS)
     sizes: dict[str, int | None] = {}
     missing: list[MissingDataset] = []
-    root = os.path.abspath(data_root())
-    files = _versions(cfg.DATASETS.SIDE_INFORMATION)
-    for registered in cfg.DATASETS.NAMES:
-        name = dataset_name(registered)
-        try:
-            size = _count_cameras(registered, root, bool(cfg.DATASETS.COMBINEALL), files)
-        except MissingDataset as error:
-            missing.append(error)
+    for opened in training:
+        name, images = opened.dataset_name, opened.train
+        if opened.train_missing:
+            missing.append(opened.train_missing)
             sizes.setdefault(name, None)
-        else:
-            if size:
-                sizes[name] = max(size, sizes.get(name) or 0)
+        elif size := max(raw_cameras(name, images.cameras)) + 1:
+            sizes[name] = max(size, sizes.get(name) or 0)
     if missing and len(sizes) > 1:
         raise MissingDataset(
             f"cameras cannot be numbered: {missing[0]}. Or set the number of cameras of every"
@@ -221,18 +214,37 @@ def camera_table(cfg: CfgNode) -> CameraTable:
     return CameraTable(sizes.items())
 
 
-@functools.lru_cache(maxsize=64)
-def _count_cameras(
-    registered: str, root: str, combineall: bool, files: tuple[tuple[str, int], ...]
-) -> int:
-    data = open_dataset(registered, root=root, combineall=combineall)
-    if not data.train:
-        raise MissingDataset(f"data set {registered} has no training images in {root!r}")
-    if files:
-        label_dataset(data, registered, [file for file, _ in files])
-    return max(raw_cameras(dataset_name(registered), [item[2] for item in data.train])) + 1
+def sie_rows(
+    camids: Tensor | None, viewids: Tensor | None, num_cameras: int, num_views: int
+) -> Tensor:
+    """Return the row of the SIE table for each image, from the row of its camera and its view.
 
+    The C * V rows that are learnt come first (C or V counts as 1 where it is 0). Behind them the
+    table is thought to go on with V rows for an unknown camera under view 0, 1, ..., C rows for
+    camera 0, 1, ... from an unknown view, and one row for both unknown.
 
-def _versions(files: Sequence[str]) -> tuple[tuple[str, int], ...]:
-    """Files of DATASETS.SIDE_INFORMATION and when they were written."""
-    return tuple((file, os.stat(find_file(file)).st_mtime_ns) for file in files)
+    Args:
+        camids: (B,) 0-based camera ids, negative = unknown; None: all are unknown.
+        viewids: (B,) 0-based viewpoint ids, likewise.
+        num_cameras: size of the camera axis, 0 for an embedding of viewpoints only.
+        num_views: size of the viewpoint axis, 0 for an embedding of cameras only.
+
+    Returns:
+        (B,) int64 rows; (1,) if no ids are given. Ids that are too high are not looked for here.
+    """
+    cameras = camids.long() if camids is not None and num_cameras else None
+    views = viewids.long() if viewids is not None and num_views else None
+    given = cameras if cameras is not None else views
+    if given is None:
+        given = torch.zeros(1, dtype=torch.long)
+    # An axis that is not embedded is one known place; one whose ids are missing is unknown.
+    if cameras is None:
+        cameras = torch.full_like(given, -1 if num_cameras else 0)
+    if views is None:
+        views = torch.full_like(given, -1 if num_views else 0)
+    num_cameras, num_views = max(num_cameras, 1), max(num_views, 1)
+    learnt = num_cameras * num_views
+    no_camera = torch.where(views < 0, learnt + num_views + num_cameras, learnt + views)
+    no_view = learnt + num_views + cameras
+    with_camera = torch.where(views < 0, no_view, cameras * num_views + views)
+    return torch.where(cameras < 0, no_camera, with_camera)

@@ -6,11 +6,11 @@ from fastreid.config import CfgNode
 from fastreid.modeling.backbones import BACKBONE_REGISTRY
 from reid_common.errors import UserError
 
-from ..weights.checkpoint import load_weights
-from ..weights.pretrained import load_timm_pretrained
-from .backbone import TransReIDBackbone
-from .side_embedding import SideInformationEmbedding
-from .vits import create_vit
+from .modeling.backbone import TransReIDBackbone
+from .modeling.side_embedding import SideInformationEmbedding
+from .modeling.vits import create_vit
+from .weights.checkpoint import load_weights
+from .weights.pretrained import load_timm_pretrained
 
 
 @BACKBONE_REGISTRY.register()

@@ -1,0 +1,193 @@
+"""A data set, opened once: its images in train, query and gallery, with all that a run asks.
+
+:func:`opened_set` keeps what it has opened, so that the checks before a run, the table of cameras,
+and the loaders of training and test images read the disk once between them. A set whose folders or
+lists have changed since is opened again. :func:`forget_opened_sets` empties the store; a run does
+so at its start.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+from .names import dataset_name
+from .opening import MissingDataset, data_root, open_dataset
+
+Item = Sequence[Any]  # (img_path, pid, camid)
+
+UNKNOWN = -1  # a camera or a viewpoint that is not known
+SPLITS = ("train", "query", "gallery")
+
+
+class Split:
+    """Images of one part of a data set, in FastReID's order: by path.
+
+    Args:
+        items: (img_path, pid, camid) of each image; a camera that is not known may be None.
+        viewpoint: path -> viewpoint, 0-based, negative = not known; None: none is known.
+
+    Attributes:
+        items: with -1 in the place of None as camera, because FastReID sorts all cameras.
+    """
+
+    def __init__(self, items: Sequence[Item], viewpoint: Callable[[str], int] | None) -> None:
+        self.items = [item if item[2] is not None else _without_camera(item) for item in items]
+        self.viewpoint = viewpoint
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def paths(self) -> list[str]:
+        """Image file of each image."""
+        return [item[0] for item in self.items]
+
+    @property
+    def identities(self) -> list[Any]:
+        """Identity of each image: a text in training ("market1501_7"), a number in testing."""
+        return [item[1] for item in self.items]
+
+    @property
+    def cameras(self) -> list[Any]:
+        """Camera of each image, as the data set names it; ``raw_cameras`` numbers them."""
+        return [item[2] for item in self.items]
+
+    @functools.cached_property
+    def views(self) -> list[int]:
+        """Viewpoint of each image, 0-based, negative = not known."""
+        if self.viewpoint is None:
+            return [UNKNOWN] * len(self.items)
+        return [int(self.viewpoint(path)) for path in self.paths]
+
+
+def _without_camera(item: Item) -> Item:
+    # In training FastReID's cameras are texts, as its identities are.
+    return (*item[:2], str(UNKNOWN) if isinstance(item[1], str) else UNKNOWN)
+
+
+class OpenedSet:
+    """A data set that has been opened.
+
+    Args:
+        name: as in DATASETS.NAMES or DATASETS.TESTS.
+        data: FastReID's data set; None: it is not there, and has no images.
+        missing: why it is not there.
+
+    Attributes:
+        variants: the same set with the labels of files, by the files and their age.
+    """
+
+    def __init__(self, name: str, data: Any, missing: MissingDataset | None = None) -> None:
+        self.name, self.data, self.missing = name, data, missing
+        self.variants: dict[Hashable, OpenedSet] = {}
+        self._ages = {place: _age(place) for place in _places(data)}
+
+    @functools.cached_property
+    def dataset_name(self) -> str:
+        """Name under which its identities and cameras are known: "market1501"."""
+        return dataset_name(self.name)
+
+    @functools.cached_property
+    def train(self) -> Split:
+        """Training images."""
+        return self._split("train")
+
+    @functools.cached_property
+    def query(self) -> Split:
+        """Query images."""
+        return self._split("query")
+
+    @functools.cached_property
+    def gallery(self) -> Split:
+        """Gallery images."""
+        return self._split("gallery")
+
+    @functools.cached_property
+    def test(self) -> Split:
+        """Query images, then gallery images."""
+        return Split([*self.query.items, *self.gallery.items], self.viewpoint)
+
+    @property
+    def train_missing(self) -> MissingDataset | None:
+        """Why there are no training images; None where there are some."""
+        if self.missing or len(self.train):
+            return self.missing
+        root = os.path.abspath(data_root())
+        return MissingDataset(f"data set {self.name} has no training images in {root!r}")
+
+    @property
+    def viewpoint(self) -> Callable[[str], int] | None:
+        """Path -> viewpoint; None for a data set without viewpoints."""
+        return getattr(self.data, "viewpoint", None)
+
+    @property
+    def num_views(self) -> int:
+        """Viewpoints that it can have, 0 where it does not say."""
+        return getattr(self.data, "num_views", 0)
+
+    @property
+    def viewpoint_source(self) -> str:
+        """Where it would have its viewpoints from, "" where it does not say."""
+        return getattr(self.data, "viewpoint_source", "")
+
+    def _split(self, split: str) -> Split:
+        return Split(getattr(self.data, split, ()), self.viewpoint)
+
+    def has_changed(self) -> bool:
+        """Whether images or lists have been added or removed on the disk since it was opened."""
+        return any(_age(place) != age for place, age in self._ages.items())
+
+
+def opened_set(name: str, **kwargs: Any) -> OpenedSet:
+    """Open a registered data set in :func:`.opening.data_root`, or return it as opened before.
+
+    Args:
+        name: as in DATASETS.NAMES.
+        **kwargs: handed to its class, as in ``combineall=True``.
+
+    Raises:
+        UserError: no data set of that name is registered, it takes no argument, or needs one.
+        MissingDataset: its files are not there; a UserError, too.
+    """
+    if not kwargs.get("combineall", True):
+        del kwargs["combineall"]  # the default of all data sets
+    key = (name, os.path.abspath(data_root()), repr(sorted(kwargs.items())))
+    found = _OPENED.get(key)
+    if found is None or found.has_changed():
+        found = _OPENED[key] = OpenedSet(name, open_dataset(name, **kwargs))
+    return found
+
+
+def forget_opened_sets() -> None:
+    """Let every data set be opened again when it is next asked for."""
+    _OPENED.clear()
+
+
+_OPENED: dict[Hashable, OpenedSet] = {}
+
+
+def _places(data: Any) -> set[str]:
+    """Files and folders that change with the images of a FastReID data set."""
+    values = getattr(data, "__dict__", {})
+    paths = (os.fspath(v) for v in values.values() if isinstance(v, str | os.PathLike))
+    places = {os.path.abspath(path) for path in paths if os.sep in path}
+    base = os.path.abspath(values.get("dataset_dir", os.devnull)) + os.sep
+    lists = [values.get(f"_{split}") for split in SPLITS]  # functions where not yet asked for
+    folders = {os.path.dirname(x[0]) for items in lists if isinstance(items, list) for x in items}
+    for folder in map(os.path.abspath, folders):
+        while folder not in places:
+            places.add(folder)
+            if folder.startswith(base):  # a new identity is a folder beside those of the others
+                folder = os.path.dirname(folder)
+    return places - {os.path.abspath(data_root())}
+
+
+def _age(place: str) -> int | None:
+    """When a file or folder was last changed, in nanoseconds; None if it is not there."""
+    try:
+        return os.stat(place).st_mtime_ns
+    except OSError:
+        return None

@@ -1,0 +1,225 @@
+"""Sizes of the SIE table that a config leaves open, and whether the data fit it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from fastreid.config import CfgNode
+from reid_common.errors import UserError
+from torch import Tensor
+
+from ..data.splits import OpenedSet, Split
+from .label_files import KEY as FILES_KEY
+from .labelled_sets import test_sets, training_sets
+from .rows import KEY, CameraTable, camera_rows, raw_cameras, table_of
+from .stored import decode_table
+
+logger = logging.getLogger(__name__)
+
+Stored = Mapping[str, Tensor]  # of a checkpoint: sie_embed, and camera_table if it is one of ours
+
+
+def resolve_side_information(cfg: CfgNode, stored: Stored | None = None) -> None:
+    """Fill MODEL.SIE.NUM_CAMERAS, MODEL.SIE.NUM_VIEWS and DATASETS.CAMERAS where they are open.
+
+    Call it after the config is merged and before it is frozen; the tools do. Nothing happens unless
+    MODEL.SIE.CAMERA or MODEL.SIE.VIEW is on. What the test sets have and training has not is
+    logged, or refused if MODEL.SIE.UNKNOWN is "error".
+
+    Args:
+        cfg: changed in place.
+        stored: for an evaluation of MODEL.WEIGHTS, its SIE tensors: sizes, and which camera a row
+            stands for, are what they say, whatever data sets are on this machine. Empty: it has
+            none. None: for a training.
+
+    Raises:
+        UserError: a size is too small for the cameras or viewpoints of the data sets, cannot be
+            found out, or training has none; with MODEL.SIE.UNKNOWN "error" also images whose
+            camera or viewpoint has no row.
+    """
+    sie = cfg.MODEL.SIE
+    if not (sie.CAMERA or sie.VIEW):
+        return
+    if not cfg.DATASETS.NAMES:
+        raise UserError("DATASETS.NAMES is empty; name the training set, whose cameras SIE embeds")
+    evaluating, stored = stored is not None, stored or {}
+    if sie.CAMERA and not cfg.DATASETS.CAMERAS and stored:
+        _take_cameras(cfg, stored)
+    # An evaluation whose sizes are known needs no training images.
+    sized = evaluating and (sie.NUM_VIEWS > 0 or not sie.VIEW or "sie_embed" in stored)
+    counted = sie.CAMERA and not cfg.DATASETS.CAMERAS
+    training = training_sets(cfg) if counted or not sized else []
+    tests = [opened for opened in test_sets(cfg) if not opened.missing]
+    if sie.CAMERA:
+        _resolve_cameras(cfg, training)
+    training = [] if sized else training
+    if sie.VIEW:
+        _, sie.NUM_VIEWS = stored_sizes(stored, sie.NUM_CAMERAS if sie.CAMERA else 1, sie.NUM_VIEWS)
+    missing = [opened.missing for opened in training if opened.missing]
+    if missing and sie.VIEW and not sie.NUM_VIEWS:
+        raise missing[0]  # else whoever trains on it is told so by the loader
+    training = [opened for opened in training if not opened.missing]
+    if sie.VIEW:
+        _resolve_views(cfg, training, tests)
+    parts = [("training", opened, opened.train) for opened in training]
+    for role, opened, images in [*parts, *(("test", opened, opened.test) for opened in tests)]:
+        _check_unknown(cfg, role, opened, images)
+
+
+def fill_from_weights(cfg: CfgNode, stored: Stored) -> None:
+    """Fill what a config leaves open from weights alone, without a look at any data set.
+
+    Args:
+        cfg: changed in place, as by :func:`resolve_side_information`.
+        stored: SIE tensors of MODEL.WEIGHTS.
+
+    Raises:
+        UserError: a size that neither the config nor the weights tell.
+    """
+    sie = cfg.MODEL.SIE
+    if sie.CAMERA and not cfg.DATASETS.CAMERAS:
+        cfg.DATASETS.CAMERAS = stored_cameras(stored)
+    cameras = sie.NUM_CAMERAS if sie.CAMERA else 1
+    if not cameras and cfg.DATASETS.CAMERAS:
+        cameras = CameraTable.parse(cfg.DATASETS.CAMERAS).num_rows
+    sizes = stored_sizes(stored, cameras, sie.NUM_VIEWS if sie.VIEW else 1)
+    for kind, size in zip(("CAMERA", "VIEW"), sizes, strict=True):
+        if sie[kind] and not size:
+            raise UserError(
+                f"MODEL.SIE.NUM_{kind}S is open, and {cfg.MODEL.WEIGHTS or 'no weights'} does not "
+                "tell it; set it as in training"
+            )
+        if sie[kind]:
+            sie[f"NUM_{kind}S"] = size
+
+
+def stored_cameras(stored: Stored) -> tuple[str, ...]:
+    """DATASETS.CAMERAS of a model that was trained here; () for others."""
+    text = decode_table(stored["camera_table"]) if "camera_table" in stored else ""
+    return tuple(text.split(",")) if text else ()
+
+
+def stored_sizes(stored: Stored, num_cameras: int, num_views: int) -> tuple[int, int]:
+    """Return the number of cameras and of viewpoints of an SIE table of C * V rows.
+
+    Args:
+        stored: its tensors.
+        num_cameras: C, 0 = not known; 1 for a table of viewpoints alone.
+        num_views: V, likewise.
+
+    Returns:
+        Both; 0 for one that still is not known.
+    """
+    rows = len(stored.get("sie_embed", ()))
+    return (
+        num_cameras or (rows // num_views if num_views else 0),
+        num_views or (rows // num_cameras if num_cameras else 0),
+    )
+
+
+def _take_cameras(cfg: CfgNode, stored: Stored) -> None:
+    """Set DATASETS.CAMERAS to what a checkpoint says, if it can be told."""
+    sie, names = cfg.MODEL.SIE, cfg.DATASETS.NAMES
+    cameras = stored_cameras(stored)
+    if not cameras and len(names) == 1:  # a released file: rows of its one training set
+        size, _ = stored_sizes(stored, sie.NUM_CAMERAS, sie.NUM_VIEWS if sie.VIEW else 1)
+        cameras = CameraTable([(names[0], size)]).format() if size else ()
+    if cameras:
+        logger.info("%s, from %s: %s", KEY, cfg.MODEL.WEIGHTS, ",".join(cameras))
+    cfg.DATASETS.CAMERAS = cameras
+
+
+def _resolve_cameras(cfg: CfgNode, training: Sequence[OpenedSet]) -> None:
+    sie = cfg.MODEL.SIE
+    table = table_of(cfg, training)
+    if not table.names():
+        raise UserError(
+            f"MODEL.SIE.CAMERA is on, but no image of the training set "
+            f"{', '.join(cfg.DATASETS.NAMES)} has a known camera; set MODEL.SIE.CAMERA False, or "
+            f"state the cameras in a file ({FILES_KEY})"
+        )
+    if table.format() == () and sie.NUM_CAMERAS:  # the one training set is not on this machine
+        table = table.resized(sie.NUM_CAMERAS)
+    if sie.NUM_CAMERAS == 0:
+        sie.NUM_CAMERAS = table.num_rows
+        logger.info("MODEL.SIE.NUM_CAMERAS = %d: %s", sie.NUM_CAMERAS, table)
+    elif table.num_rows > sie.NUM_CAMERAS:
+        raise UserError(
+            f"MODEL.SIE.NUM_CAMERAS is {sie.NUM_CAMERAS}, but camera ids go up to "
+            f"{table.num_rows - 1} ({table}); set it to {table.num_rows}, or "
+            "to 0 to take it from the training set"
+        )
+    elif len(table.names()) == 1:
+        # More rows than the training images show: cameras that only the test set has.
+        table = table.resized(sie.NUM_CAMERAS)
+    cfg.DATASETS.CAMERAS = table.format()
+
+
+def _resolve_views(cfg: CfgNode, training: Sequence[OpenedSet], tests: Sequence[OpenedSet]) -> None:
+    sie = cfg.MODEL.SIE
+    if training and not any(view >= 0 for opened in training for view in opened.train.views):
+        names = ", ".join(repr(opened.dataset_name) for opened in training)
+        sources = [opened.viewpoint_source for opened in training if opened.viewpoint_source]
+        source = sources[0] if sources else "a method viewpoint(img_path)"
+        raise UserError(
+            f"MODEL.SIE.VIEW is on, but the data set {names} has no viewpoints; turn it off, state "
+            f"them in a file ({FILES_KEY}), or give the data set {source}"
+        )
+    views = [*(opened.train.views for opened in training), *(opened.test.views for opened in tests)]
+    needed = max([0, *(max(seen, default=-1) + 1 for seen in views)])
+    needed = max([needed, *(opened.num_views for opened in training)])
+    if sie.NUM_VIEWS == 0:
+        sie.NUM_VIEWS = needed
+        logger.info("MODEL.SIE.NUM_VIEWS = %d, from the data sets", needed)
+    elif needed > sie.NUM_VIEWS:
+        raise UserError(
+            f"MODEL.SIE.NUM_VIEWS is {sie.NUM_VIEWS}, but the data sets have {needed} viewpoints; "
+            f"set it to {needed}, or to 0 to take it from the data sets"
+        )
+
+
+def _check_unknown(cfg: CfgNode, role: str, opened: OpenedSet, images: Split) -> None:
+    """Log or refuse the images of a data set whose camera or viewpoint has no row.
+
+    Args:
+        cfg: with the sizes of the SIE table.
+        role: "training" or "test".
+        opened: the data set.
+        images: those of this role.
+    """
+    parts, unknown = [], [False] * len(images)
+    if cfg.MODEL.SIE.CAMERA:
+        table = CameraTable.parse(cfg.DATASETS.CAMERAS)
+        rows = camera_rows(table, opened.dataset_name, images.cameras)
+        numbers = raw_cameras(opened.dataset_name, images.cameras)
+        unknown = [row < 0 for row in rows]
+        lacking = sorted({n for n, row in zip(numbers, rows, strict=True) if row < 0 <= n})
+        without = sum(number < 0 for number in numbers)
+        known = ", ".join(cfg.DATASETS.CAMERAS)
+        parts += [f"cameras {lacking} (0-based) that are not among {known}"] if lacking else []
+        parts += [f"{without} images without a camera"] if without else []
+    if cfg.MODEL.SIE.VIEW:
+        unknown = [u or view < 0 for u, view in zip(unknown, images.views, strict=True)]
+        without = sum(view < 0 for view in images.views)
+        parts += [f"{without} images without a viewpoint"] if without else []
+    if not parts:
+        return
+    what = f"the {role} set {opened.name} has {', '.join(parts)}"
+    if cfg.MODEL.SIE.UNKNOWN == "error":
+        raise UserError(
+            f"{what}: the SIE has no row for them, and MODEL.SIE.UNKNOWN is error. Set that to "
+            f"mean or zero, leave {opened.name} out, raise MODEL.SIE.NUM_CAMERAS if it is the same "
+            "data set, or set MODEL.SIE.CAMERA or VIEW False"
+        )
+    count, policy = sum(unknown), cfg.MODEL.SIE.UNKNOWN
+    # A model that has always been told the camera does badly without (tools/unknown_cameras.py).
+    prepared = not cfg.MODEL.SIE.CAMERA or cfg.MODEL.SIE.CAMERA_DROPOUT > 0
+    logger.info(
+        "%s: to the SIE %d of %d images are unknown, MODEL.SIE.UNKNOWN is %s%s",
+        what,
+        count,
+        len(unknown),
+        policy,
+        "" if prepared else "; training with MODEL.SIE.CAMERA_DROPOUT, say 0.3, prepares for that",
+    )

@@ -1,0 +1,61 @@
+"""What became of the tensors of a file that was loaded into a model."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tabulate import tabulate
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class LoadReport:
+    """What became of the tensors of a file.
+
+    Attributes:
+        source: the file.
+        kind: what it was recognised as.
+        loaded: keys of the model that got weights of the file.
+        resized: those of them whose weights were made to fit (position embeddings, SIE table).
+        skipped: keys of the file that the model has no place for, or another shape.
+        missing: keys of the model that the file does not have; they stay as they were.
+        notices: sentences about what was changed or dropped.
+        share: part of the ViT's parameters that arrived, 0..1.
+        whole: the model is a whole one, not a backbone that is to be trained.
+    """
+
+    source: str
+    kind: str
+    loaded: list[str] = field(default_factory=list)
+    resized: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    share: float = 0.0
+    whole: bool = False
+
+    def table(self) -> str:
+        """The report as text: notices, and a table of loaded, resized, skipped, missing keys."""
+        names = ("loaded", "resized", "skipped", "missing")
+        rows = [[name, len(getattr(self, name)), some_keys(getattr(self, name))] for name in names]
+        head = f"{self.source}: {self.kind}, {self.share:.0%} of the ViT's weights"
+        text = tabulate(rows, headers=["", "tensors", "keys"], tablefmt="github")
+        return "\n".join([head, *self.notices, text])
+
+    def log(self) -> None:
+        """Log the report, as a warning where a whole model lacks something or got it changed.
+
+        Classifiers do not count: a model that is only evaluated has none.
+        """
+        changed = [notice for notice in self.notices if "classifier" not in notice]
+        missing = [key for key in self.missing if "classifier" not in key]
+        matters = self.whole and (changed or missing)
+        logger.log(logging.WARNING if matters else logging.INFO, "Weights from %s", self.table())
+
+
+def some_keys(keys: Sequence[str], count: int = 4) -> str:
+    """The first keys as text, "-" where there are none."""
+    return ", ".join(keys[:count]) + (", ..." if len(keys) > count else "") if keys else "-"
