@@ -13,9 +13,9 @@ from .modeling.backbone import TransReIDBackbone
 from .modeling.bnneck import BNNeck, BNNeckHead
 from .modeling.jpm_head import JPMHead
 from .modeling.meta_arch import TransReID
-from .resolve import resolve_side_information
 from .solver import schedule  # noqa: F401  (registers itself)
 from .weights.checkpoint import load_weights
+from .weights.resolve import resolve_side_information
 
 register_project(Project("transreid", add_transreid_config, keys=KEYS, rules=RULES))
 moved_modules(

@@ -29,7 +29,7 @@ from reid_core.run.output_lock import only_run
 from reid_core.run.preflight import preflight
 from reid_core.run.reports import EVALUATION
 
-from .resolve import resolve_side_information
+from .weights.resolve import resolve_side_information
 
 logger = logging.getLogger("fastreid.train_net")
 

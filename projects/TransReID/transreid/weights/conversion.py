@@ -10,10 +10,10 @@ from fastreid.engine import DefaultTrainer
 from fastreid_compat.repairs.checkpoints.checkpoint_files import AtomicPathManager
 from reid_core.config import load_config
 
-from ..resolve import resolve_side_information
 from .checkpoint import load_recognised
 from .formats import read_weights
 from .released import to_released
+from .resolve import resolve_side_information
 
 FORMATS = ("ours", "released")
 

@@ -8,7 +8,7 @@ from fastreid.config import CfgNode
 from reid_common.errors import UserError
 from reid_core.side_information import resolve
 
-from .weights.formats import State, read_weights, stored_side_information
+from .formats import State, read_weights, stored_side_information
 
 
 def resolve_side_information(cfg: CfgNode, from_weights: bool = False) -> None:
