@@ -72,6 +72,7 @@ setup(
         "yacs>=0.1.8",
         "PyYAML",
         "tabulate",
+        "filelock>=4.1",  # first that forked workers do not keep locked
         "Jinja2>=3.1",  # reid_common.report_pages
         "termcolor",
         "tensorboard",
@@ -80,6 +81,8 @@ setup(
     extras_require={
         # tools/export_onnx.py; whoever only runs an exported model needs onnxruntime alone
         "export": EXPORT,
+        # completion of commands in bash: eval "$(register-python-argcomplete transreid)"
+        "completion": ["argcomplete"],
         # feature files and labels as .parquet
         "parquet": ["pyarrow"],
         # LUPerson as it is released

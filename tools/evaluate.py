@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Look at saved evaluations again, without the model: figures, intervals, pictures, comparison."""
+"""Evaluate saved results again, without the model: metrics, intervals, pictures, comparison."""
 
 import sys
 

@@ -20,6 +20,7 @@ from small_trainer import (
     KillAt,
     Killed,
     SmallLoader,
+    SmallModel,
     SmallTrainer,
     small_cfg,
     weights,
@@ -252,3 +253,58 @@ def test_fixes_of_the_training_side_are_idempotent():
     fixes = [f for f in FIXES.values() if f.repair.__module__.rpartition(".")[2] in modules]
     assert fixes
     assert [f.name for f in fixes if f.repair()] == []
+
+
+def test_a_warm_up_longer_than_the_run_warns(cfg, caplog):
+    cfg.SOLVER.WARMUP_ITERS = 3 * ITERS_PER_EPOCH + 1
+    SmallTrainer(cfg)
+    assert "WARMUP_ITERS is 10, more than the 9 iterations of the run" in caplog.text
+
+
+class NotFinite(SmallModel):
+    """SmallModel with a second loss that is NaN from one iteration on."""
+
+    def __init__(self, num_classes: int, first: int) -> None:
+        super().__init__(num_classes)
+        self.left = first
+
+    def forward(self, batch):
+        losses = super().forward(batch)
+        self.left -= 1
+        return {**losses, "loss_other": losses["loss_cls"] * (1.0 if self.left >= 0 else np.nan)}
+
+
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [
+        (1, r"iteration 1 \(epoch 1 of 3\).*There is no good checkpoint yet"),
+        (4, r"iteration 4 \(epoch 2 of 3\).*checkpoint is '.*model_0000.pth': continue with --res"),
+    ],
+)
+def test_a_loss_that_is_not_finite_says_what_to_do(cfg, monkeypatch, first, says) -> None:
+    cfg.TEST.EVAL_PERIOD = 0
+    monkeypatch.setattr(SmallTrainer, "build_model", lambda *_: NotFinite(5, first))
+    with pytest.raises(UserError, match=says) as error:
+        SmallTrainer(cfg).train()
+    message = str(error.value)
+    assert message.startswith("loss_other is nan at") and "loss_cls" not in message
+    assert "lower SOLVER.BASE_LR (now 0.01) or set SOLVER.CLIP_GRADIENTS.ENABLED True" in message
+    assert "bf16" not in message
+
+
+def test_a_checkpoint_that_diverged_is_not_called_good(cfg, monkeypatch) -> None:
+    """The weights become NaN in the last step of an epoch; the loss shows it in the next."""
+    cfg.TEST.EVAL_PERIOD = 0
+
+    class Spoil(HookBase):
+        def after_step(self) -> None:
+            if self.trainer.iter == 2 * ITERS_PER_EPOCH - 1:
+                next(self.trainer.model.parameters()).data.fill_(np.nan)
+
+    trainer = SmallTrainer(cfg)
+    trainer.register_hooks([Spoil()])
+    trainer._hooks.insert(0, trainer._hooks.pop())
+    with pytest.raises(UserError, match=r"loss_cls is nan at iteration 6 ") as error:
+        trainer.train()
+    last = str(Path(cfg.OUTPUT_DIR) / "model_0000.pth")
+    assert f"checkpoint is '{last}': set MODEL.WEIGHTS {last}" in str(error.value)

@@ -49,13 +49,13 @@ def test_a_good_config_passes(tiny_cfg):
         ("TEST.METRIC", "l2", "Known: cosine, euclidean"),
         ("DATASETS.NAMES", ("Market-1501",), "Did you mean 'Market1501'"),
         ("DATASETS.TESTS", ("Duke",), "DukeMTMC"),
-        ("INPUT.SIZE_TRAIN", [256], r"\[256\] is no image size"),
-        ("INPUT.SIZE_TEST", [256, 0], r"\[256, 0\] is no image size"),
+        ("INPUT.SIZE_TRAIN", [256], r"is \[256\]; write \[height, width\] in pixels"),
+        ("INPUT.SIZE_TEST", [256, 0], r"is \[256, 0\]; write \[height, width\]"),
         ("SOLVER.IMS_PER_BATCH", 9, "multiple of DATALOADER.NUM_INSTANCE"),
         ("SOLVER.IMS_PER_BATCH", 0, "at least 1"),
-        ("DATALOADER.NUM_INSTANCE", 0, "multiple of DATALOADER.NUM_INSTANCE"),
+        ("DATALOADER.NUM_INSTANCE", 0, "write a whole number of at least 1"),
         ("DATALOADER.NUM_INSTANCE", 16, "multiple of DATALOADER.NUM_INSTANCE"),
-        ("TEST.IMS_PER_BATCH", 0, "TEST.IMS_PER_BATCH: 0"),
+        ("TEST.IMS_PER_BATCH", 0, "TEST.IMS_PER_BATCH is 0"),
     ],
 )
 def test_a_bad_value_is_named(key, value, says, tiny_cfg):

@@ -66,7 +66,10 @@ def test_bad_input_is_one_message(model, tmp_path, capsys) -> None:
     for words, message in (
         ([path, "-o", str(tmp_path / "x.pth")], "--config-file is needed"),
         (["absent.pth", "-o", "x.pth", "--config-file", CONFIG], "no checkpoint 'absent.pth'"),
-        ([path, "-o", str(tmp_path / "no" / "x.pth"), "--config-file", CONFIG], "cannot write"),
+        (
+            [path, "-o", str(tmp_path / "weights.pth" / "x.pth"), "--config-file", CONFIG],
+            "cannot write",
+        ),
     ):
         with pytest.raises(SystemExit, match="2"):
             run(*words)

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from fastreid.config import CfgNode
+from reid_core.config.declaration import add_keys
+from reid_core.config.keys import FILTER_KEYS
 
 
 def add_cfs_config(cfg: CfgNode) -> None:
-    """Add the keys of this project, in place."""
-    # Data filters of the training images, all of DATASETS.NAMES together; each a mapping with the
-    # NAME of a filter (cfs.filters) and its options, applied in this order:
-    #   FILTERS:
-    #   - {NAME: ResolutionFilter, MIN_HEIGHT: 64}
-    #   - {NAME: CFSFilter, SCORES: scores/, KEEP: 0.5}
-    # A list in a file replaces that of its _BASE_. Test images are never filtered.
-    cfg.DATASETS.FILTERS = []
-    # Folder of what filters measure (sizes, sharpness, hashes), so that a later run need not look
-    # at the images again; several runs may share it. "" = OUTPUT_DIR/filter_cache
-    cfg.DATASETS.FILTER_CACHE = ""
+    """Set the keys of data filters, which every config has, to their defaults, in place."""
+    add_keys(cfg, FILTER_KEYS)

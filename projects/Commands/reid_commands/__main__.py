@@ -30,6 +30,7 @@ COMMANDS = {
     "plot": ("scores.plot", "draw scores as a histogram and contact sheets"),
     "convert": ("convert_weights", "convert weights from and to the released format"),
     "convert-dino": ("convert_dino", "convert DINO checkpoints from and to the released format"),
+    "config-reference": ("config_reference", "write the reference of all config keys"),
     "draw-toyreid": ("draw_toyreid", "draw a contact sheet of the synthetic data sets"),
 }
 

@@ -1,6 +1,6 @@
 """Commands of several subcommands, each a module that is imported when it is called.
 
-``transreid --help`` needs no torch, therefore.
+``transreid --help`` therefore needs no torch.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def group_parser(
         commands: subcommand -> its module below this package, and what it does in one line.
         name: of the group; default: of the program.
     """
-    lines = [f"  {command:<12} {text}" for command, (_, text) in commands.items()]
+    width = max(map(len, commands))
+    lines = [f"  {command:<{width}}  {text}" for command, (_, text) in commands.items()]
     parser = argparse.ArgumentParser(
         prog=name,
         description=description,

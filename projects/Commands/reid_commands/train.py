@@ -2,7 +2,7 @@
 
 transreid train --config-file projects/TransReID/configs/ToyReID/vit_tiny_transreid.yml
 transreid train --config-file c.yml --num-gpus 2 SOLVER.MAX_EPOCH 60 OUTPUT_DIR logs/run --resume
-transreid train --config-file logs/run/config.yaml --eval-only MODEL.WEIGHTS logs/run/model_final.pth
+transreid train --config-file logs/run/config.yaml --eval-only MODEL.WEIGHTS logs/run/model.pth
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from reid_core.config import Project, register_project
 
-from .config import add_fasteval_config
+from .config import KEYS, add_fasteval_config
 from .distances.expansion import Expansion
 from .evaluation import Evaluation, distance_blocks, evaluate_features
 from .evaluator import FastEvaluator
@@ -11,7 +11,7 @@ from .ranking.metrics import RankingResult
 from .ranking.roc import RocCurve
 from .unfinished import evaluate_model
 
-register_project(Project("fasteval", add_fasteval_config))
+register_project(Project("fasteval", add_fasteval_config, keys=KEYS))
 
 __all__ = [
     "Evaluation",

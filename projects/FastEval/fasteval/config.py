@@ -3,6 +3,58 @@
 from __future__ import annotations
 
 from fastreid.config import CfgNode
+from reid_core.config.declaration import Key, add_keys
+from reid_core.config.values import DEVICE, FLAG, TEXT, Allowed, number, one_of, whole
+
+DEVICE_OR_MODELS = Allowed(
+    f"{DEVICE.text}; '' is MODEL.DEVICE", lambda value: value == "" or DEVICE.holds(value)
+)
+
+KEYS = (
+    Key(
+        "TEST.FASTEVAL.BLOCK_MB",
+        128,
+        number(above=0),
+        "Megabytes of one block of distances; a few such blocks are in memory at a time",
+    ),
+    Key("TEST.FASTEVAL.DEVICE", "", DEVICE_OR_MODELS, "Where distances are computed"),
+    Key(
+        "TEST.FASTEVAL.ROC_MB",
+        1024,
+        number(0),
+        "ROC: megabytes of distances up to which it is exact; above, a histogram of 4 million "
+        "bins gives it",
+    ),
+    Key(
+        "TEST.FASTEVAL.DBA.ENABLED",
+        False,
+        FLAG,
+        "Database-side augmentation: gallery features become means of their neighbours in the "
+        "gallery (TEST.AQE expands queries and gallery with neighbours in both)",
+    ),
+    Key("TEST.FASTEVAL.DBA.K", 10, whole(1), "Neighbours of the mean, the image itself included"),
+    Key("TEST.FASTEVAL.DBA.ALPHA", 3.0, number(0), "Power of their similarity"),
+    Key(
+        "TEST.FASTEVAL.SAVE_RESULTS",
+        "",
+        one_of("", "npz", "parquet"),
+        "Format of the results file OUTPUT_DIR/results_<data set>.<format>; '' writes none",
+    ),
+    Key("TEST.FASTEVAL.TOP_K", 50, whole(0), "K: neighbours of each query in that file"),
+    Key(
+        "TEST.FASTEVAL.RESUME",
+        True,
+        FLAG,
+        "--eval-only keeps extracted features until the evaluation is finished, so that the next "
+        "call resumes an interrupted one",
+    ),
+    Key(
+        "TEST.FASTEVAL.FEATURE_DIR",
+        "",
+        TEXT,
+        "Where the folder unfinished_evaluation of these features is; '' is OUTPUT_DIR",
+    ),
+)
 
 
 def add_fasteval_config(cfg: CfgNode) -> None:
@@ -12,33 +64,4 @@ def add_fasteval_config(cfg: CfgNode) -> None:
     """
     # "ReidEvaluator" is FastReID's own evaluator
     cfg.TEST.EVALUATOR = "FastEvaluator"
-
-    cfg.TEST.FASTEVAL = CfgNode()
-    fasteval = cfg.TEST.FASTEVAL
-    # Megabytes that one block of distances may take; a few such blocks are in memory at a time
-    fasteval.BLOCK_MB = 128
-    # Where distances are computed: "cpu", "cuda:0", ...; "" = MODEL.DEVICE
-    fasteval.DEVICE = ""
-    # ROC: up to so many megabytes of distances are kept for exact figures; above, a histogram of
-    # 4 million bins gives them
-    fasteval.ROC_MB = 1024
-
-    # Database-side augmentation: gallery features become means of their neighbours in the gallery.
-    # (TEST.AQE, as in FastReID, expands queries and gallery with neighbours in both.)
-    fasteval.DBA = CfgNode()
-    fasteval.DBA.ENABLED = False
-    # Neighbours of the mean, the image itself among them, and the power of their similarity
-    fasteval.DBA.K = 10
-    fasteval.DBA.ALPHA = 3.0
-
-    # Format of the results file OUTPUT_DIR/results_<data set>.<format>: "npz", "parquet" or "",
-    # which writes none
-    fasteval.SAVE_RESULTS = ""
-    # K: neighbours of each query that the file holds
-    fasteval.TOP_K = 50
-
-    # --eval-only keeps what it has extracted until the evaluation is finished, so that the next
-    # call goes on where one was interrupted
-    fasteval.RESUME = True
-    # Where the folder "unfinished_evaluation" of these features is; "" = OUTPUT_DIR
-    fasteval.FEATURE_DIR = ""
+    add_keys(cfg, KEYS)

@@ -32,6 +32,7 @@ AFTER_IMPORT = (
     "loading.loaders",
     "training.optimizer",
     "training.step",
+    "training.finite_loss",
     "training.schedules",
     "training.hooks",
     "checkpoints.checkpoint_files",

@@ -5,7 +5,8 @@ from reid_common.moved import moved_modules
 from reid_core.config import Project, load_config, register_project
 
 from . import data  # noqa: F401  (registers itself)
-from .config import add_transreid_config
+from .config import KEYS, add_transreid_config
+from .config_rules import RULES
 from .inference.extractor import FeatureExtractor
 from .modeling.backbone import TransReIDBackbone
 from .modeling.bnneck import BNNeck, BNNeckHead
@@ -16,7 +17,7 @@ from .resolve import resolve_side_information
 from .solver import schedule  # noqa: F401  (registers itself)
 from .weights.checkpoint import load_weights
 
-register_project(Project("transreid", add_transreid_config))
+register_project(Project("transreid", add_transreid_config, keys=KEYS, rules=RULES))
 moved_modules(
     {
         "transreid.attention": "transreid.visualize.attention",

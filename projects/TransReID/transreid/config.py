@@ -1,68 +1,143 @@
-"""Config keys of TransReID."""
+"""Config keys of TransReID. Section numbers are those of He et al., "TransReID", ICCV 2021."""
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastreid.config import CfgNode
+from reid_core.config.declaration import Key, add_keys
+from reid_core.config.fastreid_keys.model import CLASSIFIERS
+from reid_core.config.values import FLAG, PROBABILITY, RATE, TEXT, number, one_of, sequence, whole
+
+from .modeling import bnneck
+from .modeling.patch_embed import STEMS
+from .modeling.side_embedding import POLICIES
+
+GRID = sequence(whole(1), (0, 2), "[rows, columns], or () for the grid of TIMM_NAME")
+
+CLASSIFIERS.update(bnneck.CLASSIFIERS)
+
+train = partial(Key, training=True)
+
+KEYS = (
+    Key(
+        "MODEL.BACKBONE.TIMM_NAME",
+        "vit_base_patch16_224",
+        TEXT,
+        "Any plain ViT of timm, by name; FEAT_DIM must be its embedding dimension",
+    ),
+    Key(
+        "MODEL.BACKBONE.NUM_BLOCKS",
+        0,
+        whole(0),
+        "Keep only the first blocks of that ViT, for small models trained from scratch; 0 for all",
+    ),
+    Key(
+        "MODEL.BACKBONE.PRETRAIN_GRID",
+        (),
+        GRID,
+        "Grid of the position embeddings in PRETRAIN_PATH, such as (16, 8) for LUPerson's weights",
+    ),
+    Key(
+        "MODEL.BACKBONE.STEM",
+        "patch",
+        one_of(*STEMS),
+        "patch: one convolution, as in the paper; ics: the IBN convolution stem of TransReID-SSL",
+    ),
+    Key(
+        "MODEL.BACKBONE.GRADIENT_CHECKPOINTING",
+        False,
+        FLAG,
+        "Recompute the blocks in the backward pass: less memory, more time",
+        training=True,
+    ),
+    Key("MODEL.SIE.CAMERA", False, FLAG, "Embed cameras (section 3.3)"),
+    Key("MODEL.SIE.VIEW", False, FLAG, "Embed viewpoints (section 3.3)"),
+    Key(
+        "MODEL.SIE.NUM_CAMERAS",
+        0,
+        whole(0),
+        "Cameras of the table; 0 for as many as the training set has",
+    ),
+    Key(
+        "MODEL.SIE.NUM_VIEWS",
+        0,
+        whole(0),
+        "Viewpoints of the table; 0 for as many as the training set has",
+    ),
+    Key(
+        "MODEL.SIE.UNKNOWN",
+        "mean",
+        one_of(*POLICIES),
+        "Image of an unknown camera or viewpoint: mean of the table's rows, zero (nothing is "
+        "added), or error (refused)",
+    ),
+    Key(
+        "MODEL.SIE.CAMERA_DROPOUT",
+        0.0,
+        RATE,
+        "Probability, in training, that the camera of an image counts as unknown",
+    ),
+    Key(
+        "MODEL.JPM.NUM_PARTS",
+        4,
+        whole(1),
+        "k: local parts of JPMHead (section 3.2), each with its own BNNeck and classifier",
+    ),
+    Key(
+        "MODEL.JPM.SHIFT_NUM",
+        5,
+        whole(1),
+        "m: 5 for persons, 8 for vehicles in the released configs (m - 1 patches move)",
+    ),
+    Key("MODEL.JPM.SHUFFLE_GROUPS", 2, whole(1), "g: groups of the shuffle"),
+    Key(
+        "MODEL.JPM.REARRANGE",
+        True,
+        FLAG,
+        "False splits the patches in their own order (w/o rearrange of table 3)",
+    ),
+    Key(
+        "MODEL.JPM.GLOBAL_ONLY",
+        False,
+        FLAG,
+        "At test time f_g alone, D instead of (k + 1) * D numbers; the parts are not computed",
+    ),
+    Key(
+        "MODEL.HEADS.TEST_NECK_FEAT",
+        "before",
+        one_of("before", "after"),
+        "Feature at test time: before (as released) or after the BNNeck",
+    ),
+    train(
+        "MODEL.LOSSES.GLOBAL_WEIGHT",
+        1.0,
+        number(0),
+        "Weight of the losses on f_g (equation 6: 1; the released code, which made the reported "
+        "numbers: 0.5)",
+    ),
+    train(
+        "MODEL.LOSSES.LOCAL_WEIGHT",
+        1.0,
+        number(0),
+        "Weight of the mean of the losses on the parts (likewise)",
+    ),
+    train(
+        "SOLVER.WARMUP_EPOCHS",
+        5,
+        whole(0),
+        "Epochs of linear warm-up, part of the cosine of SOLVER.SCHED WarmupCosineLR; 20 for "
+        "TransReID-SSL. SOLVER.WARMUP_FACTOR applies, SOLVER.WARMUP_ITERS must be 0",
+    ),
+    train(
+        "SOLVER.ETA_MIN_FACTOR",
+        0.002,
+        PROBABILITY,
+        "Last learning rate of all parameters as a multiple of SOLVER.BASE_LR",
+    ),
+)
 
 
 def add_transreid_config(cfg: CfgNode) -> None:
-    """Add the keys of TransReID to a FastReID config, in place.
-
-    Section numbers are those of He et al., "TransReID", ICCV 2021.
-    """
-    backbone = cfg.MODEL.BACKBONE
-    # Any plain ViT of timm, by name. MODEL.BACKBONE.FEAT_DIM must be its embedding dimension;
-    # FastReID's own keys STRIDE_SIZE, SIE_COE (lambda of section 3.3), DROP_PATH_RATIO,
-    # DROP_RATIO and ATT_DROP_RATE apply.
-    backbone.TIMM_NAME = "vit_base_patch16_224"
-    # Keep only the first blocks of that ViT, for small models trained from scratch; 0 = all.
-    backbone.NUM_BLOCKS = 0
-    # (rows, columns) of the position embeddings in PRETRAIN_PATH; () = the grid of TIMM_NAME
-    # (14x14 for ImageNet). LUPerson's weights are (16, 8).
-    backbone.PRETRAIN_GRID = ()
-    # "patch": one convolution, as in the paper. "ics": the IBN convolution stem of TransReID-SSL.
-    backbone.STEM = "patch"
-    # Recompute the blocks in the backward pass instead of keeping their activations: less memory,
-    # more time.
-    backbone.GRADIENT_CHECKPOINTING = False
-
-    # Side information embedding (section 3.3)
-    cfg.MODEL.SIE = CfgNode()
-    cfg.MODEL.SIE.CAMERA = False
-    cfg.MODEL.SIE.VIEW = False
-    # Sizes of the table; 0 = as many as the training set has
-    cfg.MODEL.SIE.NUM_CAMERAS = 0
-    cfg.MODEL.SIE.NUM_VIEWS = 0
-    # What an image of an unknown camera or viewpoint (negative id) gets: "mean" of the table's
-    # rows, "zero" (nothing is added), or "error" (refused)
-    cfg.MODEL.SIE.UNKNOWN = "mean"
-    # Probability, in training, that the camera of an image is taken as unknown
-    cfg.MODEL.SIE.CAMERA_DROPOUT = 0.0
-
-    # Jigsaw patch module (section 3.2); used by MODEL.HEADS.NAME: JPMHead
-    cfg.MODEL.JPM = CfgNode()
-    # k: local parts, each with its own BNNeck and classifier
-    cfg.MODEL.JPM.NUM_PARTS = 4
-    # m: 5 for persons, 8 for vehicles in the released configs (m - 1 tokens move, see jigsaw.py)
-    cfg.MODEL.JPM.SHIFT_NUM = 5
-    # g: groups of the shuffle
-    cfg.MODEL.JPM.SHUFFLE_GROUPS = 2
-    # False: split the patches in their own order ("w/o rearrange" of table 3)
-    cfg.MODEL.JPM.REARRANGE = True
-    # True: at test time f_g alone, D instead of (k + 1) * D numbers; the parts are not computed
-    cfg.MODEL.JPM.GLOBAL_ONLY = False
-
-    # Feature at test time: before or after the BNNeck. The released configs use "before".
-    cfg.MODEL.HEADS.TEST_NECK_FEAT = "before"
-
-    # L = GLOBAL_WEIGHT * L(f_g) + LOCAL_WEIGHT * mean_j L(f_l^j), equation 6: 1 and 1.
-    # The released code, which made the reported numbers, has 0.5 and 0.5.
-    cfg.MODEL.LOSSES.GLOBAL_WEIGHT = 1.0
-    cfg.MODEL.LOSSES.LOCAL_WEIGHT = 1.0
-
-    # SOLVER.SCHED: WarmupCosineLR (schedule.py), the released schedule; SOLVER.WARMUP_FACTOR and
-    # SOLVER.MAX_EPOCH apply, SOLVER.WARMUP_ITERS must be 0.
-    # Epochs of linear warm-up, part of the cosine; 20 for TransReID-SSL
-    cfg.SOLVER.WARMUP_EPOCHS = 5
-    # Last learning rate of all parameters as a multiple of SOLVER.BASE_LR
-    cfg.SOLVER.ETA_MIN_FACTOR = 0.002
+    """Add the keys of TransReID to a FastReID config, in place."""
+    add_keys(cfg, KEYS)

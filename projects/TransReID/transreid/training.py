@@ -25,8 +25,9 @@ from fastreid.utils.logger import setup_logger
 from reid_common.files import write_json
 from reid_core.config import load_config, trainer_class
 from reid_core.run.command_line import logged_packages, show_user_errors
+from reid_core.run.output_lock import only_run
 from reid_core.run.reports import EVALUATION
-from reid_core.run.validation import check_output_dir, preflight
+from reid_core.run.validation import preflight
 
 from .resolve import resolve_side_information
 
@@ -52,7 +53,6 @@ def arguments(
 def setup(args: argparse.Namespace) -> CfgNode:
     """Config of a command line, checked, resolved and frozen; log and seed set up."""
     cfg = load_config(args.config_file, args.opts)
-    check_output_dir(cfg.OUTPUT_DIR)
     for package in logged_packages():
         setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=package)
     preflight(cfg, args.eval_only)
@@ -65,12 +65,13 @@ def setup(args: argparse.Namespace) -> CfgNode:
 @show_user_errors
 def train_or_evaluate(args: argparse.Namespace) -> Any:
     """Train, or evaluate with ``eval_only``, in every process; returns the results."""
-    cfg = setup(args)
-    if args.eval_only:
-        return evaluate(cfg)
-    trainer = trainer_class(cfg)(cfg)
-    trainer.resume_or_load(resume=args.resume)
-    return trainer.train()
+    with only_run(load_config(args.config_file, args.opts).OUTPUT_DIR):
+        cfg = setup(args)
+        if args.eval_only:
+            return evaluate(cfg)
+        trainer = trainer_class(cfg)(cfg)
+        trainer.resume_or_load(resume=args.resume)
+        return trainer.train()
 
 
 def model_with(cfg: CfgNode, weights: str) -> torch.nn.Module:

@@ -9,8 +9,8 @@ from typing import Any
 
 from fastreid.utils.registry import Registry
 from reid_common.errors import UserError
+from reid_core.config.values import check_choice
 from reid_core.data.filter_hook import KEY
-from reid_core.run.validation import check_choice
 
 from .base import DataFilter
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from fastreid.config import CfgNode
 from reid_common.errors import UserError
+from reid_core.config.samplers import IDENTITY_SAMPLERS
 from reid_core.data.filter_hook import KEY
-from reid_core.run.validation import IDENTITY_SAMPLERS
 
 from .report import EXAMPLES
 

@@ -50,7 +50,7 @@ def _list_name(arm: str) -> str:
 def write_selections(folder: Path, count: int, seed: int, domain: bool = False) -> None:
     """List as many images as CFS has selected: random ones, and those of the lowest scores.
 
-    A list stays as it is once its arm has begun.
+    The list of an arm that has started is not changed.
 
     Args:
         folder: of a pipeline that has scored.
@@ -77,7 +77,7 @@ def write_selections(folder: Path, count: int, seed: int, domain: bool = False) 
 
 
 def study_stages(cfg: CfgNode, folder: Path, domain: bool = False) -> list[Stage]:
-    """What the pipeline has not, in order: trainings, one from scratch the last, and evaluations.
+    """Stages beyond the pipeline, in order: trainings, from scratch the last, then evaluations.
 
     Args:
         cfg: of the pipeline.
@@ -128,7 +128,7 @@ def check_study(cfg: CfgNode, folder: Path, stages: Sequence[Stage]) -> None:
         stages: see :func:`study_stages`.
 
     Raises:
-        UserError: one was begun with other settings, or with what the pipeline is yet to make.
+        UserError: one was started with other settings, or before a stage that it depends on.
     """
     lists = {arm: _list_name(arm) for arm in (RANDOM, WORST, DOMAIN)}
     before = plan(cfg, folder)

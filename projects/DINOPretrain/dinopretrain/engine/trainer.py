@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +17,7 @@ from fastreid_compat.repairs.training.mixed_precision import amp_dtype
 from reid_common.errors import UserError
 from torch import nn
 
+from ..config import check_dino_config
 from ..data.bad_images import BadImagesHook
 from ..data.loader import build_pretraining_loader
 from ..solver.parameter_groups import parameter_groups
@@ -187,52 +187,3 @@ class DINOTrainer(DefaultTrainer):
         if comm.is_main_process():
             own.append(TeacherExport(cfg.OUTPUT_DIR, cfg.SOLVER.CHECKPOINT_PERIOD))
         return [*own, *super().build_hooks()]
-
-
-def check_dino_config(cfg: CfgNode) -> None:
-    """Refuse settings that cannot work.
-
-    Raises:
-        UserError: the key, its value and what to write.
-    """
-    options, solver = cfg.DINO, cfg.SOLVER
-    if cfg.MODEL.META_ARCHITECTURE != "DINO":
-        raise UserError(
-            f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE!r}; DINO pre-training needs "
-            "DINO, as in projects/DINOPretrain/configs/Base-DINO.yml"
-        )
-    if not 0 <= solver.WARMUP_EPOCHS < solver.MAX_EPOCH:
-        raise UserError(
-            f"SOLVER.WARMUP_EPOCHS is {solver.WARMUP_EPOCHS}, which must be at least 0 and below "
-            f"SOLVER.MAX_EPOCH, {solver.MAX_EPOCH}"
-        )
-    if solver.WARMUP_ITERS:
-        raise UserError(
-            f"SOLVER.WARMUP_ITERS is {solver.WARMUP_ITERS}; the warm-up of DINO is "
-            "SOLVER.WARMUP_EPOCHS: set SOLVER.WARMUP_ITERS 0"
-        )
-    backbone = cfg.MODEL.BACKBONE
-    if backbone.GRADIENT_CHECKPOINTING and backbone.NAME != "build_transreid_backbone":
-        raise UserError(
-            f"MODEL.BACKBONE.GRADIENT_CHECKPOINTING is True, which {backbone.NAME} does not have; "
-            "set it to False, and DINO.MICRO_BATCH to save memory"
-        )
-    if options.MICRO_BATCH < 0:
-        raise UserError(
-            f"DINO.MICRO_BATCH is {options.MICRO_BATCH}; set the images of one forward pass, or 0 "
-            "for the whole batch at once"
-        )
-    for key in ("STUDENT_TEMP", "TEACHER_TEMP", "WARMUP_TEACHER_TEMP"):
-        if options[key] <= 0:
-            raise UserError(f"DINO.{key} is {options[key]}; temperatures are above 0")
-    for key in ("MOMENTUM", "CENTER_MOMENTUM"):
-        if not 0 <= options[key] <= 1:
-            raise UserError(f"DINO.{key} is {options[key]}; set a number from 0 to 1")
-    for key in ("KOLEO_WEIGHT", "COLLAPSE_GRACE"):
-        if not options[key] >= 0:
-            raise UserError(f"DINO.{key} is {options[key]}; set 0 or more")
-    for key, highest in (("GLOBAL_SCALE", 1), ("LOCAL_SCALE", 1), ("CROP_RATIO", math.inf)):
-        pair = options[key]
-        if len(pair) != 2 or not 0 < pair[0] <= pair[1] <= highest:
-            most = " <= 1" if highest == 1 else ""
-            raise UserError(f"DINO.{key} is {pair}; set [low, high], 0 < low <= high{most}")

@@ -2,23 +2,66 @@
 
 from __future__ import annotations
 
+from fastreid.utils.registry import Registry
 from fastreid_compat.registry import fix
 from fastreid_compat.repairs.config.settings import add_default_keys
 
-NEW_KEYS = {
-    # Rows of camera embeddings, as in ("msmt17:15", "market1501:6"): data set and its number of
-    # cameras. (): found from the images of the training sets (see side_information/cameras.py).
-    "DATASETS.CAMERAS": (),
-    # CSV files of viewpoints and cameras, see side_information/label_files.py
-    "DATASETS.SIDE_INFORMATION": (),
-    # Data filters of the training sets, and where they keep what they measure (project CFS)
-    "DATASETS.FILTERS": [],
-    "DATASETS.FILTER_CACHE": "",
-    # Name in EVALUATOR_REGISTRY
-    "TEST.EVALUATOR": "ReidEvaluator",
-    # torch.compile of the model's backbone, or of the parts that the model names: run/compiling.py
-    "MODEL.COMPILE": False,
-}
+from .declaration import Key
+from .values import FLAG, TEXT, Allowed, registered, sequence
+
+# Evaluators by name, see run/evaluators.py.
+EVALUATOR_REGISTRY = Registry("EVALUATOR")
+
+CAMERAS = sequence(TEXT, text="a list of data sets with their numbers of cameras: ('msmt17:15',)")
+FILES = sequence(TEXT, text="a list of CSV files")
+# What a filter may hold, the project CFS knows.
+ENTRIES = Allowed(
+    "a list of mappings, as in [{NAME: ResolutionFilter, MIN_HEIGHT: 64}]",
+    lambda value: isinstance(value, (list, tuple)),
+)
+
+FILTER_KEYS = (
+    Key(
+        "DATASETS.FILTERS",
+        [],
+        ENTRIES,
+        "Data filters (project CFS) of the training images, all of DATASETS.NAMES together, in "
+        "this order; each a mapping of NAME and options. A list in a file replaces that of its "
+        "_BASE_. Test images are never filtered",
+        training=True,
+    ),
+    Key(
+        "DATASETS.FILTER_CACHE",
+        "",
+        TEXT,
+        "Folder of what filters measure, for later runs; several may share it. '' is "
+        "OUTPUT_DIR/filter_cache",
+        training=True,
+    ),
+)
+KEYS = (
+    Key(
+        "DATASETS.CAMERAS",
+        (),
+        CAMERAS,
+        "Rows of camera embeddings: data sets and their numbers of cameras, such as "
+        "('msmt17:15', 'market1501:6'). () finds them in the images of the training sets",
+    ),
+    Key("DATASETS.SIDE_INFORMATION", (), FILES, "CSV files of viewpoints and cameras"),
+    *FILTER_KEYS,
+    Key(
+        "TEST.EVALUATOR",
+        "ReidEvaluator",
+        registered("a name in EVALUATOR_REGISTRY", EVALUATOR_REGISTRY._obj_map),
+        "Evaluator: ReidEvaluator is FastReID's own, FastEvaluator that of FastEval",
+    ),
+    Key(
+        "MODEL.COMPILE",
+        False,
+        FLAG,
+        "torch.compile of the backbone, or of the parts that the model names",
+    ),
+)
 
 
 @fix(
@@ -27,5 +70,5 @@ NEW_KEYS = {
     symptom="no keys for the camera table, viewpoints, data filters, another evaluator, compiling",
 )
 def keys_of_core() -> bool:
-    """Add the keys of :data:`NEW_KEYS` to the default config where they are absent."""
-    return add_default_keys(NEW_KEYS)
+    """Add :data:`KEYS` to the default config where they are absent."""
+    return add_default_keys({key.name: key.default for key in KEYS})

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from importlib.metadata import distributions
 from typing import Any
 
 from fastreid.config import CfgNode
 from fastreid.engine import DefaultTrainer
+
+from . import fastreid_keys, keys
+from .declaration import Key, Rule
 
 GROUP = "reid_core.projects"
 
@@ -27,11 +30,15 @@ class Project:
         package: its name; its log lines are shown beside FastReID's.
         add_config: adds its keys to a config, in place.
         trainers: trainer of each meta-architecture that FastReID's cannot train.
+        keys: those that ``add_config`` adds, declared.
+        rules: what keys must fulfil together.
     """
 
     package: str
     add_config: Callable[[CfgNode], None] | None = None
     trainers: Mapping[str, type[DefaultTrainer]] = field(default_factory=dict)
+    keys: Sequence[Key] = ()
+    rules: Sequence[Rule] = ()
 
 
 PROJECTS: dict[str, Project] = {}
@@ -45,8 +52,11 @@ def register_project(project: Project) -> None:
 @functools.cache
 def import_installed() -> None:
     """Import every installed project, which registers it."""
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        importlib.import_module(entry.value)
+    # Not entry_points(): in a checkout that an older version was installed from, that takes the
+    # old egg-info beside setup.py for the installed one.
+    entries = [entry for found in distributions() for entry in found.entry_points]
+    for package in sorted({entry.value for entry in entries if entry.group == GROUP}):
+        importlib.import_module(package)
 
 
 def add_project_configs(cfg: Any) -> None:
@@ -56,6 +66,20 @@ def add_project_configs(cfg: Any) -> None:
         add_config = PROJECTS[name].add_config
         if add_config is not None:
             add_config(cfg)
+
+
+def declared_keys() -> dict[str, Sequence[Key]]:
+    """Keys by the package that declares them: FastReID's, those of all projects, each project's."""
+    import_installed()
+    own = {name: PROJECTS[name].keys for name in sorted(PROJECTS)}
+    return {"fastreid": fastreid_keys.KEYS, "reid_core": keys.KEYS, **own}
+
+
+def declared_rules() -> list[Rule]:
+    """Rules of FastReID's keys and of every project."""
+    import_installed()
+    own = [rule for name in sorted(PROJECTS) for rule in PROJECTS[name].rules]
+    return [*fastreid_keys.RULES, *own]
 
 
 def trainer_class(cfg: CfgNode) -> type[DefaultTrainer]:

@@ -17,17 +17,16 @@ from fastreid.data.datasets import msmt17
 from fastreid.engine import defaults
 from fastreid.evaluation import ReidEvaluator, testing
 from fastreid.evaluation.evaluator import DatasetEvaluator
-from fastreid.utils.registry import Registry
 from fastreid_compat.registry import fix, rebind, source_has
 from fastreid_compat.repairs.evaluation.repeated_splits import RepeatedEvaluator
 
+from ..config.keys import EVALUATOR_REGISTRY
 from ..data.names import dataset_class, result_name
 from ..data.opening import data_root
 
 # Evaluators of projects: classes built with (cfg, num_query, output_dir). They are FastReID's
 # DatasetEvaluator: process() gets a batch with "targets" and "camids" and its features (B, D),
 # queries first; evaluate() gathers from all processes and returns {name: percent} on the first.
-EVALUATOR_REGISTRY = Registry("EVALUATOR")
 EVALUATOR_REGISTRY.register(ReidEvaluator)
 
 

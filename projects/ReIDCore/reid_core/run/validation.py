@@ -5,51 +5,40 @@ Without these checks FastReID fails late, hangs for ever, or leaves a traceback 
 
 from __future__ import annotations
 
-import difflib
+import functools
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.data.transforms import build as transforms
 from fastreid.engine import defaults
-from fastreid.modeling.backbones import BACKBONE_REGISTRY
-from fastreid.modeling.heads import REID_HEADS_REGISTRY
-from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
 from fastreid.utils import comm
 from fastreid_compat.registry import fix
-from fastreid_compat.repairs.checkpoints.pretrained import check_pretrain_path
 from fastreid_compat.repairs.config.settings import resolve_device
 from fastreid_compat.repairs.loading.samplers import check_instances
-from fastreid_compat.repairs.loading.transforms import TRANSFORM_REGISTRY, transform_name
-from fastreid_compat.repairs.training.mixed_precision import check_amp
-from fastreid_compat.repairs.training.optimizer import usable_optimizers
-from fastreid_compat.repairs.training.schedules import SCHEDULE_REGISTRY, check_schedule
 from reid_common.errors import UserError
 from reid_common.image_files import check_images
 
+from ..config.declaration import Rule, check_config
+from ..config.projects import declared_keys, declared_rules
+from ..config.samplers import IDENTITY_SAMPLERS
+from ..config.values import check_choice
 from ..data.filter_hook import check_filters, has_filters
 from ..data.names import check_distinct, dataset_class, split_name
 from ..data.opening import open_dataset
+from ..side_information.cameras import CameraTable
 from ..side_information.label_files import check_side_information
 from .compiling import check_compiler
-from .evaluators import EVALUATOR_REGISTRY
 
 logger = logging.getLogger(__name__)
 
-IDENTITY_SAMPLERS = {"NaiveIdentitySampler", "BalancedIdentitySampler", "SetReWeightSampler"}
-# A project whose trainer builds other samplers adds their names to this set.
-SAMPLERS = {"TrainingSampler", "ImbalancedDatasetSampler", *IDENTITY_SAMPLERS}
-# FastReID's own; those of projects are in SCHEDULE_REGISTRY.
-SCHEDULERS = {"MultiStepLR", "CosineAnnealingLR"}
-METRICS = {"cosine", "euclidean"}
-
 
 def validate_config(cfg: Any, world_size: int | None = None, eval_only: bool = False) -> None:
-    """Check the keys that training and evaluation need, without looking at the data.
+    """Check every declared key and rule, without looking at the data.
 
     Args:
         cfg: FastReID's configuration, merged.
@@ -60,21 +49,12 @@ def validate_config(cfg: Any, world_size: int | None = None, eval_only: bool = F
         UserError: the first value that cannot work: its key, the value and what to write instead.
     """
     world_size = world_size or comm.get_world_size()
-    _check_names(cfg)
-    _check_sizes(cfg)
+    keys = [key for declared in declared_keys().values() for key in declared]
+    rules = [*RULES, *declared_rules()]
+    check_config(cfg, keys, rules, training=not eval_only)
     check_shares("TEST.IMS_PER_BATCH", cfg.TEST.IMS_PER_BATCH, world_size)
-    if cfg.MODEL.get("COMPILE", False):
-        check_compiler(resolve_device(cfg).partition(":")[0])
-    transforms.build_transforms(cfg, is_train=False)
-    if eval_only:
-        return
-    transforms.build_transforms(cfg, is_train=True)
-    _check_training_names(cfg)
-    _check_training_batch(cfg, world_size)
-    check_schedule(cfg)
-    check_amp(cfg)
-    if cfg.MODEL.BACKBONE.PRETRAIN and cfg.MODEL.BACKBONE.PRETRAIN_PATH:
-        check_pretrain_path(cfg.MODEL.BACKBONE.PRETRAIN_PATH)
+    if not eval_only:
+        _check_training_batch(cfg, world_size)
 
 
 def preflight(cfg: Any, eval_only: bool = False, world_size: int | None = None) -> None:
@@ -95,37 +75,41 @@ def preflight(cfg: Any, eval_only: bool = False, world_size: int | None = None) 
     check_images(paths)
 
 
-def check_choice(key: str, value: str, choices: Iterable[str]) -> None:
-    """Raise UserError, with the nearest name, when ``value`` is none of ``choices``."""
-    names = sorted(choices)
-    if value in names:
-        return
-    by_lower = {name.lower(): name for name in names}
-    close = difflib.get_close_matches(str(value).lower(), by_lower, n=1)
-    hint = f" Did you mean {by_lower[close[0]]!r}?" if close else ""
-    raise UserError(f"{key}: {value!r} is unknown.{hint} Known: {', '.join(names)}.")
-
-
-def _check_names(cfg: Any) -> None:
-    model = cfg.MODEL
-    check_choice("MODEL.META_ARCHITECTURE", model.META_ARCHITECTURE, META_ARCH_REGISTRY._obj_map)
-    check_choice("MODEL.BACKBONE.NAME", model.BACKBONE.NAME, BACKBONE_REGISTRY._obj_map)
-    check_choice("MODEL.HEADS.NAME", model.HEADS.NAME, REID_HEADS_REGISTRY._obj_map)
-    check_choice("TEST.METRIC", cfg.TEST.METRIC, METRICS)
-    check_choice("TEST.EVALUATOR", cfg.TEST.EVALUATOR, EVALUATOR_REGISTRY._obj_map)
-    check_choice("INPUT.TRANSFORM", transform_name(cfg), TRANSFORM_REGISTRY._obj_map)
+def _known_tests(cfg: Any) -> None:
     for name in cfg.DATASETS.TESTS:
         check_dataset("DATASETS.TESTS", name)
 
 
-def _check_training_names(cfg: Any) -> None:
-    check_choice("SOLVER.OPT", cfg.SOLVER.OPT, usable_optimizers())
-    check_choice("SOLVER.SCHED", cfg.SOLVER.SCHED, {*SCHEDULERS, *SCHEDULE_REGISTRY._obj_map})
-    check_choice("DATALOADER.SAMPLER_TRAIN", cfg.DATALOADER.SAMPLER_TRAIN, SAMPLERS)
+def _known_training_sets(cfg: Any) -> None:
     for name in cfg.DATASETS.NAMES:
         check_dataset("DATASETS.NAMES", name)
     check_distinct(cfg.DATASETS.NAMES)
-    check_filters(cfg)
+
+
+def _camera_table(cfg: Any) -> None:
+    if cfg.DATASETS.CAMERAS:
+        CameraTable.parse(cfg.DATASETS.CAMERAS)
+
+
+def _can_compile(cfg: Any) -> None:
+    if cfg.MODEL.COMPILE:
+        check_compiler(resolve_device(cfg).partition(":")[0])
+
+
+def _builds_transforms(cfg: Any, is_train: bool) -> None:
+    transforms.build_transforms(cfg, is_train=is_train)
+
+
+# Rules that need what is above the config: data sets, transforms, the compiler.
+RULES = (
+    Rule(("DATASETS.TESTS",), _known_tests),
+    Rule(("DATASETS.CAMERAS",), _camera_table),
+    Rule(("MODEL.COMPILE",), _can_compile),
+    Rule(("INPUT.SIZE_TEST",), functools.partial(_builds_transforms, is_train=False)),
+    Rule(("INPUT.SIZE_TRAIN",), functools.partial(_builds_transforms, is_train=True), True),
+    Rule(("DATASETS.NAMES",), _known_training_sets, training=True),
+    Rule(("DATASETS.FILTERS",), check_filters, training=True),
+)
 
 
 def check_dataset(key: str, name: str) -> None:
@@ -160,16 +144,6 @@ def _check_training_batch(cfg: Any, world_size: int) -> None:
             "DATALOADER.NUM_INSTANCE 1 gives TripletLoss no second image of an identity, so that "
             "it has no positive pairs to learn from. Set it to 2 or more; 4 is usual."
         )
-
-
-def _check_sizes(cfg: Any) -> None:
-    for key in ("SIZE_TRAIN", "SIZE_TEST"):
-        size = list(cfg.INPUT[key])
-        if len(size) != 2 or not all(type(side) is int and side > 0 for side in size):
-            raise UserError(
-                f"INPUT.{key}: {size} is no image size. Write [height, width] in pixels, such as "
-                "[256, 128]."
-            )
 
 
 def check_output_dir(folder: str) -> None:

@@ -22,12 +22,7 @@ def build_transreid_backbone(cfg: CfgNode) -> TransReIDBackbone:
             that differ, SIE without table sizes, weights that cannot be had or do not fit.
     """
     options = cfg.MODEL.BACKBONE
-    if list(cfg.INPUT.SIZE_TRAIN) != list(cfg.INPUT.SIZE_TEST):
-        raise UserError(
-            f"a ViT has position embeddings for one image size, but INPUT.SIZE_TRAIN is "
-            f"{list(cfg.INPUT.SIZE_TRAIN)} and INPUT.SIZE_TEST {list(cfg.INPUT.SIZE_TEST)}; "
-            "make them equal"
-        )
+    check_image_sizes(cfg)
     vit = create_vit(
         options.TIMM_NAME,
         options.NUM_BLOCKS,
@@ -35,11 +30,7 @@ def build_transreid_backbone(cfg: CfgNode) -> TransReIDBackbone:
         proj_drop_rate=options.DROP_RATIO,
         attn_drop_rate=options.ATT_DROP_RATE,
     )
-    if vit.embed_dim != options.FEAT_DIM:
-        raise UserError(
-            f"MODEL.BACKBONE.FEAT_DIM is {options.FEAT_DIM}, but {options.TIMM_NAME} has "
-            f"{vit.embed_dim} dimensions; set FEAT_DIM: {vit.embed_dim}"
-        )
+    check_feat_dim(cfg, vit.embed_dim)
     backbone = TransReIDBackbone(
         vit,
         cfg.INPUT.SIZE_TRAIN,
@@ -54,6 +45,26 @@ def build_transreid_backbone(cfg: CfgNode) -> TransReIDBackbone:
     elif options.PRETRAIN:
         load_timm_pretrained(backbone, options.TIMM_NAME)
     return backbone
+
+
+def check_image_sizes(cfg: CfgNode) -> None:
+    """Raise UserError where images are not of one size."""
+    train, test = list(cfg.INPUT.SIZE_TRAIN), list(cfg.INPUT.SIZE_TEST)
+    if train != test:
+        raise UserError(
+            f"a ViT has position embeddings for one image size, but INPUT.SIZE_TRAIN is {train} "
+            f"and INPUT.SIZE_TEST {test}; make them equal"
+        )
+
+
+def check_feat_dim(cfg: CfgNode, embed_dim: int) -> None:
+    """Raise UserError where MODEL.BACKBONE.FEAT_DIM is not that of the ViT."""
+    options = cfg.MODEL.BACKBONE
+    if embed_dim != options.FEAT_DIM:
+        raise UserError(
+            f"MODEL.BACKBONE.FEAT_DIM is {options.FEAT_DIM}, but {options.TIMM_NAME} has "
+            f"{embed_dim} dimensions; set FEAT_DIM: {embed_dim}"
+        )
 
 
 def _build_sie(cfg: CfgNode, embed_dim: int) -> SideInformationEmbedding | None:

@@ -13,7 +13,7 @@ import logging
 
 import torch
 from reid_common.errors import UserError
-from reid_core.run.validation import check_choice
+from reid_core.config.values import check_choice
 from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class SideInformationEmbedding(nn.Module):
             raise ValueError(
                 f"SIE needs cameras or views, got num_cameras={num_cameras}, num_views={num_views}"
             )
-        _check_policy(unknown, camera_dropout, num_cameras)
+        check_policy(unknown, camera_dropout, num_cameras)
         self.num_cameras, self.num_views, self.sie_coe = num_cameras, num_views, sie_coe
         self.unknown, self.camera_dropout = unknown, camera_dropout
         rows = max(num_cameras, 1) * max(num_views, 1)
@@ -191,7 +191,17 @@ class SideInformationEmbedding(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
-def _check_policy(unknown: str, camera_dropout: float, num_cameras: int) -> None:
+def check_policy(unknown: str, camera_dropout: float, num_cameras: int) -> None:
+    """Check how unknown cameras are embedded.
+
+    Args:
+        unknown: one of POLICIES.
+        camera_dropout: see :class:`SideInformationEmbedding`.
+        num_cameras: 0 where no camera is embedded.
+
+    Raises:
+        UserError: an unknown policy, or a dropout that is out of range or has nothing to drop to.
+    """
     check_choice("MODEL.SIE.UNKNOWN", unknown, POLICIES)
     key = f"MODEL.SIE.CAMERA_DROPOUT is {camera_dropout}"
     if not 0 <= camera_dropout < 1:

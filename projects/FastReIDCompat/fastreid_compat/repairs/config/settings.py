@@ -24,6 +24,7 @@ from fastreid.utils.env import seed_all_rng
 from reid_common.errors import UserError
 
 from ...registry import fix, rebind, source_has
+from .wrong_types import wrong_type
 
 logger = logging.getLogger(__name__)
 
@@ -213,7 +214,7 @@ def _explained(cfg: CfgNode, source: str) -> Iterator[None]:
         unknown = re.search(r"Non-existent (?:config )?key: (\S+)", text)
         if unknown:
             text = unknown_key(unknown[1], list(full_keys(cfg)))
-        raise UserError(f"{source}: {text}") from error
+        raise UserError(f"{source}: {wrong_type(text)}") from error
 
 
 def unknown_key(key: str, known: list[str]) -> str:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import math
 from typing import Any
 
@@ -18,6 +19,8 @@ from reid_common.errors import UserError
 from torch.optim.lr_scheduler import LRScheduler
 
 from ...registry import fix, rebind, source_has
+
+logger = logging.getLogger(__name__)
 
 # Learning rate schedules of projects: (cfg, optimizer) -> LRScheduler. It is stepped after each
 # epoch, so that ``last_epoch`` is the 0-based number of the epoch that is trained. With
@@ -66,6 +69,14 @@ def _check_iterations(cfg: CfgNode, iters_per_epoch: int) -> None:
         raise UserError(
             f"the training set {tuple(cfg.DATASETS.NAMES)} has fewer images than one batch, "
             f"SOLVER.IMS_PER_BATCH = {cfg.SOLVER.IMS_PER_BATCH}; lower it or use a larger set"
+        )
+    iterations = cfg.SOLVER.MAX_EPOCH * iters_per_epoch
+    if iterations < cfg.SOLVER.WARMUP_ITERS:
+        logger.warning(
+            "SOLVER.WARMUP_ITERS is %d, more than the %d iterations of the run: SOLVER.BASE_LR is "
+            "never reached; lower it or train longer",
+            cfg.SOLVER.WARMUP_ITERS,
+            iterations,
         )
 
 

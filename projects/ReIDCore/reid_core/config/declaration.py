@@ -1,0 +1,118 @@
+"""Keys by declaration: name, default, allowed values and meaning in one place, and one check.
+
+A package lists its keys as :class:`Key` and what several keys together must fulfil as
+:class:`Rule`. The defaults of a config are added from the list (:func:`add_keys`), a merged config
+is checked against it (:func:`check_config`), and docs/config.md is written from it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from fastreid.config import CfgNode
+from reid_common.errors import UserError
+
+from .values import Allowed
+
+# Default of a key that FastReID or one of its repairs adds.
+INHERITED: Any = object()
+ABSENT: Any = object()
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of a config.
+
+    Attributes:
+        name: as in "MODEL.BACKBONE.NAME".
+        default: its default value, INHERITED where the key is there already.
+        allowed: values that it may hold.
+        meaning: what it does; unit, symbol or section of the paper.
+        training: only training reads it, so that an evaluation does not check it.
+        shown_default: for the documentation, where the default depends on the machine.
+    """
+
+    name: str
+    default: Any
+    allowed: Allowed
+    meaning: str
+    training: bool = False
+    shown_default: str = ""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What several keys must fulfil together.
+
+    Attributes:
+        keys: names that it reads; the rule is left out where a config lacks one of them.
+        check: config -> what is wrong and what to do about it, None if nothing is. It may also
+            raise UserError.
+        training: only training needs it.
+    """
+
+    keys: tuple[str, ...]
+    check: Callable[[CfgNode], str | None]
+    training: bool = False
+
+
+def existing(
+    name: str, allowed: Allowed, meaning: str, training: bool = False, shown_default: str = ""
+) -> Key:
+    """Declare a key that every config of FastReID has."""
+    return Key(name, INHERITED, allowed, meaning, training, shown_default)
+
+
+def value_of(cfg: CfgNode, name: str) -> Any:
+    """Value of a key by its dotted name, ABSENT if the config lacks it."""
+    node: Any = cfg
+    for part in name.split("."):
+        if not isinstance(node, CfgNode) or part not in node:
+            return ABSENT
+        node = node[part]
+    return node
+
+
+def add_keys(cfg: CfgNode, keys: Iterable[Key]) -> None:
+    """Set keys to their defaults, in place; nodes that are missing are made."""
+    for key in keys:
+        if key.default is INHERITED:
+            continue
+        node, (*path, name) = cfg, key.name.split(".")
+        for part in path:
+            if part not in node:
+                node[part] = CfgNode()
+            node = node[part]
+        node[name] = copy.deepcopy(key.default)
+
+
+def check_config(
+    cfg: CfgNode, keys: Iterable[Key], rules: Iterable[Rule] = (), training: bool = True
+) -> None:
+    """Check every key that a config has, then what keys must fulfil together.
+
+    Args:
+        cfg: merged.
+        keys: declared keys.
+        rules: declared rules.
+        training: False leaves out what only training reads.
+
+    Raises:
+        UserError: the first value that cannot work: its key, the value and what to write instead.
+    """
+    for key in keys:
+        value = value_of(cfg, key.name)
+        if value is not ABSENT and (training or not key.training):
+            _raise(key.allowed.problem(key.name, value))
+    for rule in rules:
+        there = all(value_of(cfg, name) is not ABSENT for name in rule.keys)
+        if there and (training or not rule.training):
+            _raise(rule.check(cfg))
+
+
+def _raise(problem: str | None) -> None:
+    if problem:
+        raise UserError(problem)

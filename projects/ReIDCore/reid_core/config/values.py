@@ -1,0 +1,186 @@
+"""What a key may hold: a test and the words for it, used in messages and in docs/config.md."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from reid_common.errors import UserError
+
+KINDS: dict[type, str] = {bool: "True or False", str: "a text", list: "a list", tuple: "a list"}
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """Values that a key may hold.
+
+    Attributes:
+        text: what to write, as in "a number above 0".
+        holds: whether a value is one of them.
+        choices: names to choose from, for the closest one in a message; None for other values.
+    """
+
+    text: str
+    holds: Callable[[Any], bool]
+    choices: Callable[[], Iterable[str]] | None = None
+
+    def problem(self, key: str, value: Any) -> str | None:
+        """What is wrong with the value of a key, and what to write; None if nothing is."""
+        if self.holds(value):
+            return None
+        if self.choices is not None and isinstance(value, str):
+            return unknown_name(key, value, self.choices())
+        return f"{key} is {value!r}; write {self.text}"
+
+
+def unknown_name(key: str, value: str, choices: Iterable[str]) -> str:
+    """Say that ``value`` is none of the choices, and which is closest."""
+    names = sorted(choices)
+    by_lower = {name.lower(): name for name in names}
+    close = difflib.get_close_matches(str(value).lower(), by_lower, n=1)
+    hint = f" Did you mean {by_lower[close[0]]!r}?" if close else ""
+    return f"{key}: {value!r} is unknown.{hint} Known: {', '.join(names)}."
+
+
+def check_choice(key: str, value: str, choices: Iterable[str]) -> None:
+    """Raise UserError, with the nearest name, when ``value`` is none of ``choices``."""
+    names = list(choices)
+    if value not in names:
+        raise UserError(unknown_name(key, value, names))
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is an int or a finite float (True and False are none)."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is an int (True and False are none)."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _bounds(
+    low: float | None, high: float | None, above: float | None, below: float | None
+) -> tuple[str, Callable[[float], bool]]:
+    words = ""
+    if low is not None and high is not None:
+        words = f" from {low} to {high}"
+    elif low is not None:
+        words = f" of at least {low}"
+    elif high is not None:
+        words = f" of at most {high}"
+    if above is not None:
+        words += f" above {above}"
+    if below is not None:
+        words += f"{' and' if words else ''} below {below}"
+
+    def within(value: float) -> bool:
+        return (
+            (low is None or value >= low)
+            and (high is None or value <= high)
+            and (above is None or value > above)
+            and (below is None or value < below)
+        )
+
+    return words, within
+
+
+def number(
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    above: float | None = None,
+    below: float | None = None,
+) -> Allowed:
+    """A finite number; ``low`` and ``high`` are included, ``above`` and ``below`` are not."""
+    words, within = _bounds(low, high, above, below)
+    return Allowed(f"a number{words}", lambda value: is_number(value) and within(value))
+
+
+def whole(low: int | None = None, high: int | None = None) -> Allowed:
+    """A whole number; both ends are included."""
+    words, within = _bounds(low, high, None, None)
+    return Allowed(f"a whole number{words}", lambda value: is_whole(value) and within(value))
+
+
+def of_kind(default: Any) -> Allowed:
+    """Whatever has the type of a default value: True or False, a text, a list."""
+    wanted = (list, tuple) if isinstance(default, (list, tuple)) else type(default)
+    return Allowed(KINDS[type(default)], lambda value: isinstance(value, wanted))
+
+
+FLAG = of_kind(True)
+TEXT = of_kind("")
+
+
+def one_of(*names: str) -> Allowed:
+    """One of these names; the empty text is called none."""
+    listed = ", ".join(name or repr(name) for name in names)
+    return Allowed(f"one of {listed}", lambda value: value in names, lambda: names)
+
+
+def registered(what: str, names: Callable[[], Iterable[str]] | Mapping[str, Any]) -> Allowed:
+    """A name that is looked up when a config is checked.
+
+    Args:
+        what: as in "a backbone of BACKBONE_REGISTRY".
+        names: the known names, or what has them as keys.
+    """
+    known = names if callable(names) else lambda: list(names)
+    return Allowed(what, lambda value: value in list(known()), known)
+
+
+def sequence(
+    item: Allowed, length: int | Sequence[int] | None = None, text: str = "", least: int = 0
+) -> Allowed:
+    """A list whose items are all allowed.
+
+    Args:
+        item: of each item.
+        length: how many, or the possible numbers; None for any number.
+        text: what to write; "" makes it up.
+        least: fewest items.
+    """
+    lengths = [length] if isinstance(length, int) else length
+
+    def holds(value: Any) -> bool:
+        right = isinstance(value, (list, tuple)) and all(item.holds(part) for part in value)
+        return right and len(value) >= least and (lengths is None or len(value) in lengths)
+
+    count = "" if lengths is None else f" of {' or '.join(map(str, lengths))}"
+    return Allowed(text or f"a list{count}, each {item.text}", holds)
+
+
+def interval(low: float = 0, high: float = math.inf) -> Allowed:
+    """[low, high] of numbers above ``low`` and at most ``high``, in order."""
+    most = f" <= {high:g}" if math.isfinite(high) else ""
+
+    def holds(value: Any) -> bool:
+        right = isinstance(value, (list, tuple)) and len(value) == 2 and all(map(is_number, value))
+        return right and low < value[0] <= value[1] <= high
+
+    return Allowed(f"[low, high], {low:g} < low <= high{most}", holds)
+
+
+IMAGE_SIZE = sequence(whole(1), 2, "[height, width] in pixels, such as [256, 128]")
+PROBABILITY = number(0, 1)
+RATE = number(0, below=1)
+COLOUR = sequence(number(), 3, "three numbers, of red, green and blue, in 0..255")
+
+
+def _is_device(value: Any) -> bool:
+    try:
+        device = torch.device(value)
+    except (RuntimeError, TypeError):
+        return False
+    if device.type == "cuda":
+        # CUDA that is absent becomes the CPU.
+        return not torch.cuda.is_available() or (device.index or 0) < torch.cuda.device_count()
+    return device.type == "cpu" or (device.type == "mps" and torch.backends.mps.is_available())
+
+
+DEVICE = Allowed("cpu, cuda, or cuda:N with the number of a GPU that is there", _is_device)

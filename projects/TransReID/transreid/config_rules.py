@@ -1,0 +1,138 @@
+"""What the keys of TransReID must fulfil together, checked before a model is built."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import torch
+from fastreid.config import CfgNode
+from fastreid.layers import any_softmax
+from reid_core.config.declaration import Rule
+
+from .modeling.build_backbone import check_feat_dim, check_image_sizes
+from .modeling.patch_embed import OverlapPatchEmbed, patch_grid
+from .modeling.side_embedding import check_policy
+from .modeling.vits import create_vit
+
+FASTREID_HEADS = ("EmbeddingHead", "ClasHead")
+BUILDER = "build_transreid_backbone"
+PATCHES = ("MODEL.BACKBONE.TIMM_NAME", "MODEL.BACKBONE.STRIDE_SIZE", "INPUT.SIZE_TRAIN")
+
+
+class ViT(NamedTuple):
+    """Sizes of a ViT of timm.
+
+    Attributes:
+        embed_dim: D.
+        patch: (P_h, P_w) in pixels.
+        depth: blocks.
+    """
+
+    embed_dim: int
+    patch: tuple[int, int]
+    depth: int
+
+
+@functools.cache
+def vit_sizes(name: str) -> ViT:
+    """Sizes of a ViT by its name, without memory for its weights.
+
+    Raises:
+        UserError: timm has no such model, or it is no plain ViT.
+    """
+    with torch.device("meta"):
+        vit = create_vit(name)
+    return ViT(vit.embed_dim, tuple(vit.patch_embed.proj.kernel_size), len(vit.blocks))
+
+
+def vit_fits(cfg: CfgNode) -> str | None:
+    """FEAT_DIM and NUM_BLOCKS must be possible for TIMM_NAME."""
+    options = cfg.MODEL.BACKBONE
+    if options.NAME != BUILDER:
+        return None
+    vit = vit_sizes(options.TIMM_NAME)
+    check_feat_dim(cfg, vit.embed_dim)
+    if vit.depth < options.NUM_BLOCKS:
+        return (
+            f"MODEL.BACKBONE.NUM_BLOCKS is {options.NUM_BLOCKS}, but {options.TIMM_NAME} has "
+            f"{vit.depth} blocks; write a number up to {vit.depth}, or 0 for all"
+        )
+    return None
+
+
+def patches_fit(cfg: CfgNode) -> str | None:
+    """Image size and stride must give patches that see every part of the image."""
+    options, size = cfg.MODEL.BACKBONE, cfg.INPUT.SIZE_TRAIN
+    if options.NAME != BUILDER:
+        return None
+    check_image_sizes(cfg)
+    vit, stride = vit_sizes(options.TIMM_NAME), options.STRIDE_SIZE
+    with torch.device("meta"):
+        OverlapPatchEmbed(size, vit.patch, stride, vit.embed_dim, stem=options.STEM)
+    if all(step <= side for step, side in zip(stride, vit.patch, strict=True)):
+        return None
+    return (
+        f"MODEL.BACKBONE.STRIDE_SIZE is {list(stride)}, more than the patches of {list(vit.patch)} "
+        f"pixels: what lies between them is never seen; write at most {list(vit.patch)}"
+    )
+
+
+def parts_fit(cfg: CfgNode) -> str | None:
+    """The numbers of JPM must not exceed the patches, and it needs its meta-architecture."""
+    model = cfg.MODEL
+    if model.HEADS.NAME != "JPMHead" or model.BACKBONE.NAME != BUILDER:
+        return None
+    if model.META_ARCHITECTURE != "TransReID":
+        return (
+            f"MODEL.HEADS.NAME is JPMHead, which MODEL.META_ARCHITECTURE {model.META_ARCHITECTURE} "
+            "cannot use; set MODEL.META_ARCHITECTURE TransReID, or MODEL.HEADS.NAME BNNeckHead"
+        )
+    vit = vit_sizes(model.BACKBONE.TIMM_NAME)
+    rows, columns = patch_grid(cfg.INPUT.SIZE_TRAIN, vit.patch, model.BACKBONE.STRIDE_SIZE)
+    for key in ("NUM_PARTS", "SHIFT_NUM", "SHUFFLE_GROUPS"):
+        if model.JPM[key] > rows * columns:
+            return (
+                f"MODEL.JPM.{key} is {model.JPM[key]}, but an image has {rows} x {columns} = "
+                f"{rows * columns} patches; write a number up to that"
+            )
+    return None
+
+
+def head_knows_classifier(cfg: CfgNode) -> str | None:
+    """FastReID's heads know FastReID's classifiers alone."""
+    heads = cfg.MODEL.HEADS
+    if heads.CLS_LAYER in any_softmax.__all__ or heads.NAME not in FASTREID_HEADS:
+        return None
+    return (
+        f"MODEL.HEADS.CLS_LAYER is {heads.CLS_LAYER!r}, which MODEL.HEADS.NAME {heads.NAME} does "
+        f"not have; write one of {', '.join(any_softmax.__all__)}, or use BNNeckHead"
+    )
+
+
+def side_information_fits(cfg: CfgNode) -> None:
+    """Dropped cameras need cameras, and something to drop to."""
+    sie = cfg.MODEL.SIE
+    check_policy(sie.UNKNOWN, sie.CAMERA_DROPOUT, int(sie.CAMERA))
+
+
+def something_is_trained(cfg: CfgNode) -> str | None:
+    """Not all losses may have the weight 0."""
+    model = cfg.MODEL
+    local = model.LOSSES.LOCAL_WEIGHT if model.HEADS.NAME == "JPMHead" else 0
+    if model.META_ARCHITECTURE != "TransReID" or model.LOSSES.GLOBAL_WEIGHT or local:
+        return None
+    return (
+        f"MODEL.LOSSES.GLOBAL_WEIGHT is {model.LOSSES.GLOBAL_WEIGHT}, and no loss on parts is "
+        "left: nothing would be trained; write a number above 0"
+    )
+
+
+RULES = (
+    Rule(("MODEL.HEADS.CLS_LAYER",), head_knows_classifier),
+    Rule(("MODEL.BACKBONE.TIMM_NAME", "MODEL.BACKBONE.NUM_BLOCKS"), vit_fits),
+    Rule((*PATCHES, "MODEL.BACKBONE.STEM"), patches_fit),
+    Rule((*PATCHES, "MODEL.JPM.NUM_PARTS"), parts_fit),
+    Rule(("MODEL.SIE.UNKNOWN", "MODEL.SIE.CAMERA_DROPOUT"), side_information_fits),
+    Rule(("MODEL.LOSSES.GLOBAL_WEIGHT",), something_is_trained, training=True),
+)
