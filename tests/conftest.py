@@ -10,6 +10,8 @@ import torch
 from fastreid.config import get_cfg
 from reid_core.data.splits import forget_opened_sets
 from reid_core.run.command_line import forget_loggers
+from small_dino import small_dino_cfg, write_noise
+from small_transreid import make_small_transreid
 from synthetic import write_market
 
 
@@ -61,3 +63,16 @@ def tiny_cfg(market_root, tmp_path, monkeypatch):
     cfg.TEST.IMS_PER_BATCH = 8
     cfg.OUTPUT_DIR = str(tmp_path / "logs")
     return cfg
+
+
+@pytest.fixture
+def transreid_cfg(tiny_cfg):
+    """A two-block vit_tiny with JPM and camera SIE at 64x32, on the tiny Market-1501."""
+    return make_small_transreid(tiny_cfg)
+
+
+@pytest.fixture
+def dino_cfg(tmp_path):
+    """A tiny DINO run: 24 images of noise, a ViT of two blocks, views of 32x16 and 16x8."""
+    write_noise(tmp_path / "pool")
+    return small_dino_cfg(tmp_path / "pool", tmp_path / "logs")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from cfs.pipeline import process as pipeline_process
 
-TOOLS = Path(__file__).parents[2] / "tools"
+TOOLS = Path(__file__).parents[3] / "tools"
 WRITES_PID = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid()))\n"
 SLEEPS = WRITES_PID + "time.sleep(600)"
 # Ends itself in its own way when it is told to stop.

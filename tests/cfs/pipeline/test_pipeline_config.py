@@ -14,7 +14,7 @@ from cfs.pipeline.stages.settings import digests, training_inputs, training_sett
 from reid_common.errors import UserError
 from small_pipeline import dino_cfg, write_pipeline
 
-CONFIGS = sorted((Path(__file__).parents[2] / "projects" / "CFS" / "configs").glob("*.yml"))
+CONFIGS = sorted((Path(__file__).parents[3] / "projects" / "CFS" / "configs").glob("*.yml"))
 
 
 @pytest.fixture

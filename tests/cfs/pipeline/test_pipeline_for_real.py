@@ -17,7 +17,7 @@ from cfs.pipeline.config import STAGES
 from small_dino import BATCH
 from small_pipeline import KEPT, write_data, write_pipeline
 
-TOOL = Path(__file__).parents[2] / "tools" / "conditional_pretrain.py"
+TOOL = Path(__file__).parents[3] / "tools" / "conditional_pretrain.py"
 EPOCHS = 20
 
 
