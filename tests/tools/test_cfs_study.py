@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cfs.images.listing import open_listing
+from cfs.pipeline import process as pipeline_process
 from cfs.scores.reading import Scores, read_scores
 from dinopretrain.data.listing import read_list
 from dinopretrain.data.path_list import PathList
+from forked import run_forked
 from reid_commands.studies import cfs as cfs_study
 from reid_commands.studies import cfs_arms as cfs_study_arms
 from reid_commands.studies import cfs_truth
@@ -59,19 +62,25 @@ def study(root, tmp_path_factory) -> Path:
     line = [sys.executable, str(TOOL), "--config-file", str(file), "--seeds", "1"]
     line += ["--images", str(USED), "--out", str(folder / "study"), "--domain", "--options"]
     line += ["ALL.SOLVER.MAX_EPOCH", "1", "ALL.SOLVER.WARMUP_EPOCHS", "0"]
-    environment = {
-        **os.environ,
-        "FASTREID_DATASETS": str(root),
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-    }
     (folder / "study").mkdir()
     (folder / "study" / "call.json").write_text(json.dumps(line))
-    for _ in range(2):
-        done = subprocess.run(line, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-    assert "stage 1 of 7, source: done before" in done.stdout
-    assert done.stdout.count("Starting training") == 0
+    forked: list[str] = []
+
+    def run(command, log, tick) -> int:
+        forked.append(log.name)
+        return run_forked(command, log, tick)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FASTREID_DATASETS", str(root))
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        patch.setattr(pipeline_process, "run_command", run)
+        assert cfs_study.main(line[2:]) == 0
+        assert len(forked) > len(ROWS)
+        forked.clear()
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            assert cfs_study.main(line[2:]) == 0
+    assert "stage 1 of 7, source: done before" in printed.getvalue()
+    assert forked == []
     return folder / "study"
 
 

@@ -1,0 +1,40 @@
+"""Commands of a pipeline in forks of the test, which have imported everything already."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+
+def run_forked(command: Sequence[str], log: Path, tick: Callable[[], None]) -> int:
+    """As ``cfs.pipeline.process.run_command``, for ``python SCRIPT ...`` without Python's start."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    child = os.fork()
+    if child == 0:
+        _run_here(command, log)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def _run_here(command: Sequence[str], log: Path) -> None:
+    status = 1
+    try:
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        sys.argv = list(command[1:])
+        runpy.run_path(command[1], run_name="__main__")
+        status = 0
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
