@@ -8,7 +8,7 @@ import pytest
 import reid_core  # noqa: F401  (first: repairs FastReID)
 import torch
 from fastreid.config import get_cfg
-from reid_core.data.splits import forget_opened_sets
+from reid_core.data.opened_sets import forget_opened_sets
 from reid_core.run.command_line import forget_loggers
 from small_dino import small_dino_cfg, write_noise
 from small_transreid import make_small_transreid

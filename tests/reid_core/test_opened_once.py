@@ -12,7 +12,7 @@ from fastreid.data.datasets.market1501 import Market1501
 from fastreid.engine import DefaultTrainer
 from reid_common.errors import UserError
 from reid_core.checks.parts import parts_of_config
-from reid_core.data.splits import forget_opened_sets, opened_set
+from reid_core.data.opened_sets import forget_opened_sets, opened_set
 from reid_core.run.preflight import preflight
 from reid_core.side_information.labelled_sets import camera_table
 from synthetic import write_market

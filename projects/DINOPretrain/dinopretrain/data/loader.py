@@ -11,7 +11,7 @@ from fastreid_compat.repairs.loading.prefetch import PrefetchLoader
 from fastreid_compat.repairs.loading.reproducible import SeededBatchSampler
 from reid_common.errors import UserError
 from reid_core.data.filter_hook import chosen_items
-from reid_core.data.splits import opened_set
+from reid_core.data.opened_sets import opened_set
 
 from ..transforms.views import MultiCrop, use_one_thread
 from .images import ChainedImages, FileImages, SelectedImages, UnlabelledImages

@@ -9,8 +9,8 @@ from typing import Any
 
 from fastreid.config import CfgNode
 
+from ..data.opened_sets import UNKNOWN, OpenedSet, Split, opened_set
 from ..data.records import GALLERY, QUERY, TRAIN
-from ..data.splits import UNKNOWN, OpenedSet, Split, opened_set
 from ..side_information.rows import raw_cameras
 from .image_facts import ImageFacts
 

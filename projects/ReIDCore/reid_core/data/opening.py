@@ -1,4 +1,4 @@
-"""Open a registered data set: where it is looked for, and what is said if it is not there."""
+"""Open a registered data set; what a run opens once and keeps is in ``opened_sets.py``."""
 
 from __future__ import annotations
 

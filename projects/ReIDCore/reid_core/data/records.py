@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from fastreid.data.datasets.bases import ImageDataset
 
-from .splits import UNKNOWN
+from .opened_sets import UNKNOWN
 
 TRAIN, QUERY, GALLERY, TEST, ANY = "train", "query", "gallery", "test", ""
 SPLITS = (TRAIN, QUERY, GALLERY, TEST)

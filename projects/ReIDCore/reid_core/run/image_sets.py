@@ -15,8 +15,8 @@ from reid_common.errors import UserError
 from reid_common.image_files import check_images
 
 from ..data.filter_hook import chosen_items
+from ..data.opened_sets import UNKNOWN, Item
 from ..data.opening import MissingDataset, data_root
-from ..data.splits import UNKNOWN, Item
 from ..side_information.labelled_sets import camera_table, open_labelled
 from ..side_information.rows import FIRST_WITHOUT_CAMERA, KEY, CameraTable, camera_rows, table_of
 

@@ -27,8 +27,8 @@ from fastreid.config import CfgNode
 from reid_common.errors import UserError
 from reid_common.tables import cell_number, read_rows
 
+from ..data.opened_sets import SPLITS, UNKNOWN, OpenedSet
 from ..data.opening import data_root
-from ..data.splits import SPLITS, UNKNOWN, OpenedSet
 
 logger = logging.getLogger(__name__)
 

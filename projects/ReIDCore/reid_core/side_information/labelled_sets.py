@@ -6,8 +6,8 @@ from typing import Any
 
 from fastreid.config import CfgNode
 
+from ..data.opened_sets import OpenedSet, opened_set
 from ..data.opening import MissingDataset
-from ..data.splits import OpenedSet, opened_set
 from .label_files import labelled
 from .rows import CameraTable, table_of
 
@@ -18,7 +18,7 @@ def open_labelled(cfg: CfgNode, name: str, **kwargs: Any) -> OpenedSet:
     Args:
         cfg: reads DATASETS.SIDE_INFORMATION.
         name: of the data set, as in DATASETS.NAMES.
-        **kwargs: of :func:`~reid_core.data.splits.opened_set`.
+        **kwargs: of :func:`~reid_core.data.opened_sets.opened_set`.
 
     Raises:
         UserError: a file is missing or wrong; what ``opened_set`` raises.

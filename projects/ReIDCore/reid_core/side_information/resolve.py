@@ -9,7 +9,7 @@ from fastreid.config import CfgNode
 from reid_common.errors import UserError
 from torch import Tensor
 
-from ..data.splits import OpenedSet, Split
+from ..data.opened_sets import OpenedSet, Split
 from .label_files import KEY as FILES_KEY
 from .labelled_sets import test_sets, training_sets
 from .rows import KEY, CameraTable, camera_rows, raw_cameras, table_of

@@ -23,8 +23,8 @@ from reid_common.errors import UserError
 from torch import Tensor
 
 from ..data.names import dataset_name
+from ..data.opened_sets import UNKNOWN, OpenedSet
 from ..data.opening import MissingDataset
-from ..data.splits import UNKNOWN, OpenedSet
 
 KEY = "DATASETS.CAMERAS"
 FIRST_WITHOUT_CAMERA = -10_000_000  # its row, or below: beyond the cameras of any data set

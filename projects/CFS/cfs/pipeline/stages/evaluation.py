@@ -10,7 +10,7 @@ from typing import Any
 
 from fastreid.config import CfgNode
 from reid_common.files import read_json, write_json
-from reid_core.data.splits import opened_set
+from reid_core.data.opened_sets import opened_set
 from reid_core.run.reports import EVALUATION
 from reid_core.run.validation import check_dataset
 
