@@ -297,7 +297,7 @@ def test_ctrl_c_between_the_stages(file, children, capsys, monkeypatch, where) -
     module = {"check_stages": pipeline_checks, "write_report": pipeline_run}
     monkeypatch.setattr(module.get(where, pipeline_dry_run), where, interrupt)
     assert run(file, *(["--dry-run"] if where == "dry_run" else [])) == 130
-    assert "interrupted: the same command goes on from here" in capsys.readouterr().err
+    assert "interrupted: the same command resumes from here" in capsys.readouterr().err
 
 
 def test_only_and_from(file, tmp_path, children, capsys) -> None:

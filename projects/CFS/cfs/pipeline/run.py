@@ -1,4 +1,4 @@
-"""Run stages: skip what is done, resume what was interrupted, keep records; and a whole pipeline.
+"""Run a whole pipeline, or one stage of one's own; ``skip_or_run.py`` decides what is skipped.
 
 In Python::
 
@@ -18,14 +18,13 @@ from reid_common.files import read_json
 from reid_common.locks import only_holder
 from reid_core.run.validation import check_output_dir
 
-from . import checks, process
-from .checks.history import check_outputs, check_record
+from . import checks
 from .config import STAGES
 from .plan import planned
-from .records import Record, duration, in_words, kept, log_file, next_attempt, read_record
+from .records import Record
 from .report import writing
+from .skip_or_run import run_unless_done
 from .stages import Stage, evaluation_stage, training_stage
-from .stages.settings import current_settings
 
 
 def run_pipeline(
@@ -48,7 +47,7 @@ def run_pipeline(
     Raises:
         UserError: something is wrong with the config, the data or what earlier calls have made; or
             a stage failed.
-        process.Interrupted: a signal asked to stop.
+        cfs.pipeline.process.Interrupted: a signal asked to stop.
     """
     cfg, stages, chosen = planned(config, options, only, start)
     folder = Path(cfg.OUTPUT_DIR)
@@ -93,44 +92,6 @@ def run_stage(folder: Path, stage: Stage) -> Record:
     """Check and run one stage alone; see :func:`run_training` and :func:`run_evaluation`."""
     with _alone(folder):
         return run_unless_done(stage, folder, stage.name, time.monotonic(), check=True)
-
-
-def run_unless_done(
-    stage: Stage, folder: Path, label: str, begin: float, check: bool = False
-) -> Record:
-    """Skip a stage whose record says that it is done; else run or resume it, and keep its record.
-
-    Args:
-        stage: what to run.
-        folder: OUTPUT_DIR.
-        label: what messages call it.
-        begin: when the pipeline started, by time.monotonic.
-        check: whether its config and data are still to be checked.
-
-    Raises:
-        UserError: see :func:`cfs.pipeline.checks.check_record`; or a command failed.
-    """
-    record, settings = read_record(folder, stage.name), current_settings(stage)
-    check_record(stage, record, settings, folder)
-    if record is not None and record.done:
-        print(f"{label}: done before, in {duration(record.seconds)}", flush=True)
-        return record
-    if check:
-        stage.check()
-    record = next_attempt(stage, record, settings)
-    print(f"\n{label}: {stage.title} ({_elapsed(begin)})", flush=True)
-    with kept(record, folder, label) as save:
-        process.run_commands(record.commands, log_file(folder, stage.name), save, label)
-        stage.collect(folder)
-        check_outputs(stage, folder)
-        record.finish(stage.sizes(folder))
-    done = f"done in {duration(record.seconds)}, {in_words(record.sizes)}"
-    print(f"{label}: {done} ({_elapsed(begin)})", flush=True)
-    return record
-
-
-def _elapsed(begin: float) -> str:
-    return f"{duration(time.monotonic() - begin)} since the start"
 
 
 @contextlib.contextmanager

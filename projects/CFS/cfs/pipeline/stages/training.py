@@ -13,8 +13,8 @@ from dinopretrain.engine.trainer import TEACHER_FILE, check_dino_config
 from fastreid.config import CfgNode
 from reid_common.errors import UserError
 from reid_core.data.filter_hook import has_filters
-from reid_core.data.opening import data_root
 from reid_core.data.opened_sets import opened_set
+from reid_core.data.opening import data_root
 from reid_core.run.preflight import preflight
 from transreid import resolve_side_information
 
