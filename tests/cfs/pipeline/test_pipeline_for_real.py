@@ -146,5 +146,5 @@ def test_interrupted(whole, tmp_path) -> None:
     process.terminate()
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM
-    assert "interrupted: the same command goes on from here" in output
+    assert "interrupted: the same command resumes from here" in output
     assert run.record("pretrain")["status"] == "started"
