@@ -61,9 +61,9 @@ setup(
     install_requires=[
         "torch>=2.4",
         "torchvision>=0.19",
-        "timm>=1.0.16",  # first with timm.layers.Attention, see transreid.cls_attention
+        "timm>=1.0.16",  # first with timm.layers.Attention, see transreid.modeling.cls_attention
         "numpy>=1.26",
-        "scipy>=1.15",  # first with rng= in bootstrap, see fasteval.analysis_bootstrap
+        "scipy>=1.15",  # first with rng= in bootstrap, see fasteval.analysis.bootstrap
         "scikit-learn",
         "faiss-cpu>=1.8",
         "opencv-python-headless>=4.8",

@@ -224,7 +224,7 @@ def test_bad_input_in_two_processes_is_one_exit_code(small) -> None:
 
 def test_the_command_line_without_fastreid_says_what_to_install(tmp_path) -> None:
     """A site-packages without fastreid: only our packages and the standard library."""
-    for package in ("FastReIDCompat/fastreid_compat",):
+    for package in ("ReIDCommon/reid_common", "FastReIDCompat/fastreid_compat"):
         shutil.copytree(ROOT / "projects" / package, tmp_path / package.split("/")[1])
     code = "import fastreid_compat"
     done = command(sys.executable, "-S", "-c", code, PYTHONPATH=str(tmp_path))

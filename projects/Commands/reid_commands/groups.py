@@ -71,5 +71,5 @@ def run_group(
         argcomplete.autocomplete(parser)
     args = parser.parse_args(argv)
     module = importlib.import_module(f"{__package__}.{commands[args.command][0]}")
-    sys.argv[0] = f"{parser.prog} {args.command}"  # for the usage in the subcommand's help
+    sys.argv[:] = [f"{parser.prog} {args.command}", *args.words]  # for usage and messages
     return module.main(args.words)

@@ -15,6 +15,7 @@ from reid_core.run.command_line import (
     add_config_arguments,
     command_parser,
     parse_command,
+    positive,
     show_user_errors,
 )
 from transreid.training import launch_run
@@ -26,8 +27,8 @@ def parser() -> argparse.ArgumentParser:
     add = lines.add_argument
     add("--resume", action="store_true", help="continue from the last checkpoint in OUTPUT_DIR")
     add("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS instead of training")
-    add("--num-gpus", type=int, default=1, metavar="N", help="processes on this machine (1)")
-    add("--num-machines", type=int, default=1, metavar="N", help="number of machines (1)")
+    add("--num-gpus", type=positive, default=1, metavar="N", help="processes on this machine (1)")
+    add("--num-machines", type=positive, default=1, metavar="N", help="number of machines (1)")
     add("--machine-rank", type=int, default=0, metavar="N", help="this machine's number, from 0")
     url = "where the processes meet, as in tcp://first-machine:29500 (auto: a free port here)"
     add("--dist-url", default="auto", metavar="URL", help=url)

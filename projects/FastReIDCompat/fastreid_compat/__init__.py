@@ -12,6 +12,15 @@ from .registry import FIXES, Fix, apply_all
 apply_all()
 moved_modules(
     {
+        "fastreid_compat.command_line": "reid_core.run.command_line",
+        "fastreid_compat.cpu_speed": "reid_core.run.cpu_speed",
+        "fastreid_compat.validation": "reid_core.run.preflight",
+        "fastreid_compat.evaluators": "reid_core.run.evaluators",
+        "fastreid_compat.item_filters": "reid_core.data.filter_hook",
+        "fastreid_compat.dataset_names": "reid_core.data.names",
+        "fastreid_compat.datasets": "reid_core.run.image_sets",
+        "fastreid_compat.cameras": "reid_core.side_information.rows",
+        "fastreid_compat.side_information": "reid_core.side_information.label_files",
         "fastreid_compat.errors": "reid_common.errors",
         "fastreid_compat.atomic_files": "reid_common.files",
         "fastreid_compat.schedules": "fastreid_compat.repairs.training.schedules",

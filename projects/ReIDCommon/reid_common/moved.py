@@ -42,4 +42,4 @@ def moved_modules(new_names: Mapping[str, str]) -> None:
     """
     _NEW_NAMES.update(new_names)
     if not any(isinstance(finder, _MovedFinder) for finder in sys.meta_path):
-        sys.meta_path.append(_MovedFinder())
+        sys.meta_path.insert(0, _MovedFinder())  # before a package that has its folder's name

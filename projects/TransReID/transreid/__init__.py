@@ -20,6 +20,11 @@ from .weights.resolve import resolve_side_information
 register_project(Project("transreid", add_transreid_config, keys=KEYS, rules=RULES))
 moved_modules(
     {
+        "transreid.features.image_inputs": "transreid.inference.image_inputs",
+        "transreid.features.image_lists": "transreid.inference.image_lists",
+        "transreid.features.pairs": "transreid.inference.pairs",
+        "transreid.features.trained_model": "transreid.inference.trained_model",
+        "transreid.features.verification": "transreid.inference.verification",
         "transreid.attention": "transreid.visualize.attention",
         "transreid.backbone": "transreid.modeling.backbone",
         "transreid.bnneck": "transreid.modeling.bnneck",

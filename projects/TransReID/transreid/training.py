@@ -22,6 +22,7 @@ from fastreid.engine import DefaultTrainer, default_setup, launch
 from fastreid.utils import comm
 from fastreid.utils.checkpoint import Checkpointer
 from fastreid.utils.logger import setup_logger
+from reid_common.errors import UserError
 from reid_common.files import write_json
 from reid_core.config import load_config, trainer_class
 from reid_core.run.command_line import logged_packages, show_user_errors
@@ -53,6 +54,8 @@ def arguments(
 def setup(args: argparse.Namespace) -> CfgNode:
     """Config of a command line, checked, resolved and frozen; log and seed set up."""
     cfg = load_config(args.config_file, args.opts)
+    if not cfg.OUTPUT_DIR:
+        raise UserError("OUTPUT_DIR: '' names no folder. Set it to the folder of the run.")
     for package in logged_packages():
         setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=package)
     preflight(cfg, args.eval_only)
@@ -66,12 +69,17 @@ def setup(args: argparse.Namespace) -> CfgNode:
 def train_or_evaluate(args: argparse.Namespace) -> Any:
     """Train, or evaluate with ``eval_only``, in every process; returns the results."""
     with only_run(load_config(args.config_file, args.opts).OUTPUT_DIR):
-        cfg = setup(args)
-        if args.eval_only:
-            return evaluate(cfg)
-        trainer = trainer_class(cfg)(cfg)
-        trainer.resume_or_load(resume=args.resume)
-        return trainer.train()
+        return run_in_held_folder(args)
+
+
+def run_in_held_folder(args: argparse.Namespace) -> Any:
+    """As :func:`train_or_evaluate`, for a caller that holds OUTPUT_DIR (:func:`only_run`)."""
+    cfg = setup(args)
+    if args.eval_only:
+        return evaluate(cfg)
+    trainer = trainer_class(cfg)(cfg)
+    trainer.resume_or_load(resume=args.resume)
+    return trainer.train()
 
 
 def model_with(cfg: CfgNode, weights: str) -> torch.nn.Module:

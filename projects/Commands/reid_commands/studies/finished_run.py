@@ -20,7 +20,10 @@ from reid_common.errors import UserError
 from reid_common.files import read_json, write_json
 from reid_core.run import reports
 from reid_core.run.command_line import forget_loggers
-from transreid import training
+from reid_core.run.output_lock import only_run
+from transreid import load_config, resolve_side_information, training
+
+RESULTS = "results.json"
 
 
 def train_and_report(config: str, opts: Sequence[str]) -> tuple[dict[str, Any], Path]:
@@ -34,25 +37,29 @@ def train_and_report(config: str, opts: Sequence[str]) -> tuple[dict[str, Any], 
         The results (also in results.json) and the output folder.
     """
     forget_loggers()  # of an earlier run in this process, which has its own log.txt
+    cfg = load_config(config, opts)
+    folder = Path(cfg.OUTPUT_DIR)
+    with only_run(str(folder)):
+        if (folder / RESULTS).exists():
+            results = read_json(folder / RESULTS)
+            resolve_side_information(cfg)
+            _check_same_settings(results["settings"], _settings(cfg), folder)
+            return results, folder
+        return _train_and_report(config, opts), folder
+
+
+def _train_and_report(config: str, opts: Sequence[str]) -> dict[str, Any]:
     args = training.arguments(config, opts, resume=True)
     cfg = training.setup(args)
     folder = Path(cfg.OUTPUT_DIR)
-    results_file = folder / "results.json"
-    settings = _settings(cfg)
-    results: dict[str, Any]
-    if results_file.exists():
-        results = read_json(results_file)
-        _check_same_settings(results["settings"], settings, folder)
-        return results, folder
-
     dataset = cfg.DATASETS.TESTS[0]
     resumed = (folder / "last_checkpoint").exists()
-    results = {"config": config, "dataset": dataset, "settings": settings}
+    results: dict[str, Any] = {"config": config, "dataset": dataset, "settings": _settings(cfg)}
     results["untrained"] = _scores(DefaultTrainer.test(cfg, training.model_with(cfg, weights="")))
 
     start = time.perf_counter()
     # It sets up and seeds once more: the run is the one of tools/train_net.py.
-    trained = training.train_or_evaluate(args)
+    trained = training.run_in_held_folder(args)
     # Of a resumed run this call has timed a part only.
     results["seconds_of_training"] = None if resumed else round(time.perf_counter() - start)
     results["trained"] = _scores(trained)
@@ -62,8 +69,8 @@ def train_and_report(config: str, opts: Sequence[str]) -> tuple[dict[str, Any], 
     draw_curves({dataset: folder}, folder / "curve.png", config)
     reports.draw_ranks(test, folder / "ranks.png", f"{dataset}: queries and their top 10")
     (folder / "results.md").write_text(table(results) + "\n")
-    write_json(results_file, results)
-    return results, folder
+    write_json(folder / RESULTS, results)
+    return results
 
 
 def _settings(cfg: CfgNode) -> str:

@@ -173,7 +173,7 @@ def _places(data: Any) -> set[str]:
     """Files and folders that change with the images of a FastReID data set."""
     values = getattr(data, "__dict__", {})
     paths = (os.fspath(v) for v in values.values() if isinstance(v, str | os.PathLike))
-    places = {os.path.abspath(path) for path in paths if os.sep in path}
+    places = {os.path.abspath(path) for path in paths if os.sep in path or os.path.exists(path)}
     base = os.path.abspath(values.get("dataset_dir", os.devnull)) + os.sep
     lists = [values.get(f"_{split}") for split in SPLITS]  # functions where not yet asked for
     folders = {os.path.dirname(x[0]) for items in lists if isinstance(items, list) for x in items}

@@ -61,7 +61,7 @@ def _held(folder: Path) -> Iterator[None]:
                     "pid": os.getpid(),
                     "host": platform.node(),
                     "since": datetime.now().isoformat(" ", "seconds"),
-                    "command": shlex.join(sys.argv),
+                    "command": " ".join([sys.argv[0], shlex.join(sys.argv[1:])]),
                 }
             )
         )
