@@ -1,7 +1,7 @@
 """Command lines: the arguments that all of them share, and bad input as one message.
 
 Commands that read a config take ``--config-file YAML`` and KEY VALUE pairs for it. The pairs may
-stand anywhere; options are understood before and behind them, and a value may begin with a minus sign:
+stand anywhere; options are understood before and behind them, and a value may begin with a minus:
 ``transreid train --config-file c.yml SOLVER.BASE_LR -0.1 --resume``.
 """
 
