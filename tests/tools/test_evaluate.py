@@ -288,7 +288,7 @@ def test_names() -> None:
         (["none.npz"], "there is no results file"),
         (
             ["one.npz", "--opts", "TEST.RERANK.K3", "1"],
-            "no key TEST.RERANK.K3; did you mean TEST.RERANK.K1",
+            "no key TEST.RERANK.K3; did you mean TEST.RERANK.K2",
         ),
         (["one.npz", "--rerank", "--opts", "TEST.RERANK.K1", "0"], "k1=0"),
         (["one.npz", "-o", "report", "--queries", "12"], "give worst, spread or numbers 0..11"),
