@@ -167,10 +167,12 @@ def test_scoring_does_not_outlive_a_killed_torchrun(tmp_path) -> None:
     pid, worker = tmp_path / "pid", tmp_path / "worker.py"
     tool = str(TOOLS / "cfs_scores.py")
     worker.write_text(
-        "import os, runpy, sys, time\nfrom reid_commands import scores as commands\n"
-        "def scores(argv, description):\n"
-        "    open(sys.argv[1], 'w').write(str(os.getpid()))\n    time.sleep(600)\n"
-        f"commands.main = scores\nrunpy.run_path({tool!r}, run_name='__main__')\n"
+        "import os, runpy, sys, time, types\npid = sys.argv[1]\n"
+        "def main(words):\n"
+        "    open(pid, 'w').write(str(os.getpid()))\n    time.sleep(600)\n"
+        "score = types.ModuleType('reid_commands.scores.score')\nscore.main = main\n"
+        "sys.modules[score.__name__] = score\n"
+        f"sys.argv = [{tool!r}, 'score']\nrunpy.run_path({tool!r}, run_name='__main__')\n"
     )
     line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "1"]
     killed_with_parent([*line, str(worker), str(pid)], pid)
