@@ -74,7 +74,7 @@ def _train_and_report(config: str, opts: Sequence[str]) -> dict[str, Any]:
 
 
 def _settings(cfg: CfgNode) -> str:
-    """The config as text, without what makes no difference to the results."""
+    """The config as text, without what does not change the results."""
     cfg = cfg.clone()
     cfg.defrost()
     cfg.OUTPUT_DIR = cfg.MODEL.DEVICE = ""

@@ -7,6 +7,7 @@ name is complete, even after a crash.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import shutil
@@ -20,6 +21,18 @@ from typing import TypeVar
 logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
+
+
+META = "meta.json"  # says of a rendering what it was made with
+
+
+def read_meta(folder: Path) -> dict | None:
+    """What ``meta.json`` says; None where there is none that can be read."""
+    try:
+        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return meta if isinstance(meta, dict) and meta.get("synthetic") else None
 
 
 def make_once(

@@ -12,13 +12,12 @@ import numpy as np
 from PIL import Image
 
 from .camera import take_picture
-from .once import make_once, work_through
+from .once import META, make_once, read_meta, work_through
 from .plan import SPLITS, Plan, Shot, ToySpec, plan_shots
 
 logger = logging.getLogger(__name__)
 
 FOLDER = "ToyReID"
-META = "meta.json"
 GENERATOR_VERSION = 2  # raise it with every change of the pictures: old renderings are replaced
 JPEG_QUALITY = 88
 
@@ -45,15 +44,6 @@ def render_toyreid(
             lambda part: _render(part, plan_shots(spec or ToySpec()), workers),
         )
     return folder
-
-
-def read_meta(folder: Path) -> dict | None:
-    """What ``meta.json`` says; None where there is none that can be read."""
-    try:
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return meta if isinstance(meta, dict) and meta.get("synthetic") else None
 
 
 def is_complete(folder: Path, spec: ToySpec | None = None) -> bool:

@@ -15,14 +15,14 @@ import numpy as np
 from PIL import Image
 
 from ..people import take_picture
-from ..people.once import make_once, work_through
+from ..people.once import META, make_once, read_meta, work_through
 from .faults import cropped, low_resolution, no_person
 from .plan import Picture, PoolPlan, PoolSpec, plan_pool
 from .strangers import other_domain
 
 logger = logging.getLogger(__name__)
 
-FOLDER, IMAGES, META, TRUTH = "ToyUnlabeled", "images", "meta.json", "truth.csv"
+FOLDER, IMAGES, TRUTH = "ToyUnlabeled", "images", "truth.csv"
 GENERATOR_VERSION = 1  # raise it with every change of the pictures: old renderings are replaced
 
 
@@ -46,15 +46,6 @@ def render_pool(root: str | Path, spec: PoolSpec | None = None, workers: int | N
             lambda part: _render(part, plan_pool(spec or PoolSpec()), workers),
         )
     return folder
-
-
-def read_meta(folder: Path) -> dict | None:
-    """What ``meta.json`` says; None where there is none that can be read."""
-    try:
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return meta if isinstance(meta, dict) and meta.get("synthetic") else None
 
 
 def is_complete(folder: Path, spec: PoolSpec | None = None) -> bool:
