@@ -83,7 +83,8 @@ def test_a_worker_that_ends_badly_while_it_is_being_ended_does_not_matter():
     """Killed between two batches of an iteration that is given up: no RuntimeError later."""
     # What the first loader that is iterated in the main thread does:
     torch.utils.data._utils.signal_handling._set_SIGCHLD_handler()
-    batches = loader(Numbers(), 2)
+    # More than the queue holds: else the thread may end its workers before it is told to.
+    batches = loader(Numbers(6 * prefetch.MAX_PREFETCH), 2)
     in_time(lambda: next(iter(batches)))
     inner = batches.iter.generator
     shutdown = inner._shutdown_workers
@@ -95,7 +96,7 @@ def test_a_worker_that_ends_badly_while_it_is_being_ended_does_not_matter():
         shutdown()
 
     inner._shutdown_workers = kill_and_shut_down
-    assert in_time(lambda: len(list(batches))) == 4
+    assert in_time(lambda: len(list(batches))) == 3 * prefetch.MAX_PREFETCH
     batches.shutdown()
 
 
