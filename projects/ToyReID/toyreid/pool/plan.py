@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from reid_common.errors import UserError
@@ -40,10 +40,6 @@ class PoolSpec:
                 f"ToyUnlabeled: num_images is {self.num_images}; set {2 * len(KINDS)} or more"
             )
 
-    def as_dict(self) -> dict[str, int]:
-        """The size and the seed by name."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Picture:
@@ -66,11 +62,6 @@ class Picture:
         """File name."""
         return f"{self.number:06d}.jpg"
 
-    @property
-    def in_domain(self) -> bool:
-        """Whether it is of ToyReID's domain."""
-        return self.kind == PERSON
-
 
 @dataclass(frozen=True)
 class PoolPlan:
@@ -92,7 +83,9 @@ def plan_pool(spec: PoolSpec) -> PoolPlan:
     # An identity walks past a few cameras of one place.
     places = rng.integers(NUM_PLACES, size=len(people)) * CAMERAS_PER_PLACE
     own = np.stack([rng.permutation(CAMERAS_PER_PLACE)[:CAMERAS_PER_IDENTITY] for _ in people])
-    kinds = _kinds(spec.num_images)
+    others = [kind for kind in KINDS if kind != PERSON]
+    kinds = [kind for kind in others for _ in range(round(KINDS[kind] * spec.num_images))]
+    kinds = [PERSON] * (spec.num_images - len(kinds)) + kinds  # which takes what rounding leaves
     rng.shuffle(kinds)
     pictures = []
     for number, kind in enumerate(kinds):
@@ -100,10 +93,3 @@ def plan_pool(spec: PoolSpec) -> PoolPlan:
         camera = int(places[person] + rng.choice(own[person]))
         pictures.append(Picture(number, kind, person, camera))
     return PoolPlan(spec, people, cameras, pictures)
-
-
-def _kinds(count: int) -> list[str]:
-    """``count`` names; rounding goes to the first kind."""
-    others = [kind for kind, share in KINDS.items() for _ in range(round(share * count))]
-    others = [kind for kind in others if kind != PERSON]
-    return [PERSON] * (count - len(others)) + others

@@ -10,8 +10,9 @@ from PIL import Image
 from reid_common.errors import UserError
 from reid_common.pictures import Tile, draw_contact_sheet
 
+from ..people.once import read_meta
 from .plan import KINDS
-from .render import IMAGES, TRUTH, read_meta
+from .render import IMAGES, TRUTH
 
 COLUMNS = 16
 
