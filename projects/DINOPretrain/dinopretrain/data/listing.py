@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from reid_common.column_files.parquet import import_pyarrow
 from reid_common.errors import UserError
@@ -68,30 +67,21 @@ def _parquet_names(path: str) -> Iterator[str]:
     pa = import_pyarrow(repr(path), "a text list")
     try:
         file = pa.parquet.ParquetFile(path)
-        column = _column(path, file.schema_arrow.names)
-        for batch in file.iter_batches(columns=[column]):
-            yield from _checked(path, column, batch.column(0).to_pylist())
+        columns = file.schema_arrow.names
+        known = columns if len(columns) == 1 else [name for name in COLUMNS if name in columns]
+        if not known:
+            raise UserError(
+                f"{path!r} has the columns {', '.join(columns) or '(none)'}; call the one with the "
+                f"names of images {COLUMNS[0]!r}"
+            )
+        for batch in file.iter_batches(columns=known[:1]):
+            for name in batch.column(0).to_pylist():
+                if not isinstance(name, str) or not name:
+                    what = f"column {known[0]!r} holds {name!r}, which is no name"
+                    raise UserError(f"{path!r}: {what}")
+                yield name
     except pa.ArrowException as error:
         raise UserError(f"{path!r} is no Parquet file: {error}; write it again") from error
-
-
-def _column(path: str, names: list[str]) -> str:
-    if len(names) == 1:
-        return names[0]
-    for name in COLUMNS:
-        if name in names:
-            return name
-    raise UserError(
-        f"{path!r} has the columns {', '.join(names) or '(none)'}; call the one with the names of "
-        f"images {COLUMNS[0]!r}"
-    )
-
-
-def _checked(path: str, column: str, values: list[Any]) -> list[str]:
-    for value in values:
-        if not isinstance(value, str) or not value:
-            raise UserError(f"{path!r}: column {column!r} holds {value!r}, which is no name")
-    return values
 
 
 def tree_names(folder: str) -> Iterator[bytes]:
@@ -112,9 +102,7 @@ def _tree(folder: bytes, prefix: bytes, above: set[bytes]) -> Iterator[bytes]:
                 images.append(entry.name)
             elif not entry.name.startswith(b".") and entry.is_dir():
                 folders.append(entry.name)
-    images.sort()
-    for name in images:
-        yield prefix + name
+    yield from (prefix + name for name in sorted(images))
     del images
     for name in sorted(folders):
         real = os.path.realpath(os.path.join(folder, prefix, name))
