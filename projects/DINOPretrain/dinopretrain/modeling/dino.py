@@ -112,13 +112,8 @@ class DINO(nn.Module):
         teacher_cfg.defrost()
         teacher_cfg.MODEL.BACKBONE.PRETRAIN = False
         teacher_cfg.MODEL.BACKBONE.DROP_PATH_RATIO = 0.0
-        head = DINOHead(
-            cfg.MODEL.BACKBONE.FEAT_DIM,
-            options.OUT_DIM,
-            options.HIDDEN_DIM,
-            options.BOTTLENECK_DIM,
-            options.NORM_LAST_LAYER,
-        )
+        sizes = options.OUT_DIM, options.HIDDEN_DIM, options.BOTTLENECK_DIM
+        head = DINOHead(cfg.MODEL.BACKBONE.FEAT_DIM, *sizes, options.NORM_LAST_LAYER)
         return {
             "student": Encoder(backbone, head),
             "teacher_backbone": build_backbone(teacher_cfg),
