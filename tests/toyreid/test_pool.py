@@ -104,7 +104,7 @@ def test_every_other_domain_can_be_drawn(monkeypatch):
     person = plan_pool(SMALL).people[0]
     means = []
     for world in WORLDS:
-        monkeypatch.setattr("toyreid.pool.strangers.WORLDS", (world,))
+        monkeypatch.setattr("toyreid.pool.strangers.WORLDS", {world: WORLDS[world]})
         picture = other_domain(person, np.random.default_rng(0))
         assert picture.dtype == np.uint8 and picture.shape[:2] in SIZES
         means.append(picture.mean((0, 1)))

@@ -168,11 +168,7 @@ def add_dino_config(cfg: CfgNode) -> None:
 
 
 def check_dino_config(cfg: CfgNode) -> None:
-    """Refuse settings that cannot work: the declared keys and rules of this project alone.
-
-    Raises:
-        UserError: the key, its value and what to write.
-    """
+    """Raise UserError for settings that cannot work, by the keys and rules of this project."""
     if cfg.MODEL.META_ARCHITECTURE != "DINO":
         raise UserError(
             f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE!r}; DINO pre-training needs "

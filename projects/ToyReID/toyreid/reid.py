@@ -27,7 +27,7 @@ def parse_name(img_path: str) -> tuple[int, int, int]:
     """Identity, camera (0-based) and viewpoint (0 front, 1 side, 2 back) of an image.
 
     Raises:
-        ValueError: where the file name is not one of ToyReID's.
+        ValueError: the file name is not one of ToyReID's.
     """
     match = _NAME.match(Path(img_path).name)
     if match is None:
@@ -40,11 +40,7 @@ def parse_name(img_path: str) -> tuple[int, int, int]:
 
 
 def parse_cameras(argument: str) -> frozenset[int]:
-    """0-based cameras of a text such as "cameras=1-4,6", whose numbers start from 1.
-
-    Raises:
-        UserError: any other text.
-    """
+    """0-based cameras of "cameras=1-4,6", whose numbers start from 1; else raises UserError."""
     if not re.fullmatch(r"cameras=[1-9]\d*(-\d+)?(,[1-9]\d*(-\d+)?)*", argument):
         raise UserError(
             f"ToyReID:{argument}: write the cameras to keep, from 1, as in ToyReID:cameras=1-4,6"
@@ -60,8 +56,7 @@ def parse_cameras(argument: str) -> frozenset[int]:
 class ToyReID(ImageDataset):
     """Synthetic pedestrians under 8 cameras, from 3 viewpoints, in Market-1501's layout.
 
-    By default: 140 identities for training and 60 others for testing. Items are FastReID's
-    3-tuples (path, pid, camid); the viewpoint is had by :meth:`viewpoint`.
+    By default: 140 identities for training and 60 others for testing.
 
     Args:
         root: folder of the data sets; the images are in, or rendered into, ``root/ToyReID``.
@@ -100,13 +95,11 @@ class ToyReID(ImageDataset):
 
     def process_dir(self, folder: Path) -> list[tuple]:
         """Items of a folder, sorted by file name; ids are strings in training, as in FastReID."""
-        data: list[tuple] = []
-        for path in sorted(str(p) for p in folder.glob("*.jpg")):
-            pid, camera, _ = parse_name(path)
-            if self.cameras is not None and camera not in self.cameras:
-                continue
-            if folder.name == TRAIN:
-                data.append((path, f"{self.dataset_name}_{pid}", f"{self.dataset_name}_{camera}"))
-            else:
-                data.append((path, pid, camera))
+        paths = sorted(str(path) for path in folder.glob("*.jpg"))
+        data: list[tuple] = [(path, *parse_name(path)[:2]) for path in paths]
+        if self.cameras is not None:
+            data = [item for item in data if item[2] in self.cameras]
+        if folder.name == TRAIN:
+            name = self.dataset_name
+            data = [(path, f"{name}_{pid}", f"{name}_{camera}") for path, pid, camera in data]
         return data

@@ -27,7 +27,7 @@ from toyreid.pool.plan import PoolSpec
 from toyreid.pool.render import render_pool
 
 from .images import UnlabelledImages
-from .listing import LIST_SUFFIXES, is_list_file
+from .listing import check_list_name, is_list_file
 from .sources import check_place, open_list, open_place
 
 LIST = "?list="
@@ -42,8 +42,7 @@ class UnlabelledDataset:
             or within ``root``.
 
     Raises:
-        MissingDataset: the place or the list is not there; a UserError.
-        UserError: the place or the list cannot be what it should be.
+        UserError: the place or the list is not there, or cannot be what it should be.
     """
 
     dataset_name = ""
@@ -56,9 +55,7 @@ class UnlabelledDataset:
     def __init__(self, root: str = "datasets", argument: str | None = None, **kwargs: Any) -> None:
         self.root = root
         self._images: Callable[[], UnlabelledImages | None] = lambda: None
-        place, mark, listed = (argument or "").rpartition(LIST)
-        if not mark:
-            place, listed = listed, ""
+        place, _, listed = (argument or "").partition(LIST)
         self.list_file = find_path(listed, root, "a list of images") if listed else None
         self.place: str | None = find_path(place, root, "the images") if place else None
         if self.place and os.path.isfile(self.place) and is_list_file(self.place):
@@ -67,10 +64,8 @@ class UnlabelledDataset:
             self.list_file, self.place = self.place, None
         elif self.place is None:
             self.place = self.default_place()
-        if self.list_file and not is_list_file(self.list_file):
-            raise UserError(
-                f"{self.list_file!r} is no list; its name must end in {', '.join(LIST_SUFFIXES)}"
-            )
+        if self.list_file:
+            check_list_name(self.list_file)
         if self.place is not None:
             check_place(self.place)
 

@@ -40,27 +40,15 @@ class UnlabelledImages(abc.ABC):
 
     @abc.abstractmethod
     def content(self, index: int) -> bytes:
-        """The image's file, as stored.
-
-        Raises:
-            OSError: it cannot be read.
-        """
+        """The image's file, as stored; raises OSError where it cannot be read."""
 
     def open(self, index: int) -> BinaryIO:
-        """The image's file, for who needs its beginning only.
-
-        Raises:
-            OSError: it cannot be read.
-        """
+        """The image's file, for who needs its beginning only; raises OSError likewise."""
         return io.BytesIO(self.content(index))
 
     @abc.abstractmethod
     def stamp(self, index: int) -> tuple[int, int]:
-        """Size and time of change of what holds the image: both stay while the image does.
-
-        Raises:
-            OSError: it is not there.
-        """
+        """Size and time of change of what holds the image, which stay while the image does."""
 
     def read(self, index: int) -> np.ndarray:
         """An image (H, W, 3), uint8, RGB, both sides at least :data:`MIN_SIDE`.
@@ -176,11 +164,7 @@ class ChainedImages(ImagesElsewhere):
         return self.starts[-1]
 
     def at(self, index: int) -> tuple[UnlabelledImages, int]:
-        """The source of an image, and its index there.
-
-        Raises:
-            IndexError: out of 0..N-1.
-        """
+        """The source of an image, and its index there; raises IndexError out of 0..N-1."""
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is not in 0..{len(self) - 1}")
         number = bisect.bisect_right(self.starts, index) - 1

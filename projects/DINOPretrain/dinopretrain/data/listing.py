@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from reid_common.column_files.parquet import import_pyarrow
 from reid_common.errors import UserError
@@ -23,6 +23,12 @@ def is_list_file(path: str) -> bool:
     return path.lower().endswith(LIST_SUFFIXES)
 
 
+def check_list_name(path: str) -> None:
+    """Raise UserError if the name is not that of a list file."""
+    if not is_list_file(path):
+        raise UserError(f"{path!r} is no list; its name must end in {', '.join(LIST_SUFFIXES)}")
+
+
 def is_image_name(name: bytes) -> bool:
     """Whether a name has the suffix of an image and is not hidden."""
     return name.lower().endswith(_RAW_SUFFIXES) and not os.path.basename(name).startswith(b".")
@@ -38,16 +44,11 @@ def read_list(path: str) -> PathList:
     Raises:
         UserError: it is none of these, or holds no name.
     """
-    kind = path.lower()
-    if kind.endswith(PARQUET):
-        names: Iterable[str | bytes] = _parquet_names(path)
-    elif kind.endswith(PICKLE):
-        names = read_pickled_names(path)
-    elif kind.endswith(TEXT):
-        names = _text_names(path)
-    else:
-        raise UserError(f"{path!r} is no list; its name must end in {', '.join(LIST_SUFFIXES)}")
-    listed = PathList.from_iterable(names)
+    check_list_name(path)
+    readers: dict[tuple[str, ...], Callable[[str], Iterator[str] | Iterator[bytes]]]
+    readers = {PARQUET: _parquet_names, PICKLE: read_pickled_names, TEXT: _text_names}
+    read = next(read for suffixes, read in readers.items() if path.lower().endswith(suffixes))
+    listed = PathList.from_iterable(read(path))
     if not len(listed):
         raise UserError(f"the list {path!r} names no image; write one a line")
     return listed

@@ -110,11 +110,7 @@ def tar_index(path: str) -> TarIndex:
 
 
 def scan_tar(path: str) -> TarIndex:
-    """Read all headers of a tar file.
-
-    Raises:
-        UserError: no tar file, compressed, or cut off.
-    """
+    """Read all headers of a tar file; raises UserError if it is none, compressed or cut off."""
     spans = array("q")
     try:
         with tarfile.open(path, "r:") as tar:

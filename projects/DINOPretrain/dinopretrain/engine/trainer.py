@@ -95,11 +95,7 @@ class TeacherExport(HookBase):
 
 
 class DINOTrainer(DefaultTrainer):
-    """Pre-trains MODEL.BACKBONE on the images of DATASETS.NAMES, labels or none.
-
-    Args:
-        cfg: with the keys of add_dino_config; MODEL.META_ARCHITECTURE is DINO.
-    """
+    """Pre-trains MODEL.BACKBONE on the images of DATASETS.NAMES, labels or none."""
 
     def __init__(self, cfg: CfgNode) -> None:
         check_dino_config(cfg)

@@ -72,11 +72,7 @@ class CollapseWatch(HookBase):
             self._seen.append([float(np.ravel(latest[name])[0]) for name in self.WATCHED])
 
     def after_epoch(self) -> None:
-        """Judge the epoch.
-
-        Raises:
-            UserError: it collapsed and ``stop``.
-        """
+        """Judge the epoch; raises UserError where it collapsed, if ``stop``."""
         if not self._seen:
             return
         loss, teacher, mean = np.mean(self._seen, axis=0).tolist()

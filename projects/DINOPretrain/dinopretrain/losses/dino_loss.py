@@ -64,13 +64,7 @@ class DINOLoss(nn.Module):
         self.register_buffer("center", torch.zeros(1, out_dim))
 
     def forward(self, student: Tensor, teacher: Tensor, teacher_temp: float) -> Tensor:
-        """Loss of a step, or of a piece of it; the centre stays until :meth:`move_center`.
-
-        Args:
-            student: (V, B, K), the globals first.
-            teacher: (G, B, K).
-            teacher_temp: tau_t of this epoch.
-        """
+        """Loss of a step, or of a piece of it; the centre stays until :meth:`move_center`."""
         return cross_view_loss(student, teacher, self.center, self.student_temp, teacher_temp)
 
     @torch.no_grad()

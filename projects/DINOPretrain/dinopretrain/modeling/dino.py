@@ -25,12 +25,7 @@ from .head import DINOHead
 
 
 class Encoder(nn.Module):
-    """A backbone with the projection head on its feature.
-
-    Args:
-        backbone: images (B, 3, H, W) -> maps (B, D, h, w), as all of FastReID's do.
-        head: (B, D) -> (B, K).
-    """
+    """A backbone, (B, 3, H, W) -> maps (B, D, h, w), and the projection head, (B, D) -> (B, K)."""
 
     def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
         super().__init__()

@@ -24,8 +24,8 @@ State = dict[str, Any]
 
 NEEDED = ("student", "teacher", "optimizer", "epoch", "dino_loss")
 # Settings of DINO that have the same name on the released command line.
-SAME_NAMES = ("out_dim", "norm_last_layer", "warmup_teacher_temp", "teacher_temp")
-SAME_NAMES += ("warmup_teacher_temp_epochs", "weight_decay_end", "freeze_last_layer", "min_lr")
+SAME_NAMES = ["out_dim", "norm_last_layer", "warmup_teacher_temp", "teacher_temp"]
+SAME_NAMES += ["warmup_teacher_temp_epochs", "weight_decay_end", "freeze_last_layer", "min_lr"]
 # What in a config decides about a parameter, for messages.
 KEYS = {
     "last_layer": "DINO.OUT_DIM, DINO.BOTTLENECK_DIM",
@@ -78,13 +78,7 @@ def from_released(content: Any, model: Any, source: str) -> State:
 
 
 def to_released(content: Any, model: Any, cfg: CfgNode, source: str) -> State:
-    """Make a file of the released format of our checkpoint.
-
-    Args:
-        content: of our checkpoint file.
-        model: the DINO meta-architecture that it is of; it stays as it is.
-        cfg: of the run, for "args".
-        source: the file's name, for messages.
+    """Make a file of the released format of our checkpoint; ``cfg`` of the run gives "args".
 
     Raises:
         UserError: it is no checkpoint of our trainer, or of another model.

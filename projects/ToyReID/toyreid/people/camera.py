@@ -37,35 +37,20 @@ SPREADS = {
 
 @dataclass(frozen=True)
 class Camera:
-    """One camera.
+    """One camera."""
 
-    Attributes:
-        index: 0-based.
-        seed: of the data set; together with ``index`` it determines the place.
-        gains: of red, green and blue.
-        gamma: exponent on values in 0..1; above 1 darkens.
-        contrast: around the middle grey.
-        saturation: 0 grey, 1 as is.
-        blur: standard deviation in pixels of the final picture.
-        resolution: share of the final resolution that the sensor has, 0..1.
-        noise: standard deviation, pixel values 0..255.
-        zoom: height of an average person, share of the picture's.
-        shift: of the box from the person (x, y), shares of the picture's width and height.
-        views: probabilities of front, side and back.
-    """
-
-    index: int
-    seed: int
-    gains: tuple[float, ...]
-    gamma: float
-    contrast: float
-    saturation: float
-    blur: float
-    resolution: float
-    noise: float
-    zoom: float
-    shift: tuple[float, float]
-    views: tuple[float, ...]
+    index: int  # 0-based
+    seed: int  # of the data set; together with the index it determines the place
+    gains: tuple[float, ...]  # of red, green and blue
+    gamma: float  # exponent on values in 0..1; above 1 darkens
+    contrast: float  # around the middle grey
+    saturation: float  # 0 grey, 1 as is
+    blur: float  # standard deviation in pixels of the final picture
+    resolution: float  # share of the final resolution that the sensor has, 0..1
+    noise: float  # standard deviation, pixel values 0..255
+    zoom: float  # height of an average person, share of the picture's
+    shift: tuple[float, float]  # of the box from the person (x, y), shares of width and height
+    views: tuple[float, ...]  # probabilities of front, side and back
 
 
 def make_cameras(num_cameras: int, seed: int) -> list[Camera]:

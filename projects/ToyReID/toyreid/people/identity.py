@@ -50,35 +50,24 @@ BAGS = {"none": 0.45, "backpack": 0.3, "shoulder_bag": 0.25}
 
 @dataclass(frozen=True)
 class Person:
-    """One identity. Colours are names of ``CLOTH`` or ``HAIR``; None means: has none.
+    """One identity. Colours are names of ``CLOTH`` or ``HAIR``; None means: has none."""
 
-    Attributes:
-        height: body height relative to the average, about 0.88..1.08.
-        width: body width relative to the average, about 0.82..1.25.
-        skin: index into ``SKIN``.
-        top_colour2: second colour of the pattern; the shirt under an open jacket or coat.
-        logo: (emblem, colour) on the chest: seen from the front only.
-        print_: (emblem, colour) between the shoulders: seen from the back only.
-        backpack: seen from the back and the side; only its straps from the front.
-        shoulder_bag: hangs at the left hip.
-    """
-
-    height: float
-    width: float
-    skin: int
+    height: float  # relative to the average, about 0.88..1.08
+    width: float  # likewise, about 0.82..1.25
+    skin: int  # index into SKIN
     hairstyle: str
     hair: str
     top: str
     top_colour: str
-    top_colour2: str
+    top_colour2: str  # of the pattern; the shirt under an open jacket or coat
     pattern: str
     bottom: str
     bottom_colour: str
     shoes: str
-    logo: tuple[str, str] | None = None
-    print_: tuple[str, str] | None = None
+    logo: tuple[str, str] | None = None  # (emblem, colour) on the chest
+    print_: tuple[str, str] | None = None  # (emblem, colour) between the shoulders
     backpack: str | None = None
-    shoulder_bag: str | None = None
+    shoulder_bag: str | None = None  # at the left hip
     hat: str | None = None
 
     def differences(self, other: Person) -> list[str]:

@@ -27,7 +27,6 @@ def add_occluder(
         picture: (H, W, 3) uint8 RGB.
         unit: pixels that a person of average height measures.
         ground: row (pixels) on which the thing stands.
-        rng: chooses the kind, place and colours.
         kinds: what to choose from.
     """
     kind = str(rng.choice(kinds))

@@ -27,7 +27,7 @@ def garment_paint(painter: Painter, person: Person) -> Paint:
     if person.pattern == "block":  # shoulders in the second colour
         rows = (y > 0.72)[:, None]
     second_here = (rows ^ columns) if person.pattern == "checks" else (rows | columns)
-    texture = np.where(second_here[..., None], *np.array((second, first), np.uint8))
+    texture = np.array((first, second), np.uint8)[second_here.astype(np.uint8)]
     texture[0, 0] = first
     return texture
 

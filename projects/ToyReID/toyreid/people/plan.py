@@ -36,20 +36,13 @@ class ToySpec:
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture to take.
-
-    Attributes:
-        pid: identity, 1-based; 0 for a distractor (a false detection), as in Market-1501.
-        camera: 0-based.
-        view: 0 front, 1 side, 2 back.
-        number: running number, unique in the data set.
-    """
+    """One picture to take."""
 
     split: str
-    pid: int
-    camera: int
-    view: int
-    number: int
+    pid: int  # identity, 1-based; 0 for a distractor (a false detection), as in Market-1501
+    camera: int  # 0-based
+    view: int  # 0 front, 1 side, 2 back
+    number: int  # unique in the data set
 
     @property
     def name(self) -> str:

@@ -28,7 +28,7 @@ class PoolSpec:
     """Size of the pool and its seed; the same spec gives the same files.
 
     Raises:
-        UserError: fewer images than kinds.
+        UserError: fewer than two images of each kind.
     """
 
     num_images: int = 4200
@@ -43,19 +43,12 @@ class PoolSpec:
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture to make.
+    """One picture to make."""
 
-    Attributes:
-        number: 0-based; files are in this order, which tells nothing of the kind.
-        kind: of :data:`KINDS`.
-        person: index of the identity; not used for "no_person".
-        camera: index of the camera.
-    """
-
-    number: int
-    kind: str
-    person: int
-    camera: int
+    number: int  # 0-based; files are in this order, which tells nothing of the kind
+    kind: str  # of KINDS
+    person: int  # index of the identity; not used for "no_person"
+    camera: int  # index of the camera
 
     @property
     def name(self) -> str:

@@ -20,11 +20,6 @@ COLUMNS = 16
 def draw_pool_sheet(folder: Path, out: Path, rows: int = 2) -> None:
     """Write a contact sheet to ``out``: ``rows`` rows of 16 pictures of each kind.
 
-    Args:
-        folder: of a rendered pool.
-        out: PNG file.
-        rows: for each kind.
-
     Raises:
         UserError: there is no pool in ``folder``.
     """
