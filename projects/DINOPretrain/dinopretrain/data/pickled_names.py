@@ -35,13 +35,13 @@ def read_pickled_names(path: str) -> Iterator[bytes]:
     if not isinstance(names, list):
         raise _refused(path, f"{_kind(names)}, not a list")
     for name in names:
-        if not isinstance(name, (str, bytes)):
-            raise _refused(path, f"{_kind(name)} in the list")
         if isinstance(name, str):
             try:
                 name = name.encode("utf-8", "surrogateescape")
             except UnicodeEncodeError as error:
                 raise _refused(path, f"the name {name!r}, which is no text") from error
+        if not isinstance(name, bytes):
+            raise _refused(path, f"{_kind(name)} in the list")
         if len(name) > MAX_NAME:
             raise _refused(path, f"a name of {len(name)} bytes")
         yield name

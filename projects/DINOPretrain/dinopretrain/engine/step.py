@@ -170,7 +170,7 @@ class DINOStep(SimpleTrainer):
     def _skip(self, metrics: dict[str, float]) -> None:
         """Leave student, teacher and centre as they are; end the run if that never ends."""
         self.optimizer.zero_grad(set_to_none=True)
-        figures = ", ".join(f"{name} {value}" for name, value in metrics.items())
+        numbers = ", ".join(f"{name} {value}" for name, value in metrics.items())
         # In float16 gradients overflow until the scaler, which halves its scale, has found one.
         scale = self.grad_scaler.get_scale()
         del metrics["grad_norm"]
@@ -178,11 +178,11 @@ class DINOStep(SimpleTrainer):
             self.skipped_in_a_row += 1
         self.grad_scaler.update()
         text = "Iteration %d is not finite (%s, gradient scale %g): step skipped (%d in all)"
-        logger.warning(text, self.iter, figures, scale, self.skipped_in_all)
+        logger.warning(text, self.iter, numbers, scale, self.skipped_in_all)
         if self.skipped_in_a_row > MAX_SKIPPED_IN_A_ROW:
             raise UserError(
                 f"loss or gradient was not finite in {self.skipped_in_a_row} steps in a row "
-                f"({figures}); the last checkpoint is from before. Continue from it with --resume "
+                f"({numbers}); the last checkpoint is from before. Continue from it with --resume "
                 "and a lower SOLVER.BASE_LR, with SOLVER.AMP.DTYPE bf16 instead of fp16, or with a "
                 "lower DINO.CLIP_GRADIENT"
             )

@@ -53,10 +53,8 @@ class DINO(nn.Module):
     """Student, teacher and loss. In training a batch of views gives the loss, else features.
 
     A step may be several forward passes, each on a piece of the batch; :meth:`finish_step` moves
-    the centre after them.
-
-    The teacher never gets a gradient: it runs under ``no_grad``, and :meth:`update_teacher` is all
-    that changes it. It and the loss's centre are part of the state dict.
+    the centre after them. The teacher never gets a gradient: :meth:`update_teacher` is all that
+    changes it. It and the loss's centre are part of the state dict.
 
     Args:
         student: backbone and head.
