@@ -7,6 +7,7 @@ import json
 import logging
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ def test_same_spec_gives_the_same_bytes_whatever_the_number_of_threads(small_roo
 
 def test_another_seed_gives_other_pictures(tmp_path):
     first = files_of(render_toyreid(tmp_path / "a", TINY))
-    other = ToySpec(**{**TINY.as_dict(), "seed": 4})
+    other = replace(TINY, seed=4)
     second = files_of(render_toyreid(tmp_path / "b", other))
     assert not set(first.values()) & set(second.values())
 
@@ -247,14 +248,14 @@ def test_missing_pictures_and_other_versions_are_rendered_again(tmp_path, monkey
     monkeypatch.setattr(render, "GENERATOR_VERSION", -1)
     assert not render.is_complete(folder)
     render_toyreid(tmp_path, TINY)
-    assert render.read_meta(folder)["generator_version"] == -1
+    assert once.read_meta(folder)["generator_version"] == -1
 
 
 def test_other_sizes_replace_and_none_takes_what_is_there(tmp_path):
     render_toyreid(tmp_path, TINY)
-    more = ToySpec(**{**TINY.as_dict(), "num_train_ids": 3})
+    more = replace(TINY, num_train_ids=3)
     folder = render_toyreid(tmp_path, more)
-    assert render.read_meta(folder)["spec"] == more.as_dict()
+    assert once.read_meta(folder)["spec"] == asdict(more)
     before = (folder / "meta.json").stat().st_mtime_ns
     assert render_toyreid(tmp_path) == folder
     assert (folder / "meta.json").stat().st_mtime_ns == before

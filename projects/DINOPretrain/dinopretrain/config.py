@@ -5,6 +5,7 @@ Source of the values: Caron et al., ICCV 2021, and its released code.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from fastreid.config import CfgNode
@@ -107,8 +108,6 @@ KEYS = (
 def warm_up_is_in_epochs(cfg: CfgNode) -> str | None:
     """The warm-up has epochs, and is shorter than the run."""
     solver = cfg.SOLVER
-    if cfg.MODEL.META_ARCHITECTURE != "DINO":
-        return None
     if solver.WARMUP_EPOCHS >= solver.MAX_EPOCH:
         return (
             f"SOLVER.WARMUP_EPOCHS is {solver.WARMUP_EPOCHS}, which must be at least 0 and below "
@@ -125,9 +124,7 @@ def warm_up_is_in_epochs(cfg: CfgNode) -> str | None:
 def backbone_can_recompute(cfg: CfgNode) -> str | None:
     """Only the ViT has gradient checkpointing."""
     backbone = cfg.MODEL.BACKBONE
-    if cfg.MODEL.META_ARCHITECTURE != "DINO" or not backbone.GRADIENT_CHECKPOINTING:
-        return None
-    if backbone.NAME == "build_transreid_backbone":
+    if not backbone.GRADIENT_CHECKPOINTING or backbone.NAME == BUILDER:
         return None
     return (
         f"MODEL.BACKBONE.GRADIENT_CHECKPOINTING is True, which {backbone.NAME} does not have; "
@@ -138,7 +135,7 @@ def backbone_can_recompute(cfg: CfgNode) -> str | None:
 def local_views_hold_a_patch(cfg: CfgNode) -> str | None:
     """A view is at least as large as a patch."""
     backbone, options = cfg.MODEL.BACKBONE, cfg.DINO
-    if cfg.MODEL.META_ARCHITECTURE != "DINO" or backbone.NAME != BUILDER or not options.LOCAL_VIEWS:
+    if backbone.NAME != BUILDER or not options.LOCAL_VIEWS:
         return None
     patch = vit_sizes(backbone.TIMM_NAME).patch
     if all(side >= least for side, least in zip(options.LOCAL_SIZE, patch, strict=True)):
@@ -149,14 +146,19 @@ def local_views_hold_a_patch(cfg: CfgNode) -> str | None:
     )
 
 
+def _rule(key: str, other: str, check: Callable[[CfgNode], str | None]) -> Rule:
+    """A rule about trainings of DINO."""
+
+    def of_dino(cfg: CfgNode) -> str | None:
+        return check(cfg) if cfg.MODEL.META_ARCHITECTURE == "DINO" else None
+
+    return Rule((key, other), of_dino, training=True)
+
+
 RULES = (
-    Rule(("DINO.LOCAL_SIZE", "MODEL.BACKBONE.TIMM_NAME"), local_views_hold_a_patch, training=True),
-    Rule(("DINO.OUT_DIM", "SOLVER.WARMUP_EPOCHS"), warm_up_is_in_epochs, training=True),
-    Rule(
-        ("DINO.OUT_DIM", "MODEL.BACKBONE.GRADIENT_CHECKPOINTING"),
-        backbone_can_recompute,
-        training=True,
-    ),
+    _rule("DINO.LOCAL_SIZE", "MODEL.BACKBONE.TIMM_NAME", local_views_hold_a_patch),
+    _rule("DINO.OUT_DIM", "SOLVER.WARMUP_EPOCHS", warm_up_is_in_epochs),
+    _rule("DINO.OUT_DIM", "MODEL.BACKBONE.GRADIENT_CHECKPOINTING", backbone_can_recompute),
 )
 
 
@@ -166,11 +168,7 @@ def add_dino_config(cfg: CfgNode) -> None:
 
 
 def check_dino_config(cfg: CfgNode) -> None:
-    """Refuse settings that cannot work: the declared keys and rules of this project alone.
-
-    Raises:
-        UserError: the key, its value and what to write.
-    """
+    """Raise UserError for settings that cannot work, by the keys and rules of this project."""
     if cfg.MODEL.META_ARCHITECTURE != "DINO":
         raise UserError(
             f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE!r}; DINO pre-training needs "

@@ -1,14 +1,14 @@
 """ToyReID: a small SYNTHETIC person re-identification data set, drawn on first use.
 
 It lets everything run without a download: tests, the first training, a look at what camera and
-viewpoint embeddings do. The pedestrians are drawings (see ``toyreid.people``); figures measured
-on it say nothing about real people or real data sets.
+viewpoint embeddings do. The pedestrians are drawings (see ``toyreid.people``); what is measured on
+it says nothing about real people or real data sets.
 """
 
 from __future__ import annotations
 
-import logging
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,10 +16,9 @@ from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.data.datasets.bases import ImageDataset
 from reid_common.errors import UserError
 
-from .people.plan import GALLERY, QUERY, TRAIN, ToySpec
-from .people.render import read_meta, render_toyreid
-
-logger = logging.getLogger(__name__)
+from .people.once import warn_of_other_spec
+from .people.plan import SPLITS, TRAIN, ToySpec
+from .people.render import render_toyreid
 
 _NAME = re.compile(r"^(\d+)_c(\d+)s\d+_v(\d)_\d+\.jpg$")
 
@@ -28,7 +27,7 @@ def parse_name(img_path: str) -> tuple[int, int, int]:
     """Identity, camera (0-based) and viewpoint (0 front, 1 side, 2 back) of an image.
 
     Raises:
-        ValueError: where the file name is not one of ToyReID's.
+        ValueError: the file name is not one of ToyReID's.
     """
     match = _NAME.match(Path(img_path).name)
     if match is None:
@@ -41,11 +40,7 @@ def parse_name(img_path: str) -> tuple[int, int, int]:
 
 
 def parse_cameras(argument: str) -> frozenset[int]:
-    """0-based cameras of a text such as "cameras=1-4,6", whose numbers start from 1.
-
-    Raises:
-        UserError: any other text.
-    """
+    """0-based cameras of "cameras=1-4,6", whose numbers start from 1; else raises UserError."""
     if not re.fullmatch(r"cameras=[1-9]\d*(-\d+)?(,[1-9]\d*(-\d+)?)*", argument):
         raise UserError(
             f"ToyReID:{argument}: write the cameras to keep, from 1, as in ToyReID:cameras=1-4,6"
@@ -61,8 +56,7 @@ def parse_cameras(argument: str) -> frozenset[int]:
 class ToyReID(ImageDataset):
     """Synthetic pedestrians under 8 cameras, from 3 viewpoints, in Market-1501's layout.
 
-    By default: 140 identities for training and 60 others for testing. Items are FastReID's
-    3-tuples (path, pid, camid); the viewpoint is had by :meth:`viewpoint`.
+    By default: 140 identities for training and 60 others for testing.
 
     Args:
         root: folder of the data sets; the images are in, or rendered into, ``root/ToyReID``.
@@ -89,37 +83,23 @@ class ToyReID(ImageDataset):
     ) -> None:
         self.cameras = None if argument is None else parse_cameras(argument)
         self.dataset_dir = render_toyreid(root, spec)
-        self._warn_of_other_spec(spec)
+        if spec is None:
+            warn_of_other_spec(self.dataset_dir, ToySpec())
         super().__init__(
-            lambda: self.process_dir(self.dataset_dir / TRAIN, is_train=True),
-            lambda: self.process_dir(self.dataset_dir / QUERY, is_train=False),
-            lambda: self.process_dir(self.dataset_dir / GALLERY, is_train=False),
-            **kwargs,
+            *(partial(self.process_dir, self.dataset_dir / split) for split in SPLITS), **kwargs
         )
 
     def viewpoint(self, img_path: str) -> int:
         """Viewpoint of an image: 0 front, 1 side, 2 back."""
         return parse_name(img_path)[2]
 
-    def process_dir(self, folder: Path, is_train: bool) -> list[tuple]:
+    def process_dir(self, folder: Path) -> list[tuple]:
         """Items of a folder, sorted by file name; ids are strings in training, as in FastReID."""
-        data: list[tuple] = []
-        for path in sorted(str(p) for p in folder.glob("*.jpg")):
-            pid, camera, _ = parse_name(path)
-            if self.cameras is not None and camera not in self.cameras:
-                continue
-            if is_train:
-                data.append((path, f"{self.dataset_name}_{pid}", f"{self.dataset_name}_{camera}"))
-            else:
-                data.append((path, pid, camera))
+        paths = sorted(str(path) for path in folder.glob("*.jpg"))
+        data: list[tuple] = [(path, *parse_name(path)[:2]) for path in paths]
+        if self.cameras is not None:
+            data = [item for item in data if item[2] in self.cameras]
+        if folder.name == TRAIN:
+            name = self.dataset_name
+            data = [(path, f"{name}_{pid}", f"{name}_{camera}") for path, pid, camera in data]
         return data
-
-    def _warn_of_other_spec(self, spec: ToySpec | None) -> None:
-        meta = read_meta(self.dataset_dir) or {}
-        if spec is None and meta.get("spec") != ToySpec().as_dict():
-            logger.warning(
-                "ToyReID: %s is not the standard data set but %s; figures on it do not compare. "
-                "Delete the folder to have the standard one rendered.",
-                self.dataset_dir,
-                meta.get("spec"),
-            )

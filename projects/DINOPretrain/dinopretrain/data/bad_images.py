@@ -7,8 +7,8 @@ import csv
 import io
 import logging
 import os
-from collections.abc import Iterable, Iterator
-from typing import IO, Any
+from collections.abc import Iterable
+from typing import Any
 
 from fastreid.engine.train_loop import HookBase
 from fastreid.utils import comm
@@ -36,8 +36,7 @@ class BadImages:
 
     def __init__(self, path: str, max_share: float = 0.01, epoch_size: int | None = None) -> None:
         self.path, self.max_share, self.epoch_size = path, max_share, epoch_size
-        self.num_seen = 0
-        self.num_bad = 0
+        self.num_seen = self.num_bad = 0
         self._written: set[str] = set()
 
     def add(self, bad: Iterable[Bad], num_images: int) -> None:
@@ -54,63 +53,38 @@ class BadImages:
         bad = list(bad)
         self.num_seen += num_images + len(bad)
         self.num_bad += len(bad)
-        if bad:
-            self._write(bad)
+        new = {name: reason for name, reason in bad if name not in self._written}
+        if new:
+            self._write(new)
         whole_epoch = self.epoch_size is not None and self.num_seen >= self.epoch_size
-        if (whole_epoch or self.num_bad >= MIN_BAD) and self.share > self.max_share:
+        share = self.num_bad / max(1, self.num_seen)
+        if (whole_epoch or self.num_bad >= MIN_BAD) and share > self.max_share:
             raise UserError(
                 f"{self.num_bad} of the {self.num_seen} images read are bad, more than "
                 f"{self.max_share:.1%}; {self.path!r} names them and says why. Copy them again, "
                 "leave them out by a list, or raise DINO.MAX_BAD_IMAGES"
             )
 
-    @property
-    def share(self) -> float:
-        """Bad images of those seen, 0..1."""
-        return self.num_bad / max(1, self.num_seen)
-
-    def _write(self, bad: list[Bad]) -> None:
-        new = {name: reason for name, reason in bad if name not in self._written}
-        if not new:
-            return
+    def _write(self, new: dict[str, str]) -> None:
         os.makedirs(os.path.dirname(os.path.abspath(self.path)), exist_ok=True)
-        with (
-            open(self.path, "a+", newline="", encoding="utf-8", errors="surrogateescape") as file,
-            _locked(file),
-        ):
+        with open(self.path, "a+", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            with contextlib.suppress(ImportError, OSError):  # a system without file locks
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
             file.seek(0)
             self._written.update(row[0] for row in csv.reader(file) if row)
             rows = [item for item in new.items() if item[0] not in self._written]
             text = io.StringIO()
             csv.writer(text).writerows(rows if self._written else [HEADER, *rows])
             file.write(text.getvalue())  # in one piece, at the end of the file
-            file.flush()
         self._written.update(new)
         for name, reason in rows:
             logger.warning("Bad image, replaced by another: %s (%s)", name, reason)
 
 
-@contextlib.contextmanager
-def _locked(file: IO[str]) -> Iterator[None]:
-    """Keep other processes from writing, where the system has file locks."""
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
-    except (ImportError, OSError):
-        pass
-    yield
-
-
 class BadImagesHook(HookBase):
-    """Gives the trainer's step a recorder of bad images, and writes their number to the metrics.
-
-    The step calls ``recorder.add(batch["bad"], number of images)``.
-
-    Args:
-        folder: of the run; the file is ``bad_images.csv`` in it.
-        max_share: greatest share of bad images, 0..1.
-    """
+    """Gives the trainer's step a recorder of bad images, and writes their number to the metrics."""
 
     def __init__(self, folder: str, max_share: float = 0.01) -> None:
         self.recorder = BadImages(os.path.join(folder, FILE), max_share)
@@ -128,9 +102,6 @@ class BadImagesHook(HookBase):
     def after_train(self) -> None:
         """Say how many there were."""
         if self.recorder.num_bad:
-            logger.warning(
-                "%d of %d images read were bad and replaced by others; see %s",
-                self.recorder.num_bad,
-                self.recorder.num_seen,
-                self.recorder.path,
-            )
+            numbers = self.recorder.num_bad, self.recorder.num_seen
+            text = "%d of %d images read were bad and replaced by others; see %s"
+            logger.warning(text, *numbers, self.recorder.path)

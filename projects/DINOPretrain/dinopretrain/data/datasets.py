@@ -14,7 +14,6 @@ For pre-training without labels only: they have no identities, queries or galler
 
 from __future__ import annotations
 
-import logging
 import os
 import weakref
 from collections.abc import Callable
@@ -23,14 +22,13 @@ from typing import Any
 from fastreid.data.datasets import DATASET_REGISTRY
 from reid_common.errors import UserError
 from reid_core.data.opening import MissingDataset, find_path
+from toyreid.people.once import warn_of_other_spec
 from toyreid.pool.plan import PoolSpec
-from toyreid.pool.render import read_meta, render_pool
+from toyreid.pool.render import render_pool
 
 from .images import UnlabelledImages
-from .listing import LIST_SUFFIXES, is_list_file
+from .listing import check_list_name, is_list_file
 from .sources import check_place, open_list, open_place
-
-logger = logging.getLogger(__name__)
 
 LIST = "?list="
 
@@ -42,11 +40,9 @@ class UnlabelledDataset:
         root: folder of all data sets.
         argument: "PLACE", "PLACE?list=FILE", "?list=FILE" or a list file; PLACE and FILE as given
             or within ``root``.
-        **kwargs: of FastReID's data sets, not used.
 
     Raises:
-        MissingDataset: the place or the list is not there; a UserError.
-        UserError: the place or the list cannot be what it should be.
+        UserError: the place or the list is not there, or cannot be what it should be.
     """
 
     dataset_name = ""
@@ -59,9 +55,7 @@ class UnlabelledDataset:
     def __init__(self, root: str = "datasets", argument: str | None = None, **kwargs: Any) -> None:
         self.root = root
         self._images: Callable[[], UnlabelledImages | None] = lambda: None
-        place, mark, listed = (argument or "").rpartition(LIST)
-        if not mark:
-            place, listed = listed, ""
+        place, _, listed = (argument or "").partition(LIST)
         self.list_file = find_path(listed, root, "a list of images") if listed else None
         self.place: str | None = find_path(place, root, "the images") if place else None
         if self.place and os.path.isfile(self.place) and is_list_file(self.place):
@@ -70,19 +64,13 @@ class UnlabelledDataset:
             self.list_file, self.place = self.place, None
         elif self.place is None:
             self.place = self.default_place()
-        if self.list_file and not is_list_file(self.list_file):
-            raise UserError(
-                f"{self.list_file!r} is no list; its name must end in {', '.join(LIST_SUFFIXES)}"
-            )
+        if self.list_file:
+            check_list_name(self.list_file)
         if self.place is not None:
             check_place(self.place)
 
     def default_place(self) -> str:
-        """The data set's own folder in the root.
-
-        Raises:
-            MissingDataset: there is none.
-        """
+        """The data set's own folder in the root; raises MissingDataset if there is none."""
         for folder in self.folders:
             place = os.path.join(self.root, folder)
             if os.path.isdir(place):
@@ -103,15 +91,10 @@ class UnlabelledDataset:
         """
         images = self._images()
         if images is None:
-            images = self._open_images()
+            place = self.place or ""
+            images = open_list(self.list_file, self.place) if self.list_file else open_place(place)
             self._images = weakref.ref(images)
         return images
-
-    def _open_images(self) -> UnlabelledImages:
-        if self.list_file:
-            return open_list(self.list_file, self.place)
-        assert self.place is not None
-        return open_place(self.place)
 
 
 @DATASET_REGISTRY.register()
@@ -148,7 +131,6 @@ class ToyUnlabeled(UnlabelledDataset):
         root: folder of the data sets; the images are in, or rendered into, ``root/ToyUnlabeled``.
         argument: "?list=FILE", names relative to ToyUnlabeled/images.
         spec: size and seed. None takes what is there already, else renders the default.
-        **kwargs: of FastReID's data sets, not used.
     """
 
     dataset_name = "toyunlabeled"
@@ -164,17 +146,7 @@ class ToyUnlabeled(UnlabelledDataset):
         if argument and not argument.startswith(LIST):
             raise UserError(f"ToyUnlabeled:{argument} is not known; write ToyUnlabeled{LIST}FILE")
         folder = render_pool(root, spec)
-        self._warn_of_other_spec(folder, spec)
+        if spec is None:
+            warn_of_other_spec(folder, PoolSpec())
         self.folders = (folder.name,)
         super().__init__(root, argument, **kwargs)
-
-    @staticmethod
-    def _warn_of_other_spec(folder: Any, spec: PoolSpec | None) -> None:
-        meta = read_meta(folder) or {}
-        if spec is None and meta.get("spec") != PoolSpec().as_dict():
-            logger.warning(
-                "ToyUnlabeled: %s is not the standard pool but %s; figures on it do not compare. "
-                "Delete the folder to have the standard one rendered.",
-                folder,
-                meta.get("spec"),
-            )

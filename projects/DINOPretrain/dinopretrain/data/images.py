@@ -21,12 +21,7 @@ MIN_SIDE = 4  # pixels; of less, a local view would be a part of one pixel
 
 
 class BadImage(Exception):
-    """An image that cannot be used.
-
-    Args:
-        name: of the image.
-        reason: what is wrong with it, one line.
-    """
+    """An image of this name cannot be used, for a reason of one line."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(name, reason)
@@ -45,36 +40,18 @@ class UnlabelledImages(abc.ABC):
 
     @abc.abstractmethod
     def content(self, index: int) -> bytes:
-        """The image's file, as stored.
-
-        Raises:
-            OSError: it cannot be read.
-        """
+        """The image's file, as stored; raises OSError where it cannot be read."""
 
     def open(self, index: int) -> BinaryIO:
-        """The image's file, for who needs its beginning only.
-
-        Raises:
-            OSError: it cannot be read.
-        """
+        """The image's file, for who needs its beginning only; raises OSError likewise."""
         return io.BytesIO(self.content(index))
 
     @abc.abstractmethod
     def stamp(self, index: int) -> tuple[int, int]:
-        """Size and time of change of what holds the image: both stay while the image does.
-
-        Raises:
-            OSError: it is not there.
-        """
+        """Size and time of change of what holds the image, which stay while the image does."""
 
     def read(self, index: int) -> np.ndarray:
-        """Read and decode an image.
-
-        Args:
-            index: 0-based.
-
-        Returns:
-            (H, W, 3), uint8, RGB, both sides at least :data:`MIN_SIDE`.
+        """An image (H, W, 3), uint8, RGB, both sides at least :data:`MIN_SIDE`.
 
         Raises:
             BadImage: it cannot be read or decoded, or is too small.
@@ -94,11 +71,7 @@ class UnlabelledImages(abc.ABC):
 
 
 class ListedImages(UnlabelledImages):
-    """Images that have names, by which a list can choose some of them.
-
-    Args:
-        keys: name of each, relative to where they are stored.
-    """
+    """Images that have names (keys, relative to where they are), by which a list can choose."""
 
     def __init__(self, keys: PathList) -> None:
         self.keys = keys
@@ -114,12 +87,7 @@ def stamp_of(path: str) -> tuple[int, int]:
 
 
 class FileImages(ListedImages):
-    """Image files.
-
-    Args:
-        keys: paths.
-        folder: that they are relative to; absolute ones are taken as they are.
-    """
+    """Image files, whose paths count from ``folder`` or are absolute."""
 
     def __init__(self, keys: PathList, folder: str = "") -> None:
         super().__init__(keys)
@@ -143,13 +111,36 @@ class FileImages(ListedImages):
         return stamp_of(self.name(index))
 
 
-class SelectedImages(UnlabelledImages):
-    """Some images of others.
+class ImagesElsewhere(UnlabelledImages):
+    """Images that other sources hold, which say what there is to say of each."""
 
-    Args:
-        images: the others.
-        indices: which of them, in which order; (N,) int64.
-    """
+    @abc.abstractmethod
+    def at(self, index: int) -> tuple[UnlabelledImages, int]:
+        """The source of an image, and its index there."""
+
+    def name(self, index: int) -> str:
+        """As its source says."""
+        source, own = self.at(index)
+        return source.name(own)
+
+    def content(self, index: int) -> bytes:
+        """As its source says."""
+        source, own = self.at(index)
+        return source.content(own)
+
+    def open(self, index: int) -> BinaryIO:
+        """As its source says."""
+        source, own = self.at(index)
+        return source.open(own)
+
+    def stamp(self, index: int) -> tuple[int, int]:
+        """As its source says."""
+        source, own = self.at(index)
+        return source.stamp(own)
+
+
+class SelectedImages(ImagesElsewhere):
+    """Some images of others: those of ``indices``, (N,) int64, in that order."""
 
     def __init__(self, images: UnlabelledImages, indices: Tensor) -> None:
         self.images, self.indices = images, indices
@@ -157,24 +148,12 @@ class SelectedImages(UnlabelledImages):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def name(self, index: int) -> str:
-        """As the others say."""
-        return self.images.name(int(self.indices[index]))
-
-    def content(self, index: int) -> bytes:
-        """As the others say."""
-        return self.images.content(int(self.indices[index]))
-
-    def open(self, index: int) -> BinaryIO:
-        """As the others say."""
-        return self.images.open(int(self.indices[index]))
-
-    def stamp(self, index: int) -> tuple[int, int]:
-        """As the others say."""
-        return self.images.stamp(int(self.indices[index]))
+    def at(self, index: int) -> tuple[UnlabelledImages, int]:
+        """The others, and which of them."""
+        return self.images, int(self.indices[index])
 
 
-class ChainedImages(UnlabelledImages):
+class ChainedImages(ImagesElsewhere):
     """The images of several sources, one after the other."""
 
     def __init__(self, sources: Sequence[UnlabelledImages]) -> None:
@@ -184,28 +163,9 @@ class ChainedImages(UnlabelledImages):
     def __len__(self) -> int:
         return self.starts[-1]
 
-    def _at(self, index: int) -> tuple[UnlabelledImages, int]:
+    def at(self, index: int) -> tuple[UnlabelledImages, int]:
+        """The source of an image, and its index there; raises IndexError out of 0..N-1."""
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is not in 0..{len(self) - 1}")
         number = bisect.bisect_right(self.starts, index) - 1
         return self.sources[number], index - self.starts[number]
-
-    def name(self, index: int) -> str:
-        """As its source says."""
-        source, own = self._at(index)
-        return source.name(own)
-
-    def content(self, index: int) -> bytes:
-        """As its source says."""
-        source, own = self._at(index)
-        return source.content(own)
-
-    def open(self, index: int) -> BinaryIO:
-        """As its source says."""
-        source, own = self._at(index)
-        return source.open(own)
-
-    def stamp(self, index: int) -> tuple[int, int]:
-        """As its source says."""
-        source, own = self._at(index)
-        return source.stamp(own)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from reid_common.column_files.parquet import import_pyarrow
 from reid_common.errors import UserError
@@ -24,6 +23,12 @@ def is_list_file(path: str) -> bool:
     return path.lower().endswith(LIST_SUFFIXES)
 
 
+def check_list_name(path: str) -> None:
+    """Raise UserError if the name is not that of a list file."""
+    if not is_list_file(path):
+        raise UserError(f"{path!r} is no list; its name must end in {', '.join(LIST_SUFFIXES)}")
+
+
 def is_image_name(name: bytes) -> bool:
     """Whether a name has the suffix of an image and is not hidden."""
     return name.lower().endswith(_RAW_SUFFIXES) and not os.path.basename(name).startswith(b".")
@@ -39,16 +44,11 @@ def read_list(path: str) -> PathList:
     Raises:
         UserError: it is none of these, or holds no name.
     """
-    kind = path.lower()
-    if kind.endswith(PARQUET):
-        names: Iterable[str | bytes] = _parquet_names(path)
-    elif kind.endswith(PICKLE):
-        names = read_pickled_names(path)
-    elif kind.endswith(TEXT):
-        names = _text_names(path)
-    else:
-        raise UserError(f"{path!r} is no list; its name must end in {', '.join(LIST_SUFFIXES)}")
-    listed = PathList.from_iterable(names)
+    check_list_name(path)
+    readers: dict[tuple[str, ...], Callable[[str], Iterator[str] | Iterator[bytes]]]
+    readers = {PARQUET: _parquet_names, PICKLE: read_pickled_names, TEXT: _text_names}
+    read = next(read for suffixes, read in readers.items() if path.lower().endswith(suffixes))
+    listed = PathList.from_iterable(read(path))
     if not len(listed):
         raise UserError(f"the list {path!r} names no image; write one a line")
     return listed
@@ -68,30 +68,21 @@ def _parquet_names(path: str) -> Iterator[str]:
     pa = import_pyarrow(repr(path), "a text list")
     try:
         file = pa.parquet.ParquetFile(path)
-        column = _column(path, file.schema_arrow.names)
-        for batch in file.iter_batches(columns=[column]):
-            yield from _checked(path, column, batch.column(0).to_pylist())
+        columns = file.schema_arrow.names
+        known = columns if len(columns) == 1 else [name for name in COLUMNS if name in columns]
+        if not known:
+            raise UserError(
+                f"{path!r} has the columns {', '.join(columns) or '(none)'}; call the one with the "
+                f"names of images {COLUMNS[0]!r}"
+            )
+        for batch in file.iter_batches(columns=known[:1]):
+            for name in batch.column(0).to_pylist():
+                if not isinstance(name, str) or not name:
+                    what = f"column {known[0]!r} holds {name!r}, which is no name"
+                    raise UserError(f"{path!r}: {what}")
+                yield name
     except pa.ArrowException as error:
         raise UserError(f"{path!r} is no Parquet file: {error}; write it again") from error
-
-
-def _column(path: str, names: list[str]) -> str:
-    if len(names) == 1:
-        return names[0]
-    for name in COLUMNS:
-        if name in names:
-            return name
-    raise UserError(
-        f"{path!r} has the columns {', '.join(names) or '(none)'}; call the one with the names of "
-        f"images {COLUMNS[0]!r}"
-    )
-
-
-def _checked(path: str, column: str, values: list[Any]) -> list[str]:
-    for value in values:
-        if not isinstance(value, str) or not value:
-            raise UserError(f"{path!r}: column {column!r} holds {value!r}, which is no name")
-    return values
 
 
 def tree_names(folder: str) -> Iterator[bytes]:
@@ -112,9 +103,7 @@ def _tree(folder: bytes, prefix: bytes, above: set[bytes]) -> Iterator[bytes]:
                 images.append(entry.name)
             elif not entry.name.startswith(b".") and entry.is_dir():
                 folders.append(entry.name)
-    images.sort()
-    for name in images:
-        yield prefix + name
+    yield from (prefix + name for name in sorted(images))
     del images
     for name in sorted(folders):
         real = os.path.realpath(os.path.join(folder, prefix, name))

@@ -69,13 +69,7 @@ def _environment(path: str, process: int) -> Any:
         raise UserError(f"{path!r} needs the package lmdb: pip install lmdb") from error
     try:
         # Readers of a file that nobody writes need no locks, and images are read in random order.
-        return lmdb.open(
-            path,
-            subdir=os.path.isdir(path),
-            readonly=True,
-            lock=False,
-            readahead=False,
-            meminit=False,
-        )
+        options = {"readonly": True, "lock": False, "readahead": False, "meminit": False}
+        return lmdb.open(path, subdir=os.path.isdir(path), **options)
     except lmdb.Error as error:
         raise UserError(f"{path!r} is no LMDB: {error}; copy it again") from error

@@ -23,11 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def open_images(cfg: CfgNode, name: str) -> UnlabelledImages:
-    """Open the training images of a data set.
-
-    Args:
-        cfg: reads DATASETS.
-        name: as in DATASETS.NAMES: one without labels, or any of FastReID's, whose labels are left.
+    """Open the training images of a data set without labels, or of any of FastReID's.
 
     Raises:
         UserError: it is unknown, missing, damaged, or has no training images.
@@ -61,13 +57,6 @@ def build_pretraining_loader(cfg: CfgNode) -> PrefetchLoader:
     """Build the endless loader of batches of views, see :func:`collate_views`.
 
     It is repeatable by SEED and can be resumed anywhere, as FastReID's with fastreid_compat.
-
-    Args:
-        cfg: reads DATASETS, INPUT.SIZE_TRAIN, DINO, DATALOADER.NUM_WORKERS, SOLVER.IMS_PER_BATCH
-            (of all processes together) and SEED.
-
-    Raises:
-        UserError: see :func:`training_images`.
     """
     dataset = MultiCropDataset(training_images(cfg), MultiCrop(cfg))
     seed = cfg.SEED if cfg.get("SEED", -1) >= 0 else int(comm.shared_random_seed())

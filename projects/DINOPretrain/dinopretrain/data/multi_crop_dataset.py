@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from fastreid_compat.repairs.loading.reproducible import draws_of
 from reid_common.errors import UserError
 from torch.utils.data import Dataset, default_collate
@@ -27,17 +26,12 @@ class MultiCropDataset(Dataset[dict[str, Any]]):
         transform: image (H, W, 3) uint8 -> {"global_views": (G, H, W, 3) uint8, "local_views":
             (L, h, w, 3) uint8}.
 
-    Attributes:
-        num_classes: 0, no labels; FastReID's trainer asks for it.
     """
 
-    num_classes = 0
-    num_cameras = 0
+    num_classes = num_cameras = 0  # no labels; FastReID's trainer asks
 
     def __init__(
-        self,
-        images: UnlabelledImages,
-        transform: Callable[[np.ndarray], dict[str, np.ndarray]],
+        self, images: UnlabelledImages, transform: Callable[[np.ndarray], dict[str, np.ndarray]]
     ) -> None:
         self.images, self.transform = images, transform
 
@@ -75,18 +69,12 @@ class MultiCropDataset(Dataset[dict[str, Any]]):
 
 
 def collate_views(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Make a batch.
-
-    Args:
-        samples: B of :class:`MultiCropDataset`.
+    """Make a batch of B samples of :class:`MultiCropDataset`.
 
     Returns:
         "global_views" (B, G, H, W, 3) and "local_views" (B, L, h, w, 3), uint8 RGB; "index" (B,)
         int64; "bad": (name, reason) of all images that were replaced.
     """
-    return {
-        "global_views": default_collate([sample["global_views"] for sample in samples]),
-        "local_views": default_collate([sample["local_views"] for sample in samples]),
-        "index": torch.tensor([sample["index"] for sample in samples]),
-        "bad": [bad for sample in samples for bad in sample["bad"]],
-    }
+    bad = [bad for sample in samples for bad in sample["bad"]]
+    keys = ("global_views", "local_views", "index")
+    return {**{key: default_collate([s[key] for s in samples]) for key in keys}, "bad": bad}

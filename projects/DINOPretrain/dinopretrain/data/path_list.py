@@ -56,11 +56,7 @@ class PathList:
         return self.raw(index).decode("utf-8", "surrogateescape")
 
     def raw(self, index: int) -> bytes:
-        """Name number ``index`` as bytes.
-
-        Raises:
-            IndexError: out of 0..N-1; negative indices do not count from the end.
-        """
+        """Name number ``index`` as bytes; raises IndexError out of 0..N-1, negative ones too."""
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is not in 0..{len(self) - 1}")
         start, stop = self.offsets[index : index + 2].tolist()
@@ -69,21 +65,16 @@ class PathList:
     def iter_raw(self) -> Iterator[bytes]:
         """All names as bytes, in order."""
         for first in range(0, len(self), BLOCK):
-            offsets = self.offsets[first : first + BLOCK + 1].tolist()
+            offsets = self.offsets[first : first + BLOCK + 1]
             block = self.data[offsets[0] : offsets[-1]].numpy().tobytes()
-            base = offsets[0]
-            for start, stop in itertools.pairwise(offsets):
-                yield block[start - base : stop - base]
+            for start, stop in itertools.pairwise((offsets - offsets[0]).tolist()):
+                yield block[start:stop]
 
     def __iter__(self) -> Iterator[str]:
         return (name.decode("utf-8", "surrogateescape") for name in self.iter_raw())
 
     def take(self, indices: np.ndarray) -> PathList:
-        """The names of these indices, in their order.
-
-        Args:
-            indices: (K,) int64, each in 0..N-1.
-        """
+        """The names of these indices, (K,) int64, each in 0..N-1, in their order."""
         data, offsets = self.data.numpy().data, self.offsets.numpy().data
         return PathList.from_iterable(bytes(data[offsets[i] : offsets[i + 1]]) for i in indices)
 
@@ -98,9 +89,6 @@ class PathList:
 
     def find(self, names: PathList) -> np.ndarray:
         """Look names up by hashes, so that no dictionary of millions is built.
-
-        Args:
-            names: to look for.
 
         Returns:
             (len(names),) int64: index in this list of each name, -1 for none. Of names that are

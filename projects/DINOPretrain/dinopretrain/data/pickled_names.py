@@ -17,26 +17,31 @@ MAX_NAME = 65_535  # bytes; the longest path that Linux knows has 4,096
 
 
 def read_pickled_names(path: str) -> Iterator[bytes]:
-    """Yield the names of a pickled list, in UTF-8.
-
-    Args:
-        path: file of any pickle protocol that holds one list of str or bytes.
+    """Yield the names, in UTF-8, of a file of any pickle protocol: one list of str or bytes.
 
     Raises:
         UserError: it holds anything else, or is cut off.
     """
     with open(path, "rb") as file:
-        names = _load(file, path)
+        try:
+            names = _NothingToCall(file, path).load()
+        except UserError:
+            raise
+        except Exception as error:  # of a damaged file the unpickler raises anything
+            raise UserError(
+                f"{path!r} is cut off or damaged ({type(error).__name__}: {error}); copy or "
+                "download it again"
+            ) from error
     if not isinstance(names, list):
         raise _refused(path, f"{_kind(names)}, not a list")
     for name in names:
-        if not isinstance(name, (str, bytes)):
-            raise _refused(path, f"{_kind(name)} in the list")
         if isinstance(name, str):
             try:
                 name = name.encode("utf-8", "surrogateescape")
             except UnicodeEncodeError as error:
                 raise _refused(path, f"the name {name!r}, which is no text") from error
+        if not isinstance(name, bytes):
+            raise _refused(path, f"{_kind(name)} in the list")
         if len(name) > MAX_NAME:
             raise _refused(path, f"a name of {len(name)} bytes")
         yield name
@@ -57,18 +62,6 @@ class _NothingToCall(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         raise _refused(self.path, f"a reference to {module}.{name}")
-
-
-def _load(file: IO[bytes], path: str) -> Any:
-    try:
-        return _NothingToCall(file, path).load()
-    except UserError:
-        raise
-    except Exception as error:  # of a damaged file the unpickler raises anything
-        raise UserError(
-            f"{path!r} is cut off or damaged ({type(error).__name__}: {error}); copy or download "
-            "it again"
-        ) from error
 
 
 def _refused(path: str, what: str) -> UserError:

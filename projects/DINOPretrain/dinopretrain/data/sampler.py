@@ -32,5 +32,4 @@ class EpochSampler(TrainingSampler):
     def _order(self, epoch: int) -> np.ndarray:
         if not self._shuffle:
             return np.arange(self._size)
-        generator = np.random.default_rng((self._seed, epoch))
-        return generator.permutation(self._size)
+        return np.random.default_rng((self._seed, epoch)).permutation(self._size)

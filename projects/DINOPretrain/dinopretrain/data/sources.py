@@ -31,21 +31,16 @@ _LMDB_SUFFIXES = (".mdb", ".lmdb")
 
 
 def open_place(place: str) -> ListedImages:
-    """Open all images of a place.
-
-    Args:
-        place: as the module's text says, but no list file.
+    """Open all images of a place that is no list file.
 
     Raises:
         UserError: there are no images in it, or it is damaged.
     """
     if os.path.isfile(place):
         return _open_file(place)
-    lmdb = find_lmdb(place)
-    if lmdb is not None:
+    if lmdb := find_lmdb(place):
         return LmdbImages(lmdb, find_keys(place, lmdb))
-    tars = find_tars(place)
-    if tars:
+    if tars := find_tars(place):
         return TarImages(tars)
     folder = images_folder(place)
     keys = PathList.from_iterable(tree_names(folder))
@@ -81,7 +76,8 @@ def open_list(list_file: str, place: str | None) -> UnlabelledImages:
         UserError: the list is wrong, or its names are not those of images in the place.
     """
     names = read_list(list_file)
-    if place is None or _is_folder_of_files(place):
+    stored = place is not None and (os.path.isfile(place) or find_lmdb(place) or find_tars(place))
+    if place is None or not stored:
         above = os.path.dirname(os.path.abspath(list_file)) if place is None else place
         folders = (os.path.join(above, IMAGES), above)
         for folder in folders:
@@ -96,17 +92,14 @@ def open_list(list_file: str, place: str | None) -> UnlabelledImages:
     return SelectedImages(images, torch.from_numpy(_positions(images, names, list_file, place)))
 
 
-def _is_folder_of_files(place: str) -> bool:
-    return os.path.isdir(place) and find_lmdb(place) is None and not find_tars(place)
-
-
 def _positions(images: ListedImages, names: PathList, list_file: str, place: str) -> np.ndarray:
     """Which image each name of a list stands for; names that stand for none are left out."""
     found = images.keys.find(names)
-    for change in (_without_folder, _with_folder):  # one side may count from above "images"
+    for above in (b"", b"images/"):  # one side may count from above "images"
         if (found >= 0).any():
             break
-        found = images.keys.find(PathList.from_iterable(map(change, names.iter_raw())))
+        below = (name.removeprefix(b"./").removeprefix(b"images/") for name in names.iter_raw())
+        found = images.keys.find(PathList.from_iterable(above + name for name in below))
     known = found[found >= 0]
     if not len(known):
         raise UserError(
@@ -114,24 +107,11 @@ def _positions(images: ListedImages, names: PathList, list_file: str, place: str
             f"in {place!r} (such as {images.keys[0]!r}); use the list that belongs to these images"
         )
     if len(known) < len(names):
+        counts = len(names) - len(known), len(names)
         first = names[int(np.flatnonzero(found < 0)[0])]
-        logger.warning(
-            "%d of the %d images of %s are not in %s, the first is %s",
-            len(names) - len(known),
-            len(names),
-            list_file,
-            place,
-            first,
-        )
+        text = "%d of the %d images of %s are not in %s, the first is %s"
+        logger.warning(text, *counts, list_file, place, first)
     return known
-
-
-def _without_folder(name: bytes) -> bytes:
-    return name.removeprefix(b"./").removeprefix(b"images/")
-
-
-def _with_folder(name: bytes) -> bytes:
-    return b"images/" + _without_folder(name)
 
 
 def images_folder(place: str) -> str:
@@ -164,11 +144,9 @@ def _some_entries(folder: str) -> list[os.DirEntry[str]]:
 
 def find_keys(place: str, lmdb: str) -> str | None:
     """The list of keys of an LMDB: in it, or beside it."""
-    for folder in (lmdb, place, os.path.dirname(os.path.abspath(lmdb))):
-        path = os.path.join(folder, KEYS)
-        if os.path.isfile(path):
-            return path
-    return None
+    folders = (lmdb, place, os.path.dirname(os.path.abspath(lmdb)))
+    paths = (os.path.join(folder, KEYS) for folder in folders)
+    return next(filter(os.path.isfile, paths), None)
 
 
 def find_tars(place: str) -> Sequence[str]:

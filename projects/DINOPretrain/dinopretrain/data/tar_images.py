@@ -15,14 +15,13 @@ import zipfile
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from reid_common.errors import UserError
 from reid_common.files import replacing
-from tqdm import tqdm
+from reid_common.progress import shown
 
 from .images import ListedImages, stamp_of
 from .listing import is_image_name
@@ -34,24 +33,15 @@ VERSION = 2  # of the index: 1 knew fewer suffixes of images
 MAX_OPEN = 64  # tar files that a process keeps open
 
 
-@dataclass(frozen=True)
-class TarIndex:
-    """The images in one tar file.
-
-    Attributes:
-        names: of its members.
-        spans: where the content of each begins, and its size, in bytes; (N, 2) int64.
-    """
+class TarIndex(NamedTuple):
+    """The names of the images in one tar file, and (start, size) of each in bytes, (N, 2) int64."""
 
     names: PathList
     spans: np.ndarray
 
 
 class TarImages(ListedImages):
-    """Images in tar files: in the order of the files, then of their members.
-
-    Args:
-        paths: tar files, not compressed.
+    """Images in uncompressed tar files: in the order of the files, then of their members.
 
     Raises:
         UserError: one is no tar file, is compressed or cut off, or there is no image in any.
@@ -59,9 +49,7 @@ class TarImages(ListedImages):
 
     def __init__(self, paths: Sequence[str]) -> None:
         self.paths = [os.path.abspath(path) for path in paths]
-        indices = [
-            tar_index(path) for path in tqdm(self.paths, "tar files", disable=len(paths) < 2)
-        ]
+        indices = [tar_index(path) for path in shown(self.paths, "tar files")]
         super().__init__(PathList.from_iterable(n for x in indices for n in x.names.iter_raw()))
         if not len(self):
             raise UserError(f"there is no image in {self.paths[0]!r} and the tar files beside it")
@@ -110,8 +98,7 @@ def tar_index(path: str) -> TarIndex:
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     places = (beside, os.path.join(cache, "dinopretrain", f"{digest[:32]}.npz"))
     for place in places:
-        kept = _kept(path, place)
-        if kept is not None:
+        if kept := _kept(path, place):
             return kept
     index = scan_tar(path)
     for place in places:
@@ -123,11 +110,7 @@ def tar_index(path: str) -> TarIndex:
 
 
 def scan_tar(path: str) -> TarIndex:
-    """Read all headers of a tar file.
-
-    Raises:
-        UserError: no tar file, compressed, or cut off.
-    """
+    """Read all headers of a tar file; raises UserError if it is none, compressed or cut off."""
     spans = array("q")
     try:
         with tarfile.open(path, "r:") as tar:
@@ -153,8 +136,7 @@ def _image_members(tar: tarfile.TarFile, spans: array[int]) -> Iterator[bytes]:
 
 
 def _stamp(path: str) -> np.ndarray:
-    stat = os.stat(path)
-    return np.array([VERSION, stat.st_size, stat.st_mtime_ns], np.int64)
+    return np.array([VERSION, *stamp_of(path)], np.int64)
 
 
 def _kept(path: str, place: str) -> TarIndex | None:
@@ -170,11 +152,6 @@ def _kept(path: str, place: str) -> TarIndex | None:
 
 def _keep(index: TarIndex, path: str, place: str) -> None:
     """Write an index so that it is complete or not there, whoever else writes the same."""
+    data, offsets = index.names.data.numpy(), index.names.offsets.numpy()
     with replacing(place, shared=True) as temporary, open(temporary, "wb") as file:
-        np.savez(
-            file,
-            data=index.names.data.numpy(),
-            offsets=index.names.offsets.numpy(),
-            spans=index.spans,
-            stamp=_stamp(path),
-        )
+        np.savez(file, data=data, offsets=offsets, spans=index.spans, stamp=_stamp(path))

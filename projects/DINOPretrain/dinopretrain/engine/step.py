@@ -30,11 +30,7 @@ MAX_SKIPPED_IN_A_ROW = 10
 
 @torch.no_grad()
 def clip_each(parameters: list[nn.Parameter], max_norm: float) -> Tensor:
-    """Scale each gradient down to the norm ``max_norm`` on its own, in place.
-
-    Args:
-        parameters: those without a gradient are left out.
-        max_norm: 0 clips nothing.
+    """Scale each gradient down to the norm ``max_norm`` on its own, in place; 0 clips nothing.
 
     Returns:
         Norm of all gradients together, before; 0-dimensional.
@@ -49,12 +45,7 @@ def clip_each(parameters: list[nn.Parameter], max_norm: float) -> Tensor:
 
 
 def pieces(batch: dict[str, Any], size: int) -> list[dict[str, Tensor]]:
-    """Cut the views of a batch into pieces of ``size`` images, the last of what is left.
-
-    Args:
-        batch: "global_views" and "local_views", images first.
-        size: 0 for one piece.
-    """
+    """Cut the views of a batch, images first, into pieces of ``size`` images; 0 for one piece."""
     count = len(batch["global_views"])
     size = size or count
     return [
@@ -75,12 +66,7 @@ class DINOStep(SimpleTrainer):
     """
 
     def __init__(
-        self,
-        simple: SimpleTrainer,
-        *,
-        dtype: torch.dtype | None,
-        clip: float,
-        micro_batch: int = 0,
+        self, simple: SimpleTrainer, *, dtype: torch.dtype | None, clip: float, micro_batch: int = 0
     ) -> None:
         # Not SimpleTrainer's own, which would start the loader's workers a second time.
         TrainerBase.__init__(self)
@@ -120,6 +106,8 @@ class DINOStep(SimpleTrainer):
         losses = self._accumulate(data)
         metrics = self._averaged({"grad_norm": self._clipped(), **losses})
         self.skipped = not all(math.isfinite(value) for value in metrics.values())
+        self.skipped_in_all += self.skipped
+        get_event_storage().put_scalar("skipped_steps", self.skipped_in_all, smoothing_hint=False)
         if self.skipped:
             for buffer, before in buffers:
                 buffer.copy_(before)
@@ -129,7 +117,15 @@ class DINOStep(SimpleTrainer):
         self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()
         metrics.update(self._module.finish_step())
-        self._write(metrics, list(losses), data_time, len(data["global_views"]), start)
+        images = len(data["global_views"]) * comm.get_world_size()
+        get_event_storage().put_scalars(
+            **metrics,
+            total_loss=sum(metrics[name] for name in losses),
+            loss_over_ln_k=metrics["loss_dino"] / math.log(self._module.loss.center.shape[1]),
+            teacher_temp=self._module.teacher_temp,
+            data_time=data_time,
+            images_per_second=images / max(time.perf_counter() - start, 1e-9),
+        )
 
     def _accumulate(self, data: dict[str, Any]) -> dict[str, Tensor]:
         """Gradients of the mean loss over the batch, piece by piece; returns the losses.
@@ -141,7 +137,9 @@ class DINOStep(SimpleTrainer):
         parts = pieces(data, self.micro_batch)
         for number, piece in enumerate(parts, 1):
             share = len(piece["global_views"]) / len(data["global_views"])
-            with self._gradients_kept(last=number == len(parts)):
+            # Processes exchange gradients once, in the last piece's backward pass.
+            alone = number < len(parts) and isinstance(self.model, DistributedDataParallel)
+            with self.model.no_sync() if alone else contextlib.nullcontext():
                 with torch.autocast(
                     self._module.device.type, dtype=self.dtype, enabled=self.dtype is not None
                 ):
@@ -151,12 +149,6 @@ class DINOStep(SimpleTrainer):
             for name, loss in weighted.items():
                 total[name] = total.get(name, 0) + loss.detach()
         return total
-
-    def _gradients_kept(self, last: bool) -> contextlib.AbstractContextManager[Any]:
-        """Processes exchange gradients once, in the last piece's backward pass."""
-        if isinstance(self.model, DistributedDataParallel) and not last:
-            return self.model.no_sync()
-        return contextlib.nullcontext()
 
     def _clipped(self) -> Tensor:
         """Unscale and clip the gradients; returns their norm before clipping."""
@@ -178,50 +170,19 @@ class DINOStep(SimpleTrainer):
     def _skip(self, metrics: dict[str, float]) -> None:
         """Leave student, teacher and centre as they are; end the run if that never ends."""
         self.optimizer.zero_grad(set_to_none=True)
-        figures = ", ".join(f"{name} {value}" for name, value in metrics.items())
+        numbers = ", ".join(f"{name} {value}" for name, value in metrics.items())
         # In float16 gradients overflow until the scaler, which halves its scale, has found one.
         scale = self.grad_scaler.get_scale()
         del metrics["grad_norm"]
         if scale <= 1 or not all(math.isfinite(loss) for loss in metrics.values()):
             self.skipped_in_a_row += 1
-        self.skipped_in_all += 1
         self.grad_scaler.update()
-        self._write_skipped()
-        logger.warning(
-            "Iteration %d is not finite (%s, gradient scale %g): step skipped (%d in all)",
-            self.iter,
-            figures,
-            scale,
-            self.skipped_in_all,
-        )
+        text = "Iteration %d is not finite (%s, gradient scale %g): step skipped (%d in all)"
+        logger.warning(text, self.iter, numbers, scale, self.skipped_in_all)
         if self.skipped_in_a_row > MAX_SKIPPED_IN_A_ROW:
             raise UserError(
                 f"loss or gradient was not finite in {self.skipped_in_a_row} steps in a row "
-                f"({figures}); the last checkpoint is from before. Continue from it with --resume "
+                f"({numbers}); the last checkpoint is from before. Continue from it with --resume "
                 "and a lower SOLVER.BASE_LR, with SOLVER.AMP.DTYPE bf16 instead of fp16, or with a "
                 "lower DINO.CLIP_GRADIENT"
             )
-
-    def _write(
-        self,
-        metrics: dict[str, float],
-        losses: list[str],
-        data_time: float,
-        images: int,
-        start: float,
-    ) -> None:
-        seconds = max(time.perf_counter() - start, 1e-9)
-        loss = sum(metrics[name] for name in losses)
-        get_event_storage().put_scalars(
-            **metrics,
-            total_loss=loss,
-            loss_over_ln_k=metrics["loss_dino"] / math.log(self._module.loss.center.shape[1]),
-            teacher_temp=self._module.teacher_temp,
-            data_time=data_time,
-            images_per_second=images * comm.get_world_size() / seconds,
-        )
-        self._write_skipped()
-
-    def _write_skipped(self) -> None:
-        count = self.skipped_in_all
-        get_event_storage().put_scalar("skipped_steps", count, smoothing_hint=False)

@@ -31,11 +31,7 @@ TEACHER_FILE = "teacher_backbone.pth"
 
 
 class Schedules(HookBase):
-    """Sets everything that changes from step to step, and moves the teacher after each.
-
-    Args:
-        cfg: reads SOLVER and DINO.
-    """
+    """Sets everything that changes from step to step, and moves the teacher after each."""
 
     def __init__(self, cfg: CfgNode) -> None:
         self.solver, self.options = cfg.SOLVER, cfg.DINO
@@ -43,51 +39,34 @@ class Schedules(HookBase):
 
     def before_train(self) -> None:
         """Log the scaled learning rate and how a batch is shared out."""
-        solver, options = self.solver, self.options
+        solver, options, batch = self.solver, self.options, self.solver.IMS_PER_BATCH
         logger.info(
-            "Learning rate: SOLVER.BASE_LR %g x batch %d / 256 = %g after %d epochs of warm-up, "
-            "then a cosine to %g",
-            solver.BASE_LR,
-            solver.IMS_PER_BATCH,
-            self.peak_rate,
-            solver.WARMUP_EPOCHS,
-            options.MIN_LR,
+            f"Learning rate: SOLVER.BASE_LR {solver.BASE_LR:g} x batch {batch} / 256 = "
+            f"{self.peak_rate:g} after {solver.WARMUP_EPOCHS} epochs of warm-up, then a cosine to "
+            f"{options.MIN_LR:g}"
         )
         processes = comm.get_world_size()
-        share = solver.IMS_PER_BATCH // processes
-        piece = min(options.MICRO_BATCH or share, share)
+        share = batch // processes
         logger.info(
-            "Step: %d images, %d in each of %d process(es), %d at a time (DINO.MICRO_BATCH)",
-            solver.IMS_PER_BATCH,
-            share,
-            processes,
-            piece,
+            f"Step: {batch} images, {share} in each of {processes} process(es), "
+            f"{min(options.MICRO_BATCH or share, share)} at a time (DINO.MICRO_BATCH)"
         )
 
     def before_step(self) -> None:
         """Learning rate, weight decay, teacher temperature, frozen last layer."""
         trainer, solver, options = self.trainer, self.solver, self.options
-        steps, per_epoch = trainer.max_iter, trainer.iters_per_epoch
-        lr = cosine_with_warmup(
-            trainer.iter,
-            steps,
-            self.peak_rate,
-            options.MIN_LR,
-            solver.WARMUP_EPOCHS * per_epoch,
-        )
-        decay = cosine_with_warmup(
-            trainer.iter, steps, solver.WEIGHT_DECAY, options.WEIGHT_DECAY_END
-        )
-        self.momentum = cosine_with_warmup(trainer.iter, steps, options.MOMENTUM, 1.0)
+        place, per_epoch = (trainer.iter, trainer.max_iter), trainer.iters_per_epoch
+        warmup = solver.WARMUP_EPOCHS * per_epoch
+        lr = cosine_with_warmup(*place, self.peak_rate, options.MIN_LR, warmup)
+        decay = cosine_with_warmup(*place, solver.WEIGHT_DECAY, options.WEIGHT_DECAY_END)
+        self.momentum = cosine_with_warmup(*place, options.MOMENTUM, 1.0)
         decayed, plain = trainer.optimizer.param_groups
         decayed["lr"] = plain["lr"] = lr
         decayed["weight_decay"] = decay
         epoch = trainer.iter // per_epoch
+        temperatures = options.WARMUP_TEACHER_TEMP, options.TEACHER_TEMP
         trainer.dino.teacher_temp = teacher_temperature(
-            epoch,
-            options.WARMUP_TEACHER_TEMP,
-            options.TEACHER_TEMP,
-            options.WARMUP_TEACHER_TEMP_EPOCHS,
+            epoch, *temperatures, options.WARMUP_TEACHER_TEMP_EPOCHS
         )
         trainer._trainer.freeze_last_layer = epoch < options.FREEZE_LAST_LAYER
         trainer.storage.put_scalars(
@@ -101,12 +80,7 @@ class Schedules(HookBase):
 
 
 class TeacherExport(HookBase):
-    """Writes the teacher's backbone with every checkpoint, for MODEL.BACKBONE.PRETRAIN_PATH.
-
-    Args:
-        folder: where to.
-        period: epochs between two checkpoints.
-    """
+    """Writes the teacher's backbone with every checkpoint, for MODEL.BACKBONE.PRETRAIN_PATH."""
 
     def __init__(self, folder: str, period: int) -> None:
         self.folder, self.period = folder, period
@@ -121,11 +95,7 @@ class TeacherExport(HookBase):
 
 
 class DINOTrainer(DefaultTrainer):
-    """Pre-trains MODEL.BACKBONE on the images of DATASETS.NAMES, labels or none.
-
-    Args:
-        cfg: with the keys of add_dino_config; MODEL.META_ARCHITECTURE is DINO.
-    """
+    """Pre-trains MODEL.BACKBONE on the images of DATASETS.NAMES, labels or none."""
 
     def __init__(self, cfg: CfgNode) -> None:
         check_dino_config(cfg)
@@ -133,12 +103,8 @@ class DINOTrainer(DefaultTrainer):
         amp = cfg.SOLVER.AMP
         dtype = amp_dtype(amp.DTYPE, self.dino.device.type) if amp.ENABLED else None
         simple: Any = self._trainer
-        self._trainer: Any = DINOStep(
-            simple,
-            dtype=dtype,
-            clip=cfg.DINO.CLIP_GRADIENT,
-            micro_batch=cfg.DINO.MICRO_BATCH,
-        )
+        settings = {"clip": cfg.DINO.CLIP_GRADIENT, "micro_batch": cfg.DINO.MICRO_BATCH}
+        self._trainer: Any = DINOStep(simple, dtype=dtype, **settings)
         self.checkpointer.checkpointables.pop("grad_scaler", None)
         if self._trainer.grad_scaler.is_enabled():
             self.checkpointer.checkpointables["grad_scaler"] = self._trainer.grad_scaler

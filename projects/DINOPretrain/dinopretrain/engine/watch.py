@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import defaultdict
 
+import numpy as np
 from fastreid.engine.train_loop import HookBase
 from reid_common.errors import UserError
 
@@ -32,13 +32,7 @@ REMEDIES = {
 def collapse_kind(
     loss: float, teacher_entropy: float, mean_entropy: float, out_dim: int
 ) -> str | None:
-    """Name of a collapse, None if there is none.
-
-    Args:
-        loss: mean over some steps, nats.
-        teacher_entropy: see :class:`dinopretrain.losses.outputs.OutputSums`, likewise.
-        mean_entropy: likewise.
-        out_dim: K.
+    """Name of a collapse, from means over some steps in nats (see :class:`.outputs.OutputSums`).
 
     Returns:
         "uniform" (teacher's outputs and loss at ln K), "one_hot" (one output dimension takes all
@@ -63,42 +57,32 @@ class CollapseWatch(HookBase):
 
     def __init__(self, out_dim: int, stop: bool, grace: int) -> None:
         self.out_dim, self.stop, self.grace = out_dim, stop, grace
-        self._sums: dict[str, float] = defaultdict(float)
-        self._steps = 0
+        self._seen: list[list[float]] = []
 
     def before_epoch(self) -> None:
         """Forget the epoch before."""
-        self._sums.clear()
-        self._steps = 0
+        self._seen.clear()
 
     def after_step(self) -> None:
-        """Take up the step's figures, in the second half of an epoch."""
-        if self.trainer.iter < self.grace:
-            return
-        per_epoch = self.trainer.iters_per_epoch
-        latest = self.trainer.storage.latest()
-        if (self.trainer.iter % per_epoch) < per_epoch // 2 or self.trainer._trainer.skipped:
-            return
-        for name in self.WATCHED:
-            self._sums[name] += latest[name][0] if isinstance(latest[name], tuple) else latest[name]
-        self._steps += 1
+        """Take up the step's metrics, in the second half of an epoch."""
+        trainer, per_epoch = self.trainer, self.trainer.iters_per_epoch
+        first_half = trainer.iter % per_epoch < per_epoch // 2
+        if trainer.iter >= self.grace and not first_half and not trainer._trainer.skipped:
+            latest = trainer.storage.latest()
+            self._seen.append([float(np.ravel(latest[name])[0]) for name in self.WATCHED])
 
     def after_epoch(self) -> None:
-        """Judge the epoch.
-
-        Raises:
-            UserError: it collapsed and ``stop``.
-        """
-        if not self._steps:
+        """Judge the epoch; raises UserError where it collapsed, if ``stop``."""
+        if not self._seen:
             return
-        means = [self._sums[name] / self._steps for name in self.WATCHED]
-        kind = collapse_kind(means[0], means[1], means[2], self.out_dim)
+        loss, teacher, mean = np.mean(self._seen, axis=0).tolist()
+        kind = collapse_kind(loss, teacher, mean, self.out_dim)
         if kind is None:
             return
         message = (
             f"DINO has collapsed ({kind}) in epoch {self.trainer.epoch}: {REMEDIES[kind]}. Loss "
-            f"{means[0]:.3f}, entropy of the teacher {means[1]:.3f}, of its mean output "
-            f"{means[2]:.3f}; ln K is {math.log(self.out_dim):.3f}"
+            f"{loss:.3f}, entropy of the teacher {teacher:.3f}, of its mean output {mean:.3f}; "
+            f"ln K is {math.log(self.out_dim):.3f}"
         )
         if self.stop:
             raise UserError(

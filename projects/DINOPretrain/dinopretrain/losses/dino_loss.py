@@ -37,12 +37,8 @@ def cross_view_loss(
     logits = student.float() / student_temp
     # Targets of student view j: all teacher views but j itself.
     total = targets.sum(0)
-    products = torch.stack(
-        [
-            (logits[j] * (total - targets[j] if j < num_teacher else total)).sum(-1)
-            for j in range(num_student)
-        ]
-    )
+    others = (total - targets[j] if j < num_teacher else total for j in range(num_student))
+    products = torch.stack([(x * t).sum(-1) for x, t in zip(logits, others, strict=True)])
     pairs = torch.full((num_student, 1), float(num_teacher), device=student.device)
     pairs[:num_teacher] -= 1
     losses = pairs * torch.logsumexp(logits, dim=-1) - products
@@ -68,20 +64,13 @@ class DINOLoss(nn.Module):
         self.register_buffer("center", torch.zeros(1, out_dim))
 
     def forward(self, student: Tensor, teacher: Tensor, teacher_temp: float) -> Tensor:
-        """Loss of a step, or of a piece of it; the centre stays until :meth:`move_center`.
-
-        Args:
-            student: (V, B, K), the globals first.
-            teacher: (G, B, K).
-            teacher_temp: tau_t of this epoch.
-        """
+        """Loss of a step, or of a piece of it; the centre stays until :meth:`move_center`."""
         return cross_view_loss(student, teacher, self.center, self.student_temp, teacher_temp)
 
     @torch.no_grad()
     def move_center(self, mean: Tensor) -> None:
-        """Move the centre towards a mean of the teacher's outputs, after the losses of a step.
+        """Move the centre, after the losses of a step, towards the mean of the teacher's outputs.
 
-        Args:
-            mean: (1, K), over the whole batch of all processes.
+        ``mean`` (1, K) is over the whole batch of all processes.
         """
         self.center.mul_(self.center_momentum).add_(mean, alpha=1 - self.center_momentum)

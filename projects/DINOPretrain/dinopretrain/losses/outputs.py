@@ -1,6 +1,6 @@
 """What the teacher said in a step, summed over its pieces and over all processes.
 
-The centre and the figures that are watched are of the whole batch: an entropy of the mean output,
+The centre and the metrics that are watched are of the whole batch: an entropy of the mean output,
 say, cannot be averaged from those of the pieces.
 
 Letters: n outputs (images times global views), K outputs of the head, D dimensions of the feature.
@@ -32,7 +32,7 @@ class OutputSums:
         Args:
             logits: (n, K).
             features: (n, D), of the backbone.
-            center: (1, K), the same in all passes of a step.
+            center: (1, K), the same in all passes of a step, and in :meth:`reduced`.
             teacher_temp: tau_t.
         """
         logits = logits.float()
@@ -49,7 +49,7 @@ class OutputSums:
 
     @torch.no_grad()
     def reduced(self, center: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Mean logits (1, K) and statistics of the outputs of all processes.
+        """Mean logits (1, K) and statistics of the outputs of all processes, after :meth:`add`.
 
         Every process has to call it. The statistics:
 
@@ -58,12 +58,6 @@ class OutputSums:
         - "logit_spread": standard deviation over images of the logits, mean over K;
         - "feature_spread": standard deviation over images of the features, each of length 1: from 0
           (all alike) to 1 (in all directions).
-
-        Args:
-            center: (1, K), as in :meth:`add`.
-
-        Raises:
-            ValueError: nothing was added.
         """
         if self._sums is None:
             raise ValueError("no outputs were added since clear()")

@@ -25,12 +25,7 @@ from .head import DINOHead
 
 
 class Encoder(nn.Module):
-    """A backbone with the projection head on its feature.
-
-    Args:
-        backbone: images (B, 3, H, W) -> maps (B, D, h, w), as all of FastReID's do.
-        head: (B, D) -> (B, K).
-    """
+    """A backbone, (B, 3, H, W) -> maps (B, D, h, w), and the projection head, (B, D) -> (B, K)."""
 
     def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
         super().__init__()
@@ -58,10 +53,8 @@ class DINO(nn.Module):
     """Student, teacher and loss. In training a batch of views gives the loss, else features.
 
     A step may be several forward passes, each on a piece of the batch; :meth:`finish_step` moves
-    the centre after them.
-
-    The teacher never gets a gradient: it runs under ``no_grad``, and :meth:`update_teacher` is all
-    that changes it. It and the loss's centre are part of the state dict.
+    the centre after them. The teacher never gets a gradient: :meth:`update_teacher` is all that
+    changes it. It and the loss's centre are part of the state dict.
 
     Args:
         student: backbone and head.
@@ -112,13 +105,8 @@ class DINO(nn.Module):
         teacher_cfg.defrost()
         teacher_cfg.MODEL.BACKBONE.PRETRAIN = False
         teacher_cfg.MODEL.BACKBONE.DROP_PATH_RATIO = 0.0
-        head = DINOHead(
-            cfg.MODEL.BACKBONE.FEAT_DIM,
-            options.OUT_DIM,
-            options.HIDDEN_DIM,
-            options.BOTTLENECK_DIM,
-            options.NORM_LAST_LAYER,
-        )
+        sizes = options.OUT_DIM, options.HIDDEN_DIM, options.BOTTLENECK_DIM
+        head = DINOHead(cfg.MODEL.BACKBONE.FEAT_DIM, *sizes, options.NORM_LAST_LAYER)
         return {
             "student": Encoder(backbone, head),
             "teacher_backbone": build_backbone(teacher_cfg),

@@ -55,10 +55,7 @@ class DINOHead(nn.Module):
 class Prototypes(nn.Module):
     """A linear layer without bias whose weight is ``g * v / |v|`` (Salimans & Kingma, 2016).
 
-    Args:
-        in_dim: dimensions of a prototype.
-        out_dim: K.
-        fixed_norm: g stays 1.
+    ``g`` stays 1 with ``fixed_norm``.
     """
 
     def __init__(self, in_dim: int, out_dim: int, fixed_norm: bool) -> None:

@@ -8,13 +8,7 @@ from torch import nn
 
 
 def parameter_names(student: nn.Module) -> tuple[list[str], list[str]]:
-    """Names of the trained parameters in their order: those that decay, and those that do not.
-
-    Biases and 1-d parameters do not.
-
-    Args:
-        student: backbone and head; frozen parameters are left out.
-    """
+    """Names of the parameters that are trained: those that decay, then biases and 1-d ones."""
     decayed: list[str] = []
     plain: list[str] = []
     for name, parameter in student.named_parameters():
@@ -25,12 +19,7 @@ def parameter_names(student: nn.Module) -> tuple[list[str], list[str]]:
 
 
 def parameter_groups(student: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Groups for an optimizer, in the order of :func:`parameter_names`.
-
-    Args:
-        student: backbone and head.
-        weight_decay: of the first group; the second has none.
-    """
+    """Groups for an optimizer, as :func:`parameter_names` has them; the second does not decay."""
     parameters = dict(student.named_parameters())
     return [
         {"params": [parameters[name] for name in names], "weight_decay": decay}

@@ -9,11 +9,6 @@ from __future__ import annotations
 import math
 
 
-def cosine(progress: float, start: float, end: float) -> float:
-    """Cosine from ``start`` (progress 0) to ``end`` (progress 1)."""
-    return end + 0.5 * (start - end) * (1 + math.cos(math.pi * progress))
-
-
 def cosine_with_warmup(
     step: int, num_steps: int, base: float, end: float, warmup_steps: int = 0
 ) -> float:
@@ -28,7 +23,8 @@ def cosine_with_warmup(
     """
     if step < warmup_steps:
         return base * step / max(warmup_steps - 1, 1)
-    return cosine((step - warmup_steps) / (num_steps - warmup_steps), base, end)
+    progress = (step - warmup_steps) / (num_steps - warmup_steps)
+    return end + 0.5 * (base - end) * (1 + math.cos(math.pi * progress))
 
 
 def teacher_temperature(epoch: int, start: float, end: float, warmup_epochs: int) -> float:

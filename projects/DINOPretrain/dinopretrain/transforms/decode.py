@@ -29,7 +29,8 @@ def decode_image(data: bytes) -> np.ndarray:
     """
     if not data:
         raise ValueError("empty file")
-    if _looks_whole(data):
+    tail = data[-TAIL_BYTES:]
+    if any(data.startswith(first) and last in tail for first, last in FORMATS.items()):
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         if image is not None:
             return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
@@ -41,9 +42,3 @@ def decode_image(data: bytes) -> np.ndarray:
         if "cannot identify" in reason:
             reason = "not an image"
         raise ValueError(reason) from error
-
-
-def _looks_whole(data: bytes) -> bool:
-    """Whether a known format's first and last bytes are there."""
-    tail = data[-TAIL_BYTES:]
-    return any(data.startswith(first) and last in tail for first, last in FORMATS.items())

@@ -56,13 +56,9 @@ def central_crop(
     image_size: tuple[int, int], ratio: np.ndarray | tuple[float, float]
 ) -> tuple[int, int, int, int]:
     """The largest rectangle in the middle of an image whose width / height is within ``ratio``."""
-    height, width = image_size
-    low, high = ratio
-    crop_height, crop_width = height, width
-    if width / height < low:
-        crop_height = round(width / low)
-    elif width / height > high:
-        crop_width = round(height * high)
+    (height, width), (low, high) = image_size, ratio
+    crop_height = round(width / low) if width / height < low else height
+    crop_width = round(height * high) if width / height > high else width
     return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width
 
 

@@ -11,6 +11,8 @@ from reid_common.errors import UserError
 
 from . import geometry
 
+PROBABILITIES = ("flip_prob", "jitter_prob", "grayscale_prob", "blur_prob", "solarize_prob")
+
 
 @dataclass(frozen=True)
 class ViewSpec:
@@ -23,8 +25,6 @@ class ViewSpec:
         flip_prob: of a horizontal flip.
         jitter_prob: of colour jitter, all four of the following in random order.
         brightness: the factor is uniform in 1 +- this; so for contrast and saturation.
-        contrast: see brightness.
-        saturation: see brightness.
         hue: the shift is uniform in +- this part of the circle, at most 0.5.
         grayscale_prob: that colours go.
         blur_prob: of Gaussian blur.
@@ -49,22 +49,20 @@ class ViewSpec:
     solarize_threshold: int = 128
 
     def __post_init__(self) -> None:
-        if min(self.size) < 1:
-            raise UserError(f"a view's size is {self.size}; set (height, width) in pixels")
-        if not 0 < self.scale[0] <= self.scale[1] <= 1:
-            raise UserError(f"a view's scale is {self.scale}; set 0 < least <= greatest <= 1")
-        if not 0 < self.ratio[0] <= self.ratio[1]:
-            raise UserError(f"a view's ratio is {self.ratio}; set 0 < least <= greatest")
-        if not 0 <= self.blur_sigma[0] <= self.blur_sigma[1]:
-            raise UserError(f"blur_sigma is {self.blur_sigma}; set 0 <= least <= greatest")
-        if not 0 <= self.hue <= 0.5:
-            raise UserError(f"hue is {self.hue}; set a part of the circle from 0 to 0.5")
+        right = {
+            "size": (min(self.size) >= 1, "(height, width) in pixels"),
+            "scale": (0 < self.scale[0] <= self.scale[1] <= 1, "0 < least <= greatest <= 1"),
+            "ratio": (0 < self.ratio[0] <= self.ratio[1], "0 < least <= greatest"),
+            "blur_sigma": (0 <= self.blur_sigma[0] <= self.blur_sigma[1], "0 <= least <= greatest"),
+            "hue": (0 <= self.hue <= 0.5, "a part of the circle from 0 to 0.5"),
+        }
         for name in ("brightness", "contrast", "saturation"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name} is {getattr(self, name)}; set 0 or more")
-        for name in ("flip_prob", "jitter_prob", "grayscale_prob", "blur_prob", "solarize_prob"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{name} is {getattr(self, name)}; set a probability from 0 to 1")
+            right[name] = (getattr(self, name) >= 0, "0 or more")
+        for name in PROBABILITIES:
+            right[name] = (0 <= getattr(self, name) <= 1, "a probability from 0 to 1")
+        for name, (is_right, remedy) in right.items():
+            if not is_right:
+                raise UserError(f"a view's {name} is {getattr(self, name)}; set {remedy}")
 
 
 class ViewDraw(NamedTuple):
@@ -93,22 +91,13 @@ _CROP, _CHOICE, _FACTOR, _ORDER, DRAWS = np.cumsum([geometry.DRAWS, 5, 4, 4, 1])
 
 
 class Drawer:
-    """Draws all views of an image from one table of uniform numbers.
-
-    Args:
-        specs: one for each view.
-    """
+    """Draws all views of an image, one for each spec, from one table of uniform numbers."""
 
     def __init__(self, specs: Sequence[ViewSpec]) -> None:
         self.specs = list(specs)
         self._scale = np.array([spec.scale for spec in specs])
         self._log_ratio = np.log([spec.ratio for spec in specs])
-        self._probabilities = np.array(
-            [
-                (s.flip_prob, s.jitter_prob, s.grayscale_prob, s.blur_prob, s.solarize_prob)
-                for s in specs
-            ]
-        )
+        self._probabilities = np.array([[getattr(s, n) for n in PROBABILITIES] for s in specs])
         strength = np.array([(s.brightness, s.contrast, s.saturation, s.hue) for s in specs])
         centre = np.array([1.0, 1.0, 1.0, 0.0])
         self._factor_low = centre - strength
@@ -122,10 +111,8 @@ class Drawer:
     ) -> list[ViewDraw]:
         """Draw for an image of (H, W) pixels.
 
-        Args:
-            image_size: (H, W) in pixels.
-            rng: source of random numbers; numpy's global one by default, which
-                ``fastreid_compat.repairs.loading.reproducible.draws_of`` seeds for each sample.
+        ``rng`` is numpy's global source by default, which
+        ``fastreid_compat.repairs.loading.reproducible.draws_of`` seeds for each sample.
         """
         random = np.random.random if rng is None else rng.random
         uniforms = random((len(self.specs), DRAWS))
@@ -134,26 +121,17 @@ class Drawer:
         factors = self._factor_low + uniforms[:, _CHOICE:_FACTOR] * self._factor_range
         orders = uniforms[:, _FACTOR:_ORDER].argsort(axis=1)
         sigmas = self._sigma_low + uniforms[:, _ORDER] * self._sigma_range
-        columns = (crops, choices, factors, orders, sigmas)
-        rows = zip(self.specs, *(column.tolist() for column in columns), strict=True)
-        return [_view_draw(*row) for row in rows]
-
-
-def _view_draw(
-    spec: ViewSpec,
-    crop: list[int],
-    choice: list[bool],
-    factors: list[float],
-    order: list[int],
-    sigma: float,
-) -> ViewDraw:
-    flip, jitter, grayscale, blur, solarize = choice
-    top, left, height, width = crop
-    return ViewDraw(
-        crop=(top, left, height, width),
-        flip=flip,
-        jitter=[(number, factors[number]) for number in order] if jitter else [],
-        grayscale=grayscale,
-        sigma=sigma if blur else None,
-        solarize=spec.solarize_threshold if solarize else None,
-    )
+        columns = (column.tolist() for column in (crops, choices, factors, orders, sigmas))
+        return [
+            ViewDraw(
+                crop=tuple(crop),
+                flip=flip,
+                jitter=[(number, factor[number]) for number in order] if jitter else [],
+                grayscale=grayscale,
+                sigma=sigma if blur else None,
+                solarize=spec.solarize_threshold if solarize else None,
+            )
+            for spec, crop, (flip, jitter, grayscale, blur, solarize), factor, order, sigma in zip(
+                self.specs, *columns, strict=True
+            )
+        ]

@@ -36,11 +36,9 @@ def dino_views(
     solarized.
 
     Args:
-        global_size: (H, W) in pixels.
-        local_size: (H, W) in pixels.
+        global_size: (H, W) in pixels; so is local_size.
         num_local: local views, 0 or more.
-        global_scale: least and greatest part of the image's area.
-        local_scale: likewise.
+        global_scale: least and greatest part of the image's area; so is local_scale.
         ratio: least and greatest width / height of that part, of all views.
     """
     if num_local < 0:
@@ -79,14 +77,9 @@ class MultiCrop:
     def from_config(cls, cfg: CfgNode) -> dict[str, list[ViewSpec]]:
         """Constructor keywords from INPUT.SIZE_TRAIN and DINO."""
         options = cfg.DINO
-        global_views, local_views = dino_views(
-            tuple(cfg.INPUT.SIZE_TRAIN),
-            tuple(options.LOCAL_SIZE),
-            options.LOCAL_VIEWS,
-            tuple(options.GLOBAL_SCALE),
-            tuple(options.LOCAL_SCALE),
-            tuple(options.CROP_RATIO),
-        )
+        ranges = map(tuple, (options.GLOBAL_SCALE, options.LOCAL_SCALE, options.CROP_RATIO))
+        sizes = tuple(cfg.INPUT.SIZE_TRAIN), tuple(options.LOCAL_SIZE)
+        global_views, local_views = dino_views(*sizes, options.LOCAL_VIEWS, *ranges)
         return {"global_views": global_views, "local_views": local_views}
 
     def __call__(
@@ -96,8 +89,7 @@ class MultiCrop:
 
         Args:
             image: (H, W, 3), uint8, RGB; it stays as it is.
-            rng: source of random numbers; numpy's global one by default, which
-                ``fastreid_compat.repairs.loading.reproducible.draws_of`` seeds for each sample.
+            rng: as in :class:`Drawer`.
 
         Returns:
             "global_views" (G, H, W, 3) and "local_views" (L, h, w, 3), uint8, RGB; L may be 0.
@@ -114,13 +106,7 @@ class MultiCrop:
 
 
 def render(image: np.ndarray, draw: ViewDraw, out: np.ndarray) -> None:
-    """Make one view.
-
-    Args:
-        image: (H, W, 3), uint8, contiguous.
-        draw: what it shall look like.
-        out: (h, w, 3), uint8, contiguous; the view is written here.
-    """
+    """Write one view of an image (H, W, 3), uint8, contiguous, to ``out``, (h, w, 3) likewise."""
     top, left, height, width = draw.crop
     view = image[top : top + height, left : left + width]
     if draw.flip:

@@ -23,6 +23,9 @@ from ..solver.parameter_groups import parameter_groups, parameter_names
 State = dict[str, Any]
 
 NEEDED = ("student", "teacher", "optimizer", "epoch", "dino_loss")
+# Settings of DINO that have the same name on the released command line.
+SAME_NAMES = ["out_dim", "norm_last_layer", "warmup_teacher_temp", "teacher_temp"]
+SAME_NAMES += ["warmup_teacher_temp_epochs", "weight_decay_end", "freeze_last_layer", "min_lr"]
 # What in a config decides about a parameter, for messages.
 KEYS = {
     "last_layer": "DINO.OUT_DIM, DINO.BOTTLENECK_DIM",
@@ -34,11 +37,11 @@ KEYS = {
 
 
 def from_released(content: Any, model: Any, source: str) -> State:
-    """Make of a released file what our trainer resumes from.
+    """Make of a released file's content what our trainer resumes from.
 
     Args:
         content: of the file.
-        model: the DINO meta-architecture that shall go on; it stays as it is.
+        model: the DINO meta-architecture to be resumed; it stays as it is.
         source: the file's name, for messages.
 
     Returns:
@@ -48,23 +51,25 @@ def from_released(content: Any, model: Any, source: str) -> State:
     Raises:
         UserError: it is no DINO checkpoint, lacks what continuing needs, or is of another model.
     """
-    missing = [key for key in NEEDED if not isinstance(content, Mapping) or key not in content]
+    missing = _missing(content, NEEDED)
     if missing:
         raise UserError(
             f"{source!r} is no checkpoint of a DINO run: it lacks {', '.join(missing)}. Weights "
             "alone can start one: MODEL.BACKBONE.PRETRAIN True, MODEL.BACKBONE.PRETRAIN_PATH FILE"
         )
-    student = _without_module(content["student"])
-    state = {f"student.{name}": value for name, value in student.items()}
-    for name, value in _without_module(content["teacher"]).items():
-        state[f"teacher.{name}"] = value
+    state = {
+        f"{encoder}.{name.removeprefix('module.')}": value
+        for encoder in ("student", "teacher")
+        for name, value in content[encoder].items()
+    }
     state["loss.center"] = content["dino_loss"]["center"]
     _check(model.state_dict(), state, source)
-    theirs = _in_order_of(list(student), parameter_names(model.student))
+    names = parameter_names(model.student)
+    theirs = _in_order_of(list(_part(state, "student.")), names)
     moments = _moments_by_name(content["optimizer"], theirs, model.student, source)
     ours: State = {
         "model": state,
-        "optimizer": _numbered(moments, parameter_names(model.student), model.student),
+        "optimizer": _numbered(moments, names, model.student),
         "epoch": int(content["epoch"]) - 1,
     }
     if content.get("fp16_scaler"):
@@ -73,19 +78,12 @@ def from_released(content: Any, model: Any, source: str) -> State:
 
 
 def to_released(content: Any, model: Any, cfg: CfgNode, source: str) -> State:
-    """Make a file of the released format of our checkpoint.
-
-    Args:
-        content: of our checkpoint file.
-        model: the DINO meta-architecture that it is of; it stays as it is.
-        cfg: of the run, for "args".
-        source: the file's name, for messages.
+    """Make a file of the released format of our checkpoint; ``cfg`` of the run gives "args".
 
     Raises:
         UserError: it is no checkpoint of our trainer, or of another model.
     """
-    needed = ("model", "optimizer", "epoch")
-    missing = [key for key in needed if not isinstance(content, Mapping) or key not in content]
+    missing = _missing(content, ("model", "optimizer", "epoch"))
     if missing or "loss.center" not in content["model"]:
         raise UserError(
             f"{source!r} is no checkpoint of our DINO trainer: it lacks "
@@ -111,33 +109,21 @@ def to_released(content: Any, model: Any, cfg: CfgNode, source: str) -> State:
 
 
 def released_arguments(cfg: CfgNode, patch_size: int) -> argparse.Namespace:
-    """A run's settings under the names of the released command line.
-
-    Args:
-        cfg: of the run.
-        patch_size: in pixels; 0 for a CNN.
-    """
+    """A run's settings under the names of the released command line; patch_size 0 for a CNN."""
     solver, options, backbone = cfg.SOLVER, cfg.DINO, cfg.MODEL.BACKBONE
     return argparse.Namespace(
         arch=backbone.get("TIMM_NAME", backbone.NAME).partition("_patch")[0],
         patch_size=patch_size,
-        out_dim=options.OUT_DIM,
-        norm_last_layer=options.NORM_LAST_LAYER,
+        **{name: options[name.upper()] for name in SAME_NAMES},
         use_bn_in_head=False,
         momentum_teacher=options.MOMENTUM,
-        warmup_teacher_temp=options.WARMUP_TEACHER_TEMP,
-        teacher_temp=options.TEACHER_TEMP,
-        warmup_teacher_temp_epochs=options.WARMUP_TEACHER_TEMP_EPOCHS,
         use_fp16=solver.AMP.ENABLED,
         weight_decay=solver.WEIGHT_DECAY,
-        weight_decay_end=options.WEIGHT_DECAY_END,
         clip_grad=options.CLIP_GRADIENT,
         batch_size_per_gpu=solver.IMS_PER_BATCH,  # as if of one process
         epochs=solver.MAX_EPOCH,
-        freeze_last_layer=options.FREEZE_LAST_LAYER,
         lr=solver.BASE_LR,
         warmup_epochs=solver.WARMUP_EPOCHS,
-        min_lr=options.MIN_LR,
         optimizer="adamw",
         drop_path_rate=backbone.DROP_PATH_RATIO,
         global_crops_scale=tuple(options.GLOBAL_SCALE),
@@ -147,8 +133,8 @@ def released_arguments(cfg: CfgNode, patch_size: int) -> argparse.Namespace:
     )
 
 
-def _without_module(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix("module."): value for name, value in state.items()}
+def _missing(content: Any, keys: Sequence[str]) -> list[str]:
+    return [key for key in keys if not isinstance(content, Mapping) or key not in content]
 
 
 def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -18,13 +18,16 @@ LAST = "last_checkpoint"
 
 
 def convert(checkpoint: str, to: str, out: str, cfg: CfgNode) -> str:
-    """Convert a checkpoint; returns what was done, in words.
+    """Convert a checkpoint of the released format ``to`` "ours", or ours to "released".
 
     Args:
-        checkpoint: file of the released format, or ours for ``to`` "released".
+        checkpoint: file.
         to: "ours" writes a run that can be resumed, "released" a file.
         out: folder of the run ("": OUTPUT_DIR), or the file.
         cfg: config of the run.
+
+    Returns:
+        What was done, in words.
 
     Raises:
         UserError: the file does not fit the config, or cannot be written there.
@@ -49,16 +52,7 @@ def model_of(cfg: CfgNode) -> torch.nn.Module:
 
 
 def write_run(source: str, folder: Path, cfg: CfgNode) -> str:
-    """Write a run that ``--resume`` continues; returns what was done, in words.
-
-    Args:
-        source: file of the released format.
-        folder: OUTPUT_DIR of the run to be resumed.
-        cfg: its config.
-
-    Raises:
-        UserError: the file does not fit the config, or the folder has a run already.
-    """
+    """Write a run that ``--resume`` continues with OUTPUT_DIR ``folder``; see :func:`convert`."""
     if (folder / LAST).exists():
         raise UserError(
             f"{str(folder)!r} has a run already (file {LAST}), which --resume would continue; "

@@ -9,22 +9,19 @@ order: ``identity`` (who), ``figure`` and ``body`` (how a person is drawn), ``sc
 from .body import Pose, random_pose
 from .camera import Camera, make_cameras, take_picture
 from .figure import draw_person
-from .identity import Person, make_people, near_twin, random_person
-from .plan import Shot, ToySpec, plan_shots
+from .identity import Person, make_people
+from .plan import ToySpec, plan_shots
 from .render import render_toyreid
 
 __all__ = [
     "Camera",
     "Person",
     "Pose",
-    "Shot",
     "ToySpec",
     "draw_person",
     "make_cameras",
     "make_people",
-    "near_twin",
     "plan_shots",
-    "random_person",
     "random_pose",
     "render_toyreid",
     "take_picture",

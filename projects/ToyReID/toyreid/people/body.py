@@ -23,21 +23,13 @@ UPPER_ARM, FOREARM = 0.165, 0.15
 
 @dataclass(frozen=True)
 class Pose:
-    """A moment of walking.
+    """A moment of walking; angles in radians."""
 
-    Attributes:
-        phase: of the stride, radians.
-        stride: amplitude of the legs' swing, radians.
-        swing: amplitude of the arms' swing, radians.
-        bend: of the elbows, radians.
-        facing_left: which way a person seen from the side walks.
-    """
-
-    phase: float = 0.6
-    stride: float = 0.4
-    swing: float = 0.4
-    bend: float = 0.25
-    facing_left: bool = False
+    phase: float = 0.6  # of the stride
+    stride: float = 0.4  # amplitude of the legs' swing
+    swing: float = 0.4  # amplitude of the arms' swing
+    bend: float = 0.25  # of the elbows
+    facing_left: bool = False  # which way a person seen from the side walks
 
 
 def random_pose(rng: np.random.Generator) -> Pose:
@@ -88,34 +80,33 @@ def draw_leg(body: Body, side: int) -> None:
     """One leg with its shoe; ``side`` is -1 or 1, from the side view -1 is the far one."""
     hip, knee, ankle = leg_joints(body, side)
     thick, calf, thin = 0.105 * body.girth, 0.075 * body.girth, 0.052 * body.girth
-    far = body.view == SIDE and side < 0
-    skin = darker(body.skin, 0.85) if far else body.skin
-    cloth = darker(body.bottom, 0.85) if far else body.bottom
-    if body.person.bottom == "trousers" and body.person.top != "dress":
+    light = 0.85 if body.view == SIDE and side < 0 else 1.0
+    skin, cloth = darker(body.skin, light), darker(body.bottom, light)
+    kind = "none" if body.person.top == "dress" else body.person.bottom
+    if kind == "trousers":
         shin = (knee, ankle, calf * 1.08, thin * 1.35, cloth)
         body.painter.limb(shin, (hip, knee, thick, calf * 1.12, cloth))
     else:
         shin = (knee, ankle, calf, thin, skin)
         body.painter.limb(shin, (hip, knee, thick * 0.9, calf, skin))
-    if body.person.bottom == "shorts" and body.person.top != "dress":
+    if kind == "shorts":
         hem = (hip[0] + 0.72 * (knee[0] - hip[0]), hip[1] + 0.72 * (knee[1] - hip[1]))
         body.painter.limb((hip, hem, thick, thick * 1.05, cloth))
-    _draw_shoe(body, ankle, far)
+    _draw_shoe(body, ankle, darker(CLOTH[body.person.shoes], light))
 
 
-def _draw_shoe(body: Body, ankle: Point, far: bool) -> None:
-    colour = CLOTH[body.person.shoes]
-    colour = darker(colour, 0.85) if far else colour
+def _draw_shoe(body: Body, ankle: Point, colour: tuple[int, int, int]) -> None:
     x, y = ankle
     if body.view == SIDE:
         shape = [(-0.036, 0.012), (0.03, 0.012), (0.095, -0.005), (0.1, -0.038), (-0.04, -0.038)]
         body.painter.polygon([(x + dx, y + dy) for dx, dy in shape], colour)
-        body.painter.line([(x - 0.04, y - 0.036), (x + 0.1, y - 0.036)], 0.01, (210, 210, 205))
-        return
-    length = 0.034 if body.view == FRONT else 0.026  # toes or heel
-    body.painter.ellipse((x, y - 0.014), (0.04 * body.girth, length), colour)
-    if body.view == BACK:
-        body.painter.line([(x - 0.03, y - 0.036), (x + 0.03, y - 0.036)], 0.01, (210, 210, 205))
+    else:
+        length = 0.034 if body.view == FRONT else 0.026  # toes or heel
+        body.painter.ellipse((x, y - 0.014), (0.04 * body.girth, length), colour)
+    if body.view != FRONT:
+        left, right = (0.04, 0.1) if body.view == SIDE else (0.03, 0.03)
+        sole = [(x - left, y - 0.036), (x + right, y - 0.036)]
+        body.painter.line(sole, 0.01, (210, 210, 205))
 
 
 def draw_arm(body: Body, side: int) -> None:

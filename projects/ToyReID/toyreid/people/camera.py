@@ -21,39 +21,36 @@ from .scene import make_scene, random_background
 IMAGE_SIZE = (128, 64)  # (H, W) pixels
 OVERSAMPLING = 3  # pictures are drawn this many times larger
 OCCLUDED_SHARE = 0.25
+# Least and greatest value of what differs between cameras.
+SPREADS = {
+    "gamma": (0.65, 1.4),
+    "contrast": (0.7, 1.2),
+    "saturation": (0.6, 1.15),
+    "blur": (0.0, 0.9),
+    "resolution": (0.5, 1.1),
+    "noise": (2, 8),
+    "zoom": (0.82, 1.06),
+    "shift_x": (-0.1, 0.1),
+    "shift_y": (-0.04, 0.04),
+}
 
 
 @dataclass(frozen=True)
 class Camera:
-    """One camera.
+    """One camera."""
 
-    Attributes:
-        index: 0-based.
-        seed: of the data set; together with ``index`` it determines the place.
-        gains: of red, green and blue.
-        gamma: exponent on values in 0..1; above 1 darkens.
-        contrast: around the middle grey.
-        saturation: 0 grey, 1 as is.
-        blur: standard deviation in pixels of the final picture.
-        resolution: share of the final resolution that the sensor has, 0..1.
-        noise: standard deviation, pixel values 0..255.
-        zoom: height of an average person, share of the picture's.
-        shift: of the box from the person (x, y), shares of the picture's width and height.
-        views: probabilities of front, side and back.
-    """
-
-    index: int
-    seed: int
-    gains: tuple[float, float, float]
-    gamma: float
-    contrast: float
-    saturation: float
-    blur: float
-    resolution: float
-    noise: float
-    zoom: float
-    shift: tuple[float, float]
-    views: tuple[float, float, float]
+    index: int  # 0-based
+    seed: int  # of the data set; together with the index it determines the place
+    gains: tuple[float, ...]  # of red, green and blue
+    gamma: float  # exponent on values in 0..1; above 1 darkens
+    contrast: float  # around the middle grey
+    saturation: float  # 0 grey, 1 as is
+    blur: float  # standard deviation in pixels of the final picture
+    resolution: float  # share of the final resolution that the sensor has, 0..1
+    noise: float  # standard deviation, pixel values 0..255
+    zoom: float  # height of an average person, share of the picture's
+    shift: tuple[float, float]  # of the box from the person (x, y), shares of width and height
+    views: tuple[float, ...]  # probabilities of front, side and back
 
 
 def make_cameras(num_cameras: int, seed: int) -> list[Camera]:
@@ -66,31 +63,17 @@ def make_cameras(num_cameras: int, seed: int) -> list[Camera]:
 
     hue = 2 * np.pi * (rng.permutation(num_cameras) + 0.5) / num_cameras
     cast = spread(0.10, 0.30)
-    gamma, contrast, saturation = spread(0.65, 1.4), spread(0.7, 1.2), spread(0.6, 1.15)
-    blur, resolution, noise = spread(0.0, 0.9), spread(0.5, 1.1), spread(2, 8)
-    zoom, shift_x, shift_y = spread(0.82, 1.06), spread(-0.1, 0.1), spread(-0.04, 0.04)
+    spreads = {name: spread(*limits).tolist() for name, limits in SPREADS.items()}
     cameras = []
     for i in range(num_cameras):
+        own = {name: values[i] for name, values in spreads.items()}
+        own["resolution"] = min(1.0, own["resolution"])
+        shift = own.pop("shift_x"), own.pop("shift_y")
         phases = hue[i] + np.array((0.0, 2.0, 4.0)) * np.pi / 3
-        gains = np.exp(cast[i] * np.cos(phases))
-        views = np.full(3, 0.15)
-        views[i % 3] = 0.7  # each camera looks along or across the walk
-        cameras.append(
-            Camera(
-                index=i,
-                seed=seed,
-                gains=(float(gains[0]), float(gains[1]), float(gains[2])),
-                gamma=float(gamma[i]),
-                contrast=float(contrast[i]),
-                saturation=float(saturation[i]),
-                blur=float(blur[i]),
-                resolution=float(min(1.0, resolution[i])),
-                noise=float(noise[i]),
-                zoom=float(zoom[i]),
-                shift=(float(shift_x[i]), float(shift_y[i])),
-                views=(float(views[0]), float(views[1]), float(views[2])),
-            )
-        )
+        gains = tuple(np.exp(cast[i] * np.cos(phases)).tolist())
+        # Each camera looks along or across the walk.
+        views = tuple(0.7 if view == i % 3 else 0.15 for view in range(3))
+        cameras.append(Camera(i, seed, gains, shift=shift, views=views, **own))
     return cameras
 
 
@@ -111,9 +94,8 @@ def take_picture(
     middle = height * (0.5 + camera.shift[1] + rng.normal(0, 0.03))
     foot_y = middle + unit / 2
     if person is not None:
-        figure, mask = draw_person(
-            person, view, random_pose(rng), (height, width), (foot_x, foot_y), unit
-        )
+        place = (height, width), (foot_x, foot_y), unit
+        figure, mask = draw_person(person, view, random_pose(rng), *place)
         radii = (int(0.13 * unit), int(0.025 * unit))
         shadow = tuple(int(c * 0.6) for c in picture[-8:, width // 2].mean(axis=0))
         cv2.ellipse(picture, (int(foot_x), int(foot_y)), radii, 0, 0, 360, shadow, -1)
@@ -132,11 +114,8 @@ def develop(picture: np.ndarray, camera: Camera, rng: np.random.Generator) -> np
     sensor = (max(8, round(width * camera.resolution)), max(16, round(height * camera.resolution)))
     small = cv2.resize(picture, sensor, interpolation=cv2.INTER_AREA)
     values = small.astype(np.float32) / 255 * _light(sensor, rng)
-    values = (
-        values
-        * np.array(camera.gains, np.float32)
-        * np.exp(rng.normal(0, 0.05, 3)).astype(np.float32)
-    )
+    lamp = np.exp(rng.normal(0, 0.05, 3)).astype(np.float32)
+    values = values * np.array(camera.gains, np.float32) * lamp
     values = np.clip(values, 0, 1) ** np.float32(camera.gamma * np.exp(rng.normal(0, 0.08)))
     grey = values.mean(axis=2, keepdims=True)
     values = grey + camera.saturation * (values - grey)

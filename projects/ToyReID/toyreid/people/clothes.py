@@ -12,21 +12,14 @@ from .patterns import emblem
 
 def draw_lower(body: Body) -> None:
     """What covers the hips, and a skirt where there is one."""
-    person = body.person
-    if person.bottom == "skirt" and person.top != "dress":
+    dress = body.person.top == "dress"
+    if body.person.bottom == "skirt" and not dress:
         _draw_flare(body, WAIST_Y - 0.03, 0.33, body.hip * 1.3, body.bottom)
-    elif person.bottom != "trousers" or person.top == "dress":
-        _draw_pelvis(body, body.texture if person.top == "dress" else body.bottom)
     else:
-        _draw_pelvis(body, body.bottom)
-    if person.top == "dress":
+        half = [(body.waist, WAIST_Y), (body.hip, HIP_Y), (body.hip * 0.8, HIP_Y - 0.05)]
+        body.painter.symmetric(half, body.texture if dress else body.bottom, outline=False)
+    if dress:
         _draw_flare(body, WAIST_Y, 0.31, body.hip * 1.35, body.texture)
-
-
-def _draw_pelvis(body: Body, paint: Paint) -> None:
-    w, h = body.waist, body.hip
-    points = [(-w, WAIST_Y), (w, WAIST_Y), (h, HIP_Y), (h * 0.8, HIP_Y - 0.05)]
-    body.painter.polygon([*points, (-h * 0.8, HIP_Y - 0.05), (-h, HIP_Y)], paint, outline=False)
 
 
 def _draw_flare(body: Body, top: float, hem: float, width: float, paint: Paint) -> None:
@@ -40,32 +33,30 @@ def draw_trunk(body: Body) -> None:
     """Neck and upper garment."""
     s, w = body.shoulder, body.waist
     body.painter.limb(((0, SHOULDER_Y), (0, CHIN_Y + 0.01), 0.06, 0.055, body.skin))
-    hem = {"coat": 0.36, "dress": WAIST_Y}.get(body.person.top, HIP_Y)
-    low = body.hip * (1.18 if body.person.top == "coat" else 1.06)
-    low = w if body.person.top == "dress" else low
-    neck = min(0.045, s * 0.6)
-    points = [
-        (-neck, SHOULDER_Y + 0.028),
-        (neck, SHOULDER_Y + 0.028),
-        (s * 0.92, SHOULDER_Y + 0.005),
-    ]
-    points += [(s, SHOULDER_Y - 0.04), (w, WAIST_Y), (low, hem)]
-    left = [(-x, y) for x, y in points[::-1][:-2]]
-    body.painter.polygon(points + left, body.texture)
+    low, hem = {"coat": (body.hip * 1.18, 0.36), "dress": (w, WAIST_Y)}.get(
+        body.person.top, (body.hip * 1.06, HIP_Y)
+    )
+    half = [(min(0.045, s * 0.6), SHOULDER_Y + 0.028), (s * 0.92, SHOULDER_Y + 0.005)]
+    half += [(s, SHOULDER_Y - 0.04), (w, WAIST_Y), (low, hem)]
+    body.painter.symmetric(half, body.texture)
 
 
 def draw_front_details(body: Body) -> None:
-    """What only the front shows: collar, open jacket, logo."""
+    """What only the front shows: collar, open jacket, logo, a backpack's straps."""
     person = body.person
     if person.top in ("jacket", "coat"):
-        shirt, width = CLOTH[person.top_colour2], 0.045 * person.width
-        hem = HIP_Y if person.top == "jacket" else 0.42
-        points = [(-width, SHOULDER_Y + 0.02), (width, SHOULDER_Y + 0.02), (width * 0.55, hem)]
-        body.painter.polygon([*points, (-width * 0.55, hem)], shirt)
+        width, hem = 0.045 * person.width, HIP_Y if person.top == "jacket" else 0.42
+        half = [(width, SHOULDER_Y + 0.02), (width * 0.55, hem)]
+        body.painter.symmetric(half, CLOTH[person.top_colour2])
     else:
         body.painter.ellipse((0, SHOULDER_Y + 0.027), (0.043, 0.032), body.skin, 180, 360)
     if person.logo:
         emblem(body.painter, person.logo, (0.0, 0.715), 0.052 * person.width)
+    if person.backpack:
+        for side in (-1, 1):
+            x = side * body.shoulder * 0.62
+            strap = [(x, SHOULDER_Y + 0.02), (x * 1.12, 0.64)]
+            body.painter.line(strap, 0.024, CLOTH[person.backpack])
 
 
 def draw_back_details(body: Body) -> None:
@@ -74,42 +65,20 @@ def draw_back_details(body: Body) -> None:
         emblem(body.painter, body.person.print_, (0.0, 0.7), 0.066 * body.person.width)
 
 
-def draw_straps(body: Body) -> None:
-    """A backpack's straps, seen from the front."""
-    if body.person.backpack:
-        colour = CLOTH[body.person.backpack]
-        for side in (-1, 1):
-            x = side * body.shoulder * 0.62
-            body.painter.line([(x, SHOULDER_Y + 0.02), (x * 1.12, 0.64)], 0.024, colour)
-
-
 def draw_backpack(body: Body) -> None:
-    """A backpack, seen from the back."""
+    """A backpack, seen from the back or the side."""
     if body.person.backpack is None:
         return
-    colour, w = CLOTH[body.person.backpack], 0.092 * body.person.width
-    y0, y1 = 0.57, 0.815
-    shape = [
-        (-w, y0),
-        (w, y0),
-        (w * 1.02, y1 - 0.05),
-        (w * 0.7, y1),
-        (-w * 0.7, y1),
-        (-w * 1.02, y1 - 0.05),
-    ]
-    body.painter.polygon(shape, colour)
-    body.painter.polygon(
-        [(-w * 0.7, y0 + 0.02), (w * 0.7, y0 + 0.02), (w * 0.7, 0.68), (-w * 0.7, 0.68)],
-        darker(colour, 0.85),
-    )
-
-
-def draw_backpack_aside(body: Body) -> None:
-    """A backpack, seen from the side."""
-    if body.person.backpack:
-        colour, x = CLOTH[body.person.backpack], -body.shoulder * 0.7
+    colour = CLOTH[body.person.backpack]
+    if body.view == SIDE:
+        x = -body.shoulder * 0.7
         shape = [(x, 0.82), (x - 0.07, 0.79), (x - 0.105, 0.66), (x - 0.09, 0.575), (x, 0.57)]
         body.painter.polygon(shape, colour)
+        return
+    w = 0.092 * body.person.width
+    body.painter.symmetric([(w, 0.57), (w * 1.02, 0.815 - 0.05), (w * 0.7, 0.815)], colour)
+    pocket = [(w * 0.7, 0.57 + 0.02), (w * 0.7, 0.68)]
+    body.painter.symmetric(pocket, darker(colour, 0.85))
 
 
 def draw_shoulder_bag(body: Body) -> None:
@@ -123,6 +92,5 @@ def draw_shoulder_bag(body: Body) -> None:
     across = (-side * body.shoulder * 0.5, SHOULDER_Y + 0.02)
     body.painter.line([across, (x, 0.52)], 0.016, darker(colour))
     half = 0.045 if side else 0.065
-    shape = [(x - half, 0.53), (x + half, 0.53), (x + half * 1.1, 0.42), (x - half * 1.1, 0.42)]
-    body.painter.polygon(shape, colour)
+    body.painter.symmetric([(half, 0.53), (half * 1.1, 0.42)], colour, middle=x)
     body.painter.line([(x - half, 0.49), (x + half, 0.49)], 0.008, darker(colour))

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import cv2
 import numpy as np
 
-from . import body as limbs
-from . import clothes, head
-from .body import FRONT, SIDE, Body, Pose
+from .body import BACK, FRONT, SIDE, Body, Pose, draw_arm, draw_leg
+from .clothes import (
+    draw_back_details,
+    draw_backpack,
+    draw_front_details,
+    draw_lower,
+    draw_shoulder_bag,
+    draw_trunk,
+)
+from .head import draw_hair_behind, draw_head
 from .identity import Person
 from .painter import Painter, Point
 
@@ -33,62 +43,29 @@ def draw_person(
         foot = (size[1] - 1 - foot[0], foot[1])
     painter = Painter(size, foot, unit * person.height)
     body = Body(painter, person, view, pose)
-    if view == SIDE:
-        _draw_side(body)
-    elif view == FRONT:
-        _draw_front(body)
-    else:
-        _draw_back(body)
+    for draw in PARTS[view]:
+        draw(body)
     picture, mask = _rounded(painter), painter.mask
     if mirrored:
         picture, mask = picture[:, ::-1], mask[:, ::-1]
     return np.ascontiguousarray(picture), np.ascontiguousarray(mask)
 
 
-# Each of the three paints from the far parts to the near ones.
-
-
-def _draw_front(body: Body) -> None:
-    head.draw_hair_behind(body)
-    _draw_legs(body)
-    clothes.draw_lower(body)
-    clothes.draw_trunk(body)
-    clothes.draw_front_details(body)
-    clothes.draw_straps(body)
-    limbs.draw_arm(body, -1)
-    limbs.draw_arm(body, 1)
-    clothes.draw_shoulder_bag(body)
-    head.draw_head(body)
-
-
-def _draw_side(body: Body) -> None:
-    limbs.draw_leg(body, -1)
-    limbs.draw_arm(body, -1)
-    clothes.draw_backpack_aside(body)
-    limbs.draw_leg(body, 1)
-    clothes.draw_lower(body)
-    clothes.draw_trunk(body)
-    clothes.draw_shoulder_bag(body)
-    head.draw_head(body)
-    limbs.draw_arm(body, 1)
-
-
-def _draw_back(body: Body) -> None:
-    _draw_legs(body)
-    clothes.draw_lower(body)
-    clothes.draw_trunk(body)
-    clothes.draw_back_details(body)
-    limbs.draw_arm(body, -1)
-    limbs.draw_arm(body, 1)
-    clothes.draw_shoulder_bag(body)
-    head.draw_head(body)
-    clothes.draw_backpack(body)
-
-
 def _draw_legs(body: Body) -> None:
     """Both legs, the one that is behind first."""
     for side in (1, -1) if np.sin(body.pose.phase) > 0 else (-1, 1):
-        limbs.draw_leg(body, side)
+        draw_leg(body, side)
+
+
+FAR_ARM, NEAR_ARM = partial(draw_arm, side=-1), partial(draw_arm, side=1)
+FAR_LEG, NEAR_LEG = partial(draw_leg, side=-1), partial(draw_leg, side=1)
+TRUNK, ARMS, ABOVE = (draw_lower, draw_trunk), (FAR_ARM, NEAR_ARM), (draw_shoulder_bag, draw_head)
+# What each view shows, from the far parts to the near ones.
+PARTS: dict[int, tuple[Callable[[Body], None], ...]] = {
+    FRONT: (draw_hair_behind, _draw_legs, *TRUNK, draw_front_details, *ARMS, *ABOVE),
+    SIDE: (FAR_LEG, FAR_ARM, draw_backpack, NEAR_LEG, *TRUNK, *ABOVE, NEAR_ARM),
+    BACK: (_draw_legs, *TRUNK, draw_back_details, *ARMS, *ABOVE, draw_backpack),
+}
 
 
 def _rounded(painter: Painter) -> np.ndarray:

@@ -17,33 +17,28 @@ def draw_hair_behind(body: Body) -> None:
 def draw_head(body: Body) -> None:
     """Head, hair and hat."""
     painter, person, hair = body.painter, body.person, HAIR[body.person.hair]
-    bald = person.hairstyle == "bald"
-    body.painter.ellipse((0, HEAD_Y), (0.058 if body.view == SIDE else 0.056, 0.072), body.skin)
+    bald, long = person.hairstyle == "bald", person.hairstyle == "long"
+    painter.ellipse((0, HEAD_Y), (0.058 if body.view == SIDE else 0.056, 0.072), body.skin)
     if body.view == SIDE:
-        painter.polygon(
-            [(0.052, HEAD_Y + 0.01), (0.07, HEAD_Y - 0.015), (0.05, HEAD_Y - 0.02)], body.skin
-        )
+        nose = [(0.052, HEAD_Y + 0.01), (0.07, HEAD_Y - 0.015), (0.05, HEAD_Y - 0.02)]
+        painter.polygon(nose, body.skin)
         if not bald:
             painter.ellipse((-0.012, HEAD_Y + 0.02), (0.054, 0.062), hair, 20, 260)
-        if person.hairstyle == "long":
-            painter.polygon(
-                [(-0.06, HEAD_Y + 0.03), (0.0, HEAD_Y + 0.02), (-0.012, 0.79), (-0.08, 0.78)],
-                hair,
-            )
+        if long:
+            fall = [(-0.06, HEAD_Y + 0.03), (0.0, HEAD_Y + 0.02), (-0.012, 0.79), (-0.08, 0.78)]
+            painter.polygon(fall, hair)
     elif body.view == FRONT:
         if not bald:
             painter.ellipse((0, HEAD_Y + 0.022), (0.06, 0.058), hair, 8, 172)
-        if person.hairstyle == "long":
+        if long:
             for side in (-1, 1):
                 strand = (side * 0.056, HEAD_Y + 0.02), (side * 0.063, 0.82)
                 painter.limb((*strand, 0.026, 0.034, hair))
         _draw_face(body)
     elif not bald:
         painter.ellipse((0, HEAD_Y + 0.008), (0.061, 0.071), hair)
-        if person.hairstyle == "long":
-            painter.polygon(
-                [(-0.061, HEAD_Y), (0.061, HEAD_Y), (0.075, 0.77), (-0.075, 0.77)], hair
-            )
+        if long:
+            painter.symmetric([(0.061, HEAD_Y), (0.075, 0.77)], hair)
     if person.hairstyle == "bun" and person.hat is None:
         centre = (-0.055, HEAD_Y + 0.05) if body.view == SIDE else (0.0, HEAD_Y + 0.082)
         painter.ellipse(centre, (0.034, 0.03), hair)
@@ -63,8 +58,7 @@ def _draw_hat(body: Body) -> None:
     colour = CLOTH[body.person.hat]
     body.painter.ellipse((0, HEAD_Y + 0.028), (0.066, 0.058), colour, 0, 180)
     if body.view == SIDE:
-        body.painter.polygon(
-            [(0.03, 0.955), (0.115, 0.945), (0.115, 0.935), (0.03, 0.938)], darker(colour)
-        )
+        peak = [(0.03, 0.955), (0.115, 0.945), (0.115, 0.935), (0.03, 0.938)]
+        body.painter.polygon(peak, darker(colour))
     elif body.view == FRONT:
         body.painter.ellipse((0, HEAD_Y + 0.026), (0.062, 0.014), darker(colour))

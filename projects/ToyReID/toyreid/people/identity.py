@@ -15,21 +15,21 @@ import numpy as np
 
 Colour = tuple[int, int, int]  # RGB, 0..255
 
-CLOTH: dict[str, Colour] = {
-    "black": (38, 38, 42),
-    "grey": (120, 122, 126),
-    "white": (226, 226, 222),
-    "navy": (42, 52, 96),
-    "blue": (58, 108, 186),
-    "red": (184, 46, 46),
-    "green": (58, 122, 72),
-    "beige": (190, 166, 126),
-    "brown": (106, 72, 48),
-    "mustard": (212, 168, 48),
-    "purple": (120, 66, 134),
+# Colour, and how often it is worn.
+_CLOTH: dict[str, tuple[Colour, float]] = {
+    "black": ((38, 38, 42), 0.18),
+    "grey": ((120, 122, 126), 0.13),
+    "white": ((226, 226, 222), 0.13),
+    "navy": ((42, 52, 96), 0.11),
+    "blue": ((58, 108, 186), 0.11),
+    "red": ((184, 46, 46), 0.09),
+    "green": ((58, 122, 72), 0.07),
+    "beige": ((190, 166, 126), 0.06),
+    "brown": ((106, 72, 48), 0.05),
+    "mustard": ((212, 168, 48), 0.04),
+    "purple": ((120, 66, 134), 0.03),
 }
-# How often each is worn, in the order above.
-CLOTH_SHARES = (0.18, 0.13, 0.13, 0.11, 0.11, 0.09, 0.07, 0.06, 0.05, 0.04, 0.03)
+CLOTH = {name: colour for name, (colour, _) in _CLOTH.items()}
 SKIN: tuple[Colour, ...] = ((240, 204, 178), (218, 172, 138), (166, 116, 84), (104, 70, 52))
 HAIR: dict[str, Colour] = {
     "black": (30, 26, 26),
@@ -38,46 +38,36 @@ HAIR: dict[str, Colour] = {
     "grey": (164, 162, 160),
     "red": (150, 66, 34),
 }
-
-TOPS = ("tshirt", "longsleeve", "jacket", "coat", "dress")
-BOTTOMS = ("trousers", "shorts", "skirt")
-PATTERNS = ("plain", "hoops", "stripes", "checks", "block")
-HAIRSTYLES = ("bald", "short", "long", "bun")
 EMBLEMS = ("disc", "bar", "square", "triangle", "cross", "ring")
-BAGS = ("backpack", "shoulder_bag")
+# What there is of each kind, and how often.
+TOPS = {"tshirt": 0.30, "longsleeve": 0.24, "jacket": 0.24, "coat": 0.12, "dress": 0.10}
+BOTTOMS = {"trousers": 0.66, "shorts": 0.2, "skirt": 0.14}
+PATTERNS = {"plain": 0.5, "hoops": 0.15, "stripes": 0.1, "checks": 0.1, "block": 0.15}
+HAIRSTYLES = {"bald": 0.08, "short": 0.5, "long": 0.28, "bun": 0.14}
+HAIR_SHARES = dict(zip(HAIR, (0.36, 0.28, 0.16, 0.12, 0.08), strict=True))
+BAGS = {"none": 0.45, "backpack": 0.3, "shoulder_bag": 0.25}
 
 
 @dataclass(frozen=True)
 class Person:
-    """One identity. Colours are names of ``CLOTH`` or ``HAIR``; None means: has none.
+    """One identity. Colours are names of ``CLOTH`` or ``HAIR``; None means: has none."""
 
-    Attributes:
-        height: body height relative to the average, about 0.88..1.08.
-        width: body width relative to the average, about 0.82..1.25.
-        skin: index into ``SKIN``.
-        top_colour2: second colour of the pattern; the shirt under an open jacket or coat.
-        logo: (emblem, colour) on the chest: seen from the front only.
-        print_: (emblem, colour) between the shoulders: seen from the back only.
-        backpack: seen from the back and the side; only its straps from the front.
-        shoulder_bag: hangs at the left hip.
-    """
-
-    height: float
-    width: float
-    skin: int
+    height: float  # relative to the average, about 0.88..1.08
+    width: float  # likewise, about 0.82..1.25
+    skin: int  # index into SKIN
     hairstyle: str
     hair: str
     top: str
     top_colour: str
-    top_colour2: str
+    top_colour2: str  # of the pattern; the shirt under an open jacket or coat
     pattern: str
     bottom: str
     bottom_colour: str
     shoes: str
-    logo: tuple[str, str] | None = None
-    print_: tuple[str, str] | None = None
+    logo: tuple[str, str] | None = None  # (emblem, colour) on the chest
+    print_: tuple[str, str] | None = None  # (emblem, colour) between the shoulders
     backpack: str | None = None
-    shoulder_bag: str | None = None
+    shoulder_bag: str | None = None  # at the left hip
     hat: str | None = None
 
     def differences(self, other: Person) -> list[str]:
@@ -86,12 +76,14 @@ class Person:
         return [name for name in mine if mine[name] != others[name]]
 
 
+def _one_of(shares: dict[str, float], rng: np.random.Generator) -> str:
+    return str(rng.choice(list(shares), p=list(shares.values())))
+
+
 def _cloth(rng: np.random.Generator, but: tuple[str | None, ...] = ()) -> str:
     """A cloth colour, none of those in ``but``."""
-    shares = np.array(
-        [0.0 if name in but else s for name, s in zip(CLOTH, CLOTH_SHARES, strict=True)]
-    )
-    return str(rng.choice(list(CLOTH), p=shares / shares.sum()))
+    shares = np.array([0.0 if name in but else share for name, (_, share) in _CLOTH.items()])
+    return str(rng.choice(list(_CLOTH), p=shares / shares.sum()))
 
 
 def _emblem(rng: np.random.Generator, ground: str) -> tuple[str, str]:
@@ -104,25 +96,24 @@ def _emblem(rng: np.random.Generator, ground: str) -> tuple[str, str]:
 
 def random_person(rng: np.random.Generator) -> Person:
     """Draw one identity."""
-    top = str(rng.choice(TOPS, p=(0.30, 0.24, 0.24, 0.12, 0.10)))
+    top = _one_of(TOPS, rng)
     colour = _cloth(rng)
-    patterned = top in ("tshirt", "longsleeve", "dress")
-    pattern = str(rng.choice(PATTERNS, p=(0.5, 0.15, 0.1, 0.1, 0.15))) if patterned else "plain"
+    pattern = _one_of(PATTERNS, rng) if top in ("tshirt", "longsleeve", "dress") else "plain"
     second = _cloth(rng, but=(colour,))
     has_logo = top in ("tshirt", "longsleeve") and pattern == "plain" and rng.random() < 0.55
     has_print = top in ("tshirt", "longsleeve", "jacket") and rng.random() < 0.4
-    bag = str(rng.choice(("none", *BAGS), p=(0.45, 0.3, 0.25)))
+    bag = _one_of(BAGS, rng)
     return Person(
         height=round(float(rng.uniform(0.88, 1.08)), 3),
         width=round(float(rng.uniform(0.84, 1.22)), 3),
         skin=int(rng.choice(len(SKIN), p=(0.35, 0.3, 0.2, 0.15))),
-        hairstyle=str(rng.choice(HAIRSTYLES, p=(0.08, 0.5, 0.28, 0.14))),
-        hair=str(rng.choice(list(HAIR), p=(0.36, 0.28, 0.16, 0.12, 0.08))),
+        hairstyle=_one_of(HAIRSTYLES, rng),
+        hair=_one_of(HAIR_SHARES, rng),
         top=top,
         top_colour=colour,
         top_colour2=second,
         pattern=pattern,
-        bottom=str(rng.choice(BOTTOMS, p=(0.66, 0.2, 0.14))),
+        bottom=_one_of(BOTTOMS, rng),
         bottom_colour=_cloth(rng, but=(colour,) if rng.random() < 0.7 else ()),
         shoes=_cloth(rng),
         logo=_emblem(rng, colour) if has_logo else None,
@@ -133,46 +124,34 @@ def random_person(rng: np.random.Generator) -> Person:
     )
 
 
-TWIN_DETAILS = ("bottom_colour", "shoes", "bag", "hat", "hair", "emblem", "top_colour2")
-
-
 def near_twin(person: Person, rng: np.random.Generator) -> Person:
-    """The same person but for one detail of what ``TWIN_DETAILS`` lists."""
-    details = [d for d in TWIN_DETAILS if _can_change(person, d)]
-    detail = str(rng.choice(details))
-    changed: dict[str, Any]
-    if detail in ("bottom_colour", "shoes", "top_colour2"):
-        old = getattr(person, detail)
-        changed = {detail: _cloth(rng, but=(old, person.top_colour))}
+    """The same person but for one detail that shows in a picture."""
+    bag = "shoulder_bag" if person.shoulder_bag else "backpack"
+    emblem = "logo" if person.logo else "print_"
+    shows = {
+        "bottom_colour": person.top != "dress",
+        "shoes": True,
+        bag: True,
+        "hat": True,
+        "hair": person.hairstyle in ("long", "bun"),
+        emblem: getattr(person, emblem) is not None,
+        "top_colour2": person.pattern in ("hoops", "block") or person.top in ("jacket", "coat"),
+    }
+    detail = str(rng.choice([name for name, visible in shows.items() if visible]))
+    old: Any = getattr(person, detail)
+    new: Any
+    if detail == emblem:
+        new = _emblem(rng, person.top_colour)
+        while new[0] == old[0] or new[1] == old[1]:
+            new = _emblem(rng, person.top_colour)
     elif detail == "hair":
-        changed = {"hair": str(rng.choice([h for h in HAIR if h != person.hair]))}
-    elif detail == "bag":
-        kind = "shoulder_bag" if person.shoulder_bag else "backpack"
-        had = getattr(person, kind)
-        drop = had is not None and rng.random() < 0.4
-        changed = {kind: None if drop else _cloth(rng, but=(had, person.top_colour))}
+        new = str(rng.choice([hair for hair in HAIR if hair != old]))
     elif detail == "hat":
-        changed = {"hat": _cloth(rng, but=(person.hat,))}
+        new = _cloth(rng, but=(old,))
     else:
-        kind = "logo" if person.logo else "print_"
-        old_emblem, new_emblem = getattr(person, kind), _emblem(rng, person.top_colour)
-        while new_emblem[0] == old_emblem[0] or new_emblem[1] == old_emblem[1]:
-            new_emblem = _emblem(rng, person.top_colour)
-        changed = {kind: new_emblem}
-    return dataclasses.replace(person, **changed)
-
-
-def _can_change(person: Person, detail: str) -> bool:
-    """Whether changing the detail would show in a picture."""
-    if detail == "bottom_colour":
-        return person.top != "dress"
-    if detail == "hair":
-        return person.hairstyle in ("long", "bun")
-    if detail == "emblem":
-        return person.logo is not None or person.print_ is not None
-    if detail == "top_colour2":
-        return person.pattern in ("hoops", "block") or person.top in ("jacket", "coat")
-    return True
+        drop = detail == bag and old is not None and rng.random() < 0.4
+        new = None if drop else _cloth(rng, but=(old, person.top_colour))
+    return dataclasses.replace(person, **{detail: new})
 
 
 def make_people(count: int, seed: int, twin_share: float = 0.4) -> list[Person]:

@@ -27,7 +27,6 @@ def add_occluder(
         picture: (H, W, 3) uint8 RGB.
         unit: pixels that a person of average height measures.
         ground: row (pixels) on which the thing stands.
-        rng: chooses the kind, place and colours.
         kinds: what to choose from.
     """
     kind = str(rng.choice(kinds))
@@ -46,18 +45,15 @@ def add_occluder(
         for x in range(0, width, 24):
             cv2.line(picture, (x, top), (x, height), darker(colour), 2)
     elif kind == "bush":
-        _bush(
-            picture, int(rng.uniform(0.2, 0.8) * width), rng.uniform(0.3, 0.5) * unit, ground, rng
-        )
+        x = int(rng.uniform(0.2, 0.8) * width)
+        _bush(picture, x, rng.uniform(0.3, 0.5) * unit, ground, rng)
     elif kind == "bicycle":
         _bicycle(picture, rng.uniform(0.2, 0.8) * width, ground, 0.17 * unit, rng)
     else:
         foot = (rng.uniform(-0.02, 0.16) * width, ground + 0.05 * unit)
         foot = foot if left else (width - foot[0], foot[1])
-        size, view = (height, width), int(rng.integers(3))
-        other, mask = draw_person(
-            random_person(rng), view, random_pose(rng), size, foot, unit * 1.06
-        )
+        place, view = ((height, width), foot, unit * 1.06), int(rng.integers(3))
+        other, mask = draw_person(random_person(rng), view, random_pose(rng), *place)
         cv2.copyTo(other, mask, picture)
     return kind
 
@@ -67,7 +63,7 @@ def _bush(picture: np.ndarray, x: int, top: float, ground: float, rng: np.random
         up = float(rng.beta(1.0, 1.4)) * top
         spread = 0.33 * picture.shape[1]
         centre = (int(x + rng.normal(0, spread * (1.1 - 0.6 * up / top))), int(ground + 10 - up))
-        green = (int(rng.integers(35, 80)), int(rng.integers(75, 130)), int(rng.integers(35, 75)))
+        green = tuple(rng.integers((35, 75, 35), (80, 130, 75)).tolist())
         cv2.circle(picture, centre, int(rng.integers(7, 16)), green, -1)
 
 
@@ -86,15 +82,9 @@ def _bicycle(
             right, up = 0.9 * np.cos(angle), 0.9 * np.sin(angle)
             ends = at(hub - right, 1 - up), at(hub + right, 1 + up)
             cv2.line(picture, *ends, (120, 120, 120), 1)
-    rear, front, crank, saddle, bar = (
-        (-1.25, 1.0),
-        (1.25, 1.0),
-        (-0.1, 0.9),
-        (-0.55, 2.2),
-        (0.9, 2.4),
-    )
-    tubes = ((rear, crank), (crank, saddle), (crank, bar), (saddle, bar), (rear, saddle))
-    for start, end in (*tubes, (front, (0.9, 2.6))):
+    rear, crank, saddle, bar = (-1.25, 1.0), (-0.1, 0.9), (-0.55, 2.2), (0.9, 2.4)
+    tubes = [(rear, crank), (crank, saddle), (crank, bar), (saddle, bar), (rear, saddle)]
+    for start, end in (*tubes, ((1.25, 1.0), (0.9, 2.6))):
         cv2.line(picture, at(*start), at(*end), colour, 8)
     cv2.line(picture, at(0.55, 2.62), at(1.02, 2.62), (30, 30, 30), 8)
     cv2.ellipse(picture, at(-0.55, 2.3), (20, 8), 0, 0, 360, (30, 30, 30), -1)

@@ -1,29 +1,35 @@
 """Make a folder of rendered pictures once: completely or not at all, whoever else does the same.
 
 The pictures go to a folder beside the target, which is renamed at the end; so a folder of the right
-name is complete, even after a crash.
+name is complete, even after a crash. ``meta.json`` in it says what it was made with.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import io
 import json
 import logging
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
+from filelock import FileLock, Timeout
+from PIL import Image
+from reid_common.progress import shown
 
 logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
-
-META = "meta.json"  # says of a rendering what it was made with
+META = "meta.json"
+JPEG_QUALITY = 88
 
 
 def read_meta(folder: Path) -> dict | None:
@@ -35,108 +41,122 @@ def read_meta(folder: Path) -> dict | None:
     return meta if isinstance(meta, dict) and meta.get("synthetic") else None
 
 
+def current_meta(folder: Path, version: int, spec: Any) -> dict | None:
+    """What ``meta.json`` says, if it is of this generator's version, and of ``spec`` if any."""
+    meta = read_meta(folder)
+    if meta is None or meta.get("generator_version") != version:
+        return None
+    return meta if spec is None or meta.get("spec") == dataclasses.asdict(spec) else None
+
+
+def write_meta(folder: Path, package: str, version: int, spec: Any, **more: Any) -> None:
+    """Write ``meta.json``."""
+    meta = {
+        "synthetic": True,
+        "note": f"Drawn by {package}; no photographs, no real persons.",
+        "generator_version": version,
+        "spec": dataclasses.asdict(spec),
+        **more,
+    }
+    (folder / META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+
+
+def warn_of_other_spec(folder: Path, standard: Any) -> None:
+    """Log a warning where a rendering is not of the ``standard`` sizes and seed."""
+    spec = (read_meta(folder) or {}).get("spec")
+    if spec != dataclasses.asdict(standard):
+        logger.warning(
+            "%s: %s is not the standard data set but %s; metrics on it do not compare. Delete the "
+            "folder to have the standard one rendered.",
+            folder.name,
+            folder,
+            spec,
+        )
+
+
+def jpeg(picture: np.ndarray) -> bytes:
+    """An (H, W, 3) uint8 RGB picture as a file; of one quality, so that sizes tell no kinds."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
+
+
 def make_once(
-    folder: Path,
-    is_complete: Callable[[Path], bool],
-    is_ours: Callable[[Path], bool],
-    make: Callable[[Path], None],
-) -> None:
-    """Make a folder where it is not complete; several processes may call this at once.
+    folder: Path, is_complete: Callable[[Path], bool], make: Callable[[Path], None]
+) -> Path:
+    """Make a folder where it is not complete, and return it.
+
+    Several processes may call this at once: one makes it, the others wait for it. A folder of that
+    name that is no rendering is moved aside, with a warning.
 
     Args:
         folder: the target; its parent is created if missing.
         is_complete: whether a folder is what ``make`` would make.
-        is_ours: whether a folder may be replaced; any other is moved aside, with a warning.
         make: writes everything into the folder that it is given, which does not exist yet.
     """
+    if is_complete(folder):
+        return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with alone(folder) as is_alone:
         if is_complete(folder):  # somebody else was faster
-            return
+            return folder
         if is_alone:
             for left_over in folder.parent.glob(f".{folder.name}.*.part"):
                 shutil.rmtree(left_over, ignore_errors=True)
         part = folder.with_name(f".{folder.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
         try:
             make(part)
-            _put_in_place(part, folder, is_complete, is_ours)
+            if folder.exists() and not is_complete(folder):
+                _move_aside(folder)
+            part.rename(folder)
+        except OSError:
+            # Without locks another process may have renamed first: its files are the same.
+            if not is_complete(folder):
+                raise
         finally:
             shutil.rmtree(part, ignore_errors=True)
+    return folder
+
+
+def _move_aside(folder: Path) -> None:
+    """Remove an outdated rendering; give anything else another name."""
+    name, mark = folder.name, uuid.uuid4().hex[:8]
+    if read_meta(folder) is None:
+        aside = folder.with_name(f"{name}.old-{mark}")
+        logger.warning("%s: %s is not a rendering of ours; moved to %s", name, folder, aside)
+    else:
+        aside = folder.with_name(f".{name}.{mark}.part")
+        logger.info("%s: %s is of another version, seed or size: replaced", name, folder)
+    with contextlib.suppress(FileNotFoundError):  # another process was faster
+        folder.rename(aside)
+    if aside.name.endswith(".part"):
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def work_through(
     work: Callable[[Item], None], items: Sequence[Item], workers: int | None, what: str
 ) -> None:
-    """Do ``work`` for all items in threads, and log how far it is every few seconds.
+    """Do ``work`` for all items in threads (None: one for each CPU, 8 at most).
 
     Threads, not processes: OpenCV and Pillow release the lock, and nothing has to be forked or
     pickled, so it also works inside a worker process.
-
-    Args:
-        work: of one item.
-        items: all of them.
-        workers: threads. None: one for each CPU, 8 at most.
-        what: name in the log.
     """
-    start = reported = time.monotonic()
     with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
-        for done, _ in enumerate(pool.map(work, items), start=1):
-            now = time.monotonic()
-            if now - reported > 5:
-                left = (now - start) / done * (len(items) - done)
-                logger.info("%s: %d of %d, %.0f s left", what, done, len(items), left)
-                reported = now
-    logger.info("%s: rendered in %.0f s", what, time.monotonic() - start)
-
-
-def _put_in_place(
-    part: Path,
-    folder: Path,
-    is_complete: Callable[[Path], bool],
-    is_ours: Callable[[Path], bool],
-) -> None:
-    """Rename ``part`` to ``folder``; what was there before is replaced, or kept if not ours."""
-    name = folder.name
-    if folder.exists():
-        if is_complete(folder):
-            return
-        ours = is_ours(folder)
-        aside = folder.with_name(f".{name}.{uuid.uuid4().hex[:8]}.part")
-        if not ours:
-            aside = folder.with_name(f"{name}.old-{uuid.uuid4().hex[:8]}")
-            logger.warning("%s: %s is not a rendering of ours; moved to %s", name, folder, aside)
-        else:
-            logger.info("%s: %s is of another version, seed or size: replaced", name, folder)
-        with contextlib.suppress(FileNotFoundError):  # another process was faster
-            folder.rename(aside)
-        if ours:
-            shutil.rmtree(aside, ignore_errors=True)
-    try:
-        part.rename(folder)
-    except OSError:
-        # Without locks (see alone) another process may have renamed first: its files are the same.
-        if not is_complete(folder):
-            raise
+        for _ in shown(pool.map(work, items), what, len(items)):
+            pass
 
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[bool]:
-    """Hold a lock for ``folder`` where the system has file locks; yields whether it is held.
-
-    The lock goes with the process, so a killed one leaves none behind.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows: both render, one rename wins
-        yield False
-        return
-    with open(folder.with_name(f".{folder.name}.lock"), "w") as file:
+    """Hold a lock for ``folder`` where the file system has locks; yields whether it is held."""
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"), fallback_to_soft=False)
+    with contextlib.suppress(OSError):  # of a file system without locks
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            lock.acquire(timeout=0)
+        except Timeout:
             logger.info("%s: another process is rendering it; waiting for that", folder)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:  # a file system without locks
-            yield False
-            return
-        yield True
+            lock.acquire()
+    try:
+        yield lock.is_locked
+    finally:
+        lock.release()

@@ -41,6 +41,13 @@ class Painter:
         """Fill a polygon."""
         self._fill(self.pixels(points), paint, outline)
 
+    def symmetric(
+        self, half: Sequence[Point], paint: Paint, outline: bool = True, middle: float = 0.0
+    ) -> None:
+        """Fill a polygon of these points, right of the line x = ``middle``, and their mirrored."""
+        left = [(middle - x, y) for x, y in reversed(half)]
+        self.polygon([*((middle + x, y) for x, y in half), *left], paint, outline)
+
     def limb(self, *parts: Stroke) -> None:
         """Tapered strokes with round ends, under one outline: no seam where they meet."""
         outlines = [self.pixels(_stroke(part)) for part in parts]
@@ -81,9 +88,8 @@ class Painter:
             cv2.fillPoly(part, [pixels], 255)
             cv2.copyTo(paint, part, self.picture)
         if outline:
-            cv2.polylines(
-                self.picture, [pixels], True, _edge(paint), max(1, round(self.unit / 300))
-            )
+            thickness = max(1, round(self.unit / 300))
+            cv2.polylines(self.picture, [pixels], True, _edge(paint), thickness)
 
 
 def darker(colour: tuple[int, ...], factor: float = 0.72) -> tuple[int, int, int]:

@@ -27,9 +27,7 @@ def garment_paint(painter: Painter, person: Person) -> Paint:
     if person.pattern == "block":  # shoulders in the second colour
         rows = (y > 0.72)[:, None]
     second_here = (rows ^ columns) if person.pattern == "checks" else (rows | columns)
-    texture = np.where(
-        second_here[..., None], np.array(second, np.uint8), np.array(first, np.uint8)
-    )
+    texture = np.array((first, second), np.uint8)[second_here.astype(np.uint8)]
     texture[0, 0] = first
     return texture
 
@@ -37,25 +35,25 @@ def garment_paint(painter: Painter, person: Person) -> Paint:
 def emblem(painter: Painter, kind: tuple[str, str], centre: Point, size: float) -> None:
     """Paint an emblem; ``size`` is its half width in body units."""
     shape, colour = kind[0], CLOTH[kind[1]]
-    x, y = centre
-    s = size
+    (x, y), s = centre, size
     if shape == "disc":
         painter.ellipse(centre, (s * 0.9, s * 0.9), colour, outline=False)
     elif shape == "ring":
         ring = [(x + s * np.cos(a), y + s * np.sin(a)) for a in np.linspace(0, 2 * np.pi, 20)]
         painter.line(ring, s * 0.45, colour)
     elif shape == "bar":
-        painter.polygon(_box(x, y, s * 1.25, s * 0.36), colour, outline=False)
+        _box(painter, centre, s * 1.25, s * 0.36, colour)
     elif shape == "square":
-        painter.polygon(_box(x, y, s * 0.8, s * 0.8), colour, outline=False)
+        _box(painter, centre, s * 0.8, s * 0.8, colour)
     elif shape == "triangle":
-        corners = [(x - s, y - s * 0.8), (x + s, y - s * 0.8), (x, y + s)]
-        painter.polygon(corners, colour, outline=False)
+        painter.symmetric([(s, y - s * 0.8), (0, y + s)], colour, outline=False, middle=x)
     else:
-        painter.polygon(_box(x, y, s, s * 0.28), colour, outline=False)
-        painter.polygon(_box(x, y, s * 0.28, s), colour, outline=False)
+        _box(painter, centre, s, s * 0.28, colour)
+        _box(painter, centre, s * 0.28, s, colour)
 
 
-def _box(x: float, y: float, half_width: float, half_height: float) -> list[Point]:
-    left, right, low, high = x - half_width, x + half_width, y - half_height, y + half_height
-    return [(left, low), (right, low), (right, high), (left, high)]
+def _box(painter: Painter, centre: Point, width: float, height: float, colour: Paint) -> None:
+    """A rectangle of half this width and height on each side of its centre."""
+    x, y = centre
+    half = [(width, y - height), (width, y + height)]
+    painter.symmetric(half, colour, outline=False, middle=x)

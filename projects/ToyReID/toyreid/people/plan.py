@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,32 +28,21 @@ class ToySpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("num_train_ids", 2), ("num_test_ids", 2), ("num_cameras", 2)):
-            if getattr(self, name) < least:
-                value = getattr(self, name)
-                raise ValueError(f"ToyReID: {name} must be at least {least}, got {value}")
-
-    def as_dict(self) -> dict[str, int]:
-        """The sizes and the seed by name."""
-        return asdict(self)
+        for name in ("num_train_ids", "num_test_ids", "num_cameras"):
+            value = getattr(self, name)
+            if value < 2:
+                raise ValueError(f"ToyReID: {name} must be at least 2, got {value}")
 
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture to take.
-
-    Attributes:
-        pid: identity, 1-based; 0 for a distractor (a false detection), as in Market-1501.
-        camera: 0-based.
-        view: 0 front, 1 side, 2 back.
-        number: running number, unique in the data set.
-    """
+    """One picture to take."""
 
     split: str
-    pid: int
-    camera: int
-    view: int
-    number: int
+    pid: int  # identity, 1-based; 0 for a distractor (a false detection), as in Market-1501
+    camera: int  # 0-based
+    view: int  # 0 front, 1 side, 2 back
+    number: int  # unique in the data set
 
     @property
     def name(self) -> str:
@@ -88,9 +77,8 @@ def plan_shots(spec: ToySpec) -> Plan:
 
     for pid in people:
         least = max(2, round(0.6 * spec.num_cameras))
-        seen_by = rng.permutation(spec.num_cameras)[
-            : int(rng.integers(least, spec.num_cameras + 1))
-        ]
+        order = rng.permutation(spec.num_cameras)
+        seen_by = order[: int(rng.integers(least, spec.num_cameras + 1))]
         for place, camera in enumerate(seen_by):
             if pid <= spec.num_train_ids:
                 shoot(TRAIN, pid, int(camera), int(rng.integers(2, 4)))

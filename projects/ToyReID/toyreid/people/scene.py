@@ -89,11 +89,7 @@ def _wall(
     elif kind == "foliage":
         for _ in range(260):
             centre = (int(rng.integers(width)), int(rng.integers(height)))
-            green = (
-                int(rng.integers(40, 90)),
-                int(rng.integers(80, 140)),
-                int(rng.integers(40, 80)),
-            )
+            green = tuple(rng.integers((40, 80, 40), (90, 140, 80)).tolist())
             cv2.circle(wall, centre, int(rng.integers(8, 30)), green, -1)
 
 

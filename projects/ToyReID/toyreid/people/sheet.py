@@ -7,18 +7,8 @@ from pathlib import Path
 from reid_common.pictures import Tile, draw_contact_sheet
 
 from .body import VIEWS
-from .plan import TRAIN, Plan, Shot, ToySpec, plan_shots
-from .render import read_meta
-
-
-def twin_pids(plan: Plan, split_pids: range) -> list[tuple[int, int, str]]:
-    """Pairs of neighbouring identities that differ in one detail: (pid, pid, the detail)."""
-    pairs = []
-    for pid in split_pids[:-1]:
-        differences = plan.people[pid].differences(plan.people[pid + 1])
-        if len(differences) == 1:
-            pairs.append((pid, pid + 1, differences[0]))
-    return pairs
+from .once import read_meta
+from .plan import TRAIN, Plan, ToySpec, plan_shots
 
 
 def draw_sheet(folder: Path, out: Path, rows: int = 6) -> None:
@@ -36,8 +26,13 @@ def draw_sheet(folder: Path, out: Path, rows: int = 6) -> None:
     plan = plan_shots(ToySpec(**meta["spec"]))
     pids, labels = _choose(plan, rows)
     cameras = range(plan.spec.num_cameras)
+    tiles = {}
+    for shot in reversed(plan.shots):  # the first of a person under a camera stays
+        if shot.split == TRAIN:
+            caption = f"id {shot.pid} c{shot.camera + 1} {VIEWS[shot.view]}"
+            tiles[shot.pid, shot.camera] = Tile(folder / TRAIN / shot.name, caption)
     draw_contact_sheet(
-        [[_tile(folder, _first_shot(plan, pid, camera)) for camera in cameras] for pid in pids],
+        [[tiles.get((pid, camera)) for camera in cameras] for pid in pids],
         out,
         "ToyReID: synthetic (drawn) pedestrians, not photographs",
         labels,
@@ -47,30 +42,18 @@ def draw_sheet(folder: Path, out: Path, rows: int = 6) -> None:
     )
 
 
-def _tile(folder: Path, shot: Shot | None) -> Tile | None:
-    if shot is None:
-        return None
-    caption = f"id {shot.pid} c{shot.camera + 1} {VIEWS[shot.view]}"
-    return Tile(folder / TRAIN / shot.name, caption)
-
-
 def _choose(plan: Plan, rows: int) -> tuple[list[int], list[str]]:
     """The identities to show and their captions."""
     train_pids = range(1, plan.spec.num_train_ids + 1)
     pids, captions = [], []
-    for first, second, detail in twin_pids(plan, train_pids)[:1]:
-        pids += [first, second]
-        captions += [f"identity {first}\ntwin of {second}", f"identity {second}\nbut: {detail}"]
+    for pid in train_pids[:-1]:
+        differences = plan.people[pid].differences(plan.people[pid + 1])
+        if len(differences) == 1:
+            pids = [pid, pid + 1]
+            captions = [f"identity {pid}\ntwin of {pid + 1}"]
+            captions += [f"identity {pid + 1}\nbut: {differences[0]}"]
+            break
     others = [pid for pid in train_pids if pid not in pids]
     step = max(1, len(others) // max(1, rows - len(pids)))
-    for pid in others[::step][: rows - len(pids)]:
-        pids.append(pid)
-        captions.append(f"identity {pid}")
-    return pids, captions
-
-
-def _first_shot(plan: Plan, pid: int, camera: int) -> Shot | None:
-    for shot in plan.shots:
-        if (shot.split, shot.pid, shot.camera) == (TRAIN, pid, camera):
-            return shot
-    return None
+    others = others[::step][: rows - len(pids)]
+    return pids + others, [*captions, *(f"identity {pid}" for pid in others)]

@@ -26,12 +26,10 @@ def cropped(person: Person, camera: Camera, rng: np.random.Generator) -> np.ndar
     """A part of a body, as bad detections give: (h, w, 3) uint8, RGB."""
     picture = take_picture(person, int(rng.integers(3)), camera, rng)
     height, width = picture.shape[:2]
-    top, bottom, left, right = CUTS[str(rng.choice(list(CUTS)))]
-    jitter = rng.uniform(-0.05, 0.05, 4)
-    rows = np.clip(np.array([top, bottom]) + jitter[:2], 0, 1) * height
-    columns = np.clip(np.array([left, right]) + jitter[2:], 0, 1) * width
-    part = picture[int(rows[0]) : int(rows[1]), int(columns[0]) : int(columns[1])]
-    return np.ascontiguousarray(part)
+    shares = CUTS[str(rng.choice(list(CUTS)))] + rng.uniform(-0.05, 0.05, 4)
+    edges = np.clip(shares, 0, 1) * (height, height, width, width)
+    top, bottom, left, right = edges.astype(int)
+    return np.ascontiguousarray(picture[top:bottom, left:right])
 
 
 def low_resolution(person: Person, camera: Camera, rng: np.random.Generator) -> np.ndarray:
@@ -70,19 +68,18 @@ def _car(picture: np.ndarray, rng: np.random.Generator) -> None:
     colour = tuple(int(c) for c in rng.integers(20, 235, 3))
     middle, ground = int(rng.uniform(0.1, 0.9) * width), int(rng.uniform(0.75, 0.92) * height)
     half, high = int(rng.uniform(0.7, 1.3) * width), int(0.16 * height)
-    cv2.rectangle(
-        picture, (middle - half, ground - high), (middle + half, ground - high // 4), colour, -1
-    )
-    roof = [(-0.6, 1.0), (-0.38, 1.8), (0.35, 1.8), (0.7, 1.0)]
-    points = np.array([(middle + x * half, ground - y * high) for x, y in roof], np.int32)
-    cv2.fillPoly(picture, [points], darker(colour, 0.9))
-    inner = np.array(
-        [(middle + 0.86 * x * half, ground - (0.15 + 0.88 * y) * high) for x, y in roof], np.int32
-    )
-    cv2.fillPoly(picture, [inner], (60, 74, 88))
-    cv2.line(picture, (middle, ground - 2 * high), (middle, ground - high // 4), darker(colour), 4)
+    sill = ground - high // 4
+    cv2.rectangle(picture, (middle - half, ground - high), (middle + half, sill), colour, -1)
+    roof = np.array([(-0.6, 1.0), (-0.38, 1.8), (0.35, 1.8), (0.7, 1.0)])
+    for points, paint in (
+        (roof, darker(colour, 0.9)),
+        (roof * (0.86, 0.88) + (0, 0.15), (60, 74, 88)),
+    ):
+        pixels = (middle, ground) + points * (half, -high)
+        cv2.fillPoly(picture, [pixels.astype(np.int32)], paint)
+    cv2.line(picture, (middle, ground - 2 * high), (middle, sill), darker(colour), 4)
     for x in (-0.58, 0.58):
-        centre = (int(middle + x * half), ground - high // 4)
+        centre = (int(middle + x * half), sill)
         cv2.circle(picture, centre, int(0.42 * high), (24, 24, 26), -1)
         cv2.circle(picture, centre, int(0.2 * high), (150, 150, 150), -1)
 
@@ -98,6 +95,5 @@ def _board(picture: np.ndarray, rng: np.random.Generator) -> None:
     cv2.rectangle(picture, (left, top), (right, bottom), ink, 4)
     for y in range(top + 50, bottom - 8, int(rng.integers(45, 80))):
         letters = "".join(chr(int(c)) for c in rng.integers(65, 91, int(rng.integers(2, 6))))
-        cv2.putText(
-            picture, letters, (left + 12, y), cv2.FONT_HERSHEY_DUPLEX, rng.uniform(1, 1.8), ink, 4
-        )
+        size, font = rng.uniform(1, 1.8), cv2.FONT_HERSHEY_DUPLEX
+        cv2.putText(picture, letters, (left + 12, y), font, size, ink, 4)

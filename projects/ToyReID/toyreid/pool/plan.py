@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from reid_common.errors import UserError
@@ -28,7 +28,7 @@ class PoolSpec:
     """Size of the pool and its seed; the same spec gives the same files.
 
     Raises:
-        UserError: fewer images than kinds.
+        UserError: fewer than two images of each kind.
     """
 
     num_images: int = 4200
@@ -40,36 +40,20 @@ class PoolSpec:
                 f"ToyUnlabeled: num_images is {self.num_images}; set {2 * len(KINDS)} or more"
             )
 
-    def as_dict(self) -> dict[str, int]:
-        """The size and the seed by name."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture to make.
+    """One picture to make."""
 
-    Attributes:
-        number: 0-based; files are in this order, which tells nothing of the kind.
-        kind: of :data:`KINDS`.
-        person: index of the identity; not used for "no_person".
-        camera: index of the camera.
-    """
-
-    number: int
-    kind: str
-    person: int
-    camera: int
+    number: int  # 0-based; files are in this order, which tells nothing of the kind
+    kind: str  # of KINDS
+    person: int  # index of the identity; not used for "no_person"
+    camera: int  # index of the camera
 
     @property
     def name(self) -> str:
         """File name."""
         return f"{self.number:06d}.jpg"
-
-    @property
-    def in_domain(self) -> bool:
-        """Whether it is of ToyReID's domain."""
-        return self.kind == PERSON
 
 
 @dataclass(frozen=True)
@@ -92,7 +76,9 @@ def plan_pool(spec: PoolSpec) -> PoolPlan:
     # An identity walks past a few cameras of one place.
     places = rng.integers(NUM_PLACES, size=len(people)) * CAMERAS_PER_PLACE
     own = np.stack([rng.permutation(CAMERAS_PER_PLACE)[:CAMERAS_PER_IDENTITY] for _ in people])
-    kinds = _kinds(spec.num_images)
+    others = [kind for kind in KINDS if kind != PERSON]
+    kinds = [kind for kind in others for _ in range(round(KINDS[kind] * spec.num_images))]
+    kinds = [PERSON] * (spec.num_images - len(kinds)) + kinds  # which takes what rounding leaves
     rng.shuffle(kinds)
     pictures = []
     for number, kind in enumerate(kinds):
@@ -100,10 +86,3 @@ def plan_pool(spec: PoolSpec) -> PoolPlan:
         camera = int(places[person] + rng.choice(own[person]))
         pictures.append(Picture(number, kind, person, camera))
     return PoolPlan(spec, people, cameras, pictures)
-
-
-def _kinds(count: int) -> list[str]:
-    """``count`` names; rounding goes to the first kind."""
-    others = [kind for kind, share in KINDS.items() for _ in range(round(share * count))]
-    others = [kind for kind in others if kind != PERSON]
-    return [PERSON] * (count - len(others)) + others

@@ -6,18 +6,15 @@
 from __future__ import annotations
 
 import csv
-import io
-import json
 import logging
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ..people import take_picture
-from ..people.once import META, make_once, read_meta, work_through
+from ..people.once import current_meta, jpeg, make_once, work_through, write_meta
 from .faults import cropped, low_resolution, no_person
-from .plan import Picture, PoolPlan, PoolSpec, plan_pool
+from .plan import PERSON, Picture, PoolPlan, PoolSpec, plan_pool
 from .strangers import other_domain
 
 logger = logging.getLogger(__name__)
@@ -29,39 +26,28 @@ GENERATOR_VERSION = 1  # raise it with every change of the pictures: old renderi
 def render_pool(root: str | Path, spec: PoolSpec | None = None, workers: int | None = None) -> Path:
     """Make sure that ``root/ToyUnlabeled`` holds the pool, and return that folder.
 
-    Several processes may call this at once: one renders, the others wait for it.
-
-    Args:
-        root: folder of the data sets; created if missing.
-        spec: size and seed. None takes a complete rendering of any size and seed that is there
-            already, and otherwise renders the default.
-        workers: threads. None: one for each CPU, 8 at most.
+    Arguments are those of :func:`~toyreid.people.render.render_toyreid`.
     """
-    folder = Path(root) / FOLDER
-    if not is_complete(folder, spec):
-        make_once(
-            folder,
-            lambda place: is_complete(place, spec),
-            lambda place: read_meta(place) is not None,
-            lambda part: _render(part, plan_pool(spec or PoolSpec()), workers),
-        )
-    return folder
+    return make_once(
+        Path(root) / FOLDER,
+        lambda place: is_complete(place, spec),
+        lambda part: _render(part, plan_pool(spec or PoolSpec()), workers),
+    )
 
 
 def is_complete(folder: Path, spec: PoolSpec | None = None) -> bool:
     """Whether the folder holds every picture of this generator's pool (and of this spec)."""
-    meta = read_meta(folder)
-    if meta is None or meta.get("generator_version") != GENERATOR_VERSION:
-        return False
-    if spec is not None and meta.get("spec") != spec.as_dict():
-        return False
+    meta = current_meta(folder, GENERATOR_VERSION, spec)
     there = len(list((folder / IMAGES).glob("*.jpg")))
-    return there == meta["spec"]["num_images"] and (folder / TRUTH).is_file()
+    whole = meta is not None and there == meta["spec"]["num_images"]
+    return whole and (folder / TRUTH).is_file()
 
 
 def draw(plan: PoolPlan, picture: Picture) -> np.ndarray:
     """One picture: (H, W, 3) uint8, RGB; the size depends on the kind."""
-    rng = picture_rng(plan, picture)
+    # Its own random numbers: the order of rendering does not matter.
+    seeds = np.random.SeedSequence(plan.spec.seed, spawn_key=(5, picture.number))
+    rng = np.random.default_rng(seeds)
     person, camera = plan.people[picture.person], plan.cameras[picture.camera]
     if picture.kind == "cropped":
         return cropped(person, camera, rng)
@@ -74,18 +60,6 @@ def draw(plan: PoolPlan, picture: Picture) -> np.ndarray:
     return take_picture(person, int(rng.choice(3, p=camera.views)), camera, rng)
 
 
-def picture_rng(plan: PoolPlan, picture: Picture) -> np.random.Generator:
-    """The picture's own random numbers: the order of rendering does not matter."""
-    key = (5, picture.number)
-    return np.random.default_rng(np.random.SeedSequence(plan.spec.seed, spawn_key=key))
-
-
-def _jpeg(pixels: np.ndarray, quality: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
-
-
 def _render(part: Path, plan: PoolPlan, workers: int | None) -> None:
     """All pictures, truth and meta.json into ``part``."""
     (part / IMAGES).mkdir(parents=True)
@@ -93,18 +67,11 @@ def _render(part: Path, plan: PoolPlan, workers: int | None) -> None:
     logger.info("%s: rendering %d SYNTHETIC images into %s, once", FOLDER, count, part.parent)
 
     def work(picture: Picture) -> None:
-        # The same quality for all kinds: the size of a file is not to tell its kind.
-        (part / IMAGES / picture.name).write_bytes(_jpeg(draw(plan, picture), quality=88))
+        (part / IMAGES / picture.name).write_bytes(jpeg(draw(plan, picture)))
 
     work_through(work, plan.pictures, workers, FOLDER)
     with open(part / TRUTH, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("name", "kind", "in_domain"))
-        writer.writerows((p.name, p.kind, int(p.in_domain)) for p in plan.pictures)
-    meta = {
-        "synthetic": True,
-        "note": "Drawn by toyreid.pool; no photographs, no real persons.",
-        "generator_version": GENERATOR_VERSION,
-        "spec": plan.spec.as_dict(),
-    }
-    (part / META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+        writer.writerows((p.name, p.kind, int(p.kind == PERSON)) for p in plan.pictures)
+    write_meta(part, "toyreid.pool", GENERATOR_VERSION, plan.spec)

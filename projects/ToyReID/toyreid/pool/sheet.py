@@ -10,19 +10,15 @@ from PIL import Image
 from reid_common.errors import UserError
 from reid_common.pictures import Tile, draw_contact_sheet
 
+from ..people.once import read_meta
 from .plan import KINDS
-from .render import IMAGES, TRUTH, read_meta
+from .render import IMAGES, TRUTH
 
 COLUMNS = 16
 
 
 def draw_pool_sheet(folder: Path, out: Path, rows: int = 2) -> None:
     """Write a contact sheet to ``out``: ``rows`` rows of 16 pictures of each kind.
-
-    Args:
-        folder: of a rendered pool.
-        out: PNG file.
-        rows: for each kind.
 
     Raises:
         UserError: there is no pool in ``folder``.

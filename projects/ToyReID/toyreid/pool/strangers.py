@@ -11,18 +11,17 @@ from ..people import Person, draw_person, random_pose
 
 SIZES = ((96, 48), (128, 64), (160, 64), (192, 96))  # (H, W) pixels
 OVERSAMPLING = 2
-WORLDS = ("infrared", "thermal", "neon", "aerial", "poster", "sketch")
 
 
 def other_domain(person: Person, rng: np.random.Generator) -> np.ndarray:
     """A person in one of :data:`WORLDS`: (H, W, 3) uint8, RGB, of one of :data:`SIZES`."""
-    world = str(rng.choice(WORLDS))
+    world = str(rng.choice(list(WORLDS)))
     height, width = SIZES[int(rng.integers(len(SIZES)))]
     big = (height * OVERSAMPLING, width * OVERSAMPLING)
     unit = big[0] * rng.uniform(0.8, 1.0)
     foot = (big[1] * rng.uniform(0.42, 0.58), big[0] * rng.uniform(0.92, 1.0))
     figure, mask = draw_person(person, int(rng.integers(3)), random_pose(rng), big, foot, unit)
-    picture = _WORLDS[world](figure, mask, rng)
+    picture = WORLDS[world](figure, mask, rng)
     picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
     noise = rng.normal(0, rng.uniform(1, 6), picture.shape)
     return np.clip(picture + noise, 0, 255).astype(np.uint8)
@@ -95,11 +94,9 @@ def _aerial(figure: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> n
     """From high above: large head, small feet, bright tiled floor, pale colours."""
     height, width = mask.shape
     narrow, low = rng.uniform(0.28, 0.38) * width, rng.uniform(0.7, 0.9) * height
-    source = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
-    target = np.array(
-        [(-0.35 * width, 0), (1.35 * width, 0), (width - narrow, low), (narrow, low)], np.float32
-    )
-    warp = cv2.getPerspectiveTransform(source, target)
+    source = [(0, 0), (width, 0), (width, height), (0, height)]
+    target = [(-0.35 * width, 0), (1.35 * width, 0), (width - narrow, low), (narrow, low)]
+    warp = cv2.getPerspectiveTransform(*np.array((source, target), np.float32))
     figure = cv2.warpPerspective(figure, warp, (width, height))
     mask = cv2.warpPerspective(mask, warp, (width, height), flags=cv2.INTER_NEAREST)
     floor = _ramp(figure.shape, rng.uniform(190, 240, 3), rng.uniform(200, 250, 3)).copy()
@@ -125,20 +122,15 @@ def _poster(figure: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> n
 
 def _sketch(figure: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A pencil drawing on paper."""
-    grey = cv2.cvtColor(
-        _over(figure, mask, np.full(figure.shape, 235, np.uint8)), cv2.COLOR_RGB2GRAY
-    )
+    picture = _over(figure, mask, np.full(figure.shape, 235, np.uint8))
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     edges = cv2.dilate(cv2.Canny(grey, 40, 90), np.ones((2, 2), np.uint8))
     paper = rng.uniform((215, 205, 180), (252, 250, 240)) - 0.14 * (235 - grey[..., None])
     paper[edges > 0] = rng.uniform(20, 100)
     return np.clip(paper, 0, 255).astype(np.uint8)
 
 
-_WORLDS: dict[str, Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]] = {
-    "infrared": _infrared,
-    "thermal": _thermal,
-    "neon": _neon,
-    "aerial": _aerial,
-    "poster": _poster,
-    "sketch": _sketch,
+# Figure and mask -> picture, by the names of the functions.
+WORLDS: dict[str, Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]] = {
+    world.__name__[1:]: world for world in (_infrared, _thermal, _neon, _aerial, _poster, _sketch)
 }
