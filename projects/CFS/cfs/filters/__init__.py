@@ -6,7 +6,7 @@ from .cfs_filter import CFSFilter
 from .duplicate_filter import DuplicateFilter
 from .list_filter import ListFilter
 from .registry import FILTER_REGISTRY, build_filters
-from .size_filters import AspectRatioFilter, ResolutionFilter
+from .limit_filters import AspectRatioFilter, ResolutionFilter
 
 __all__ = [
     "FILTER_REGISTRY",
