@@ -1,25 +1,22 @@
-"""Filters by an image's height and width, which are read from its header."""
+"""Filters by limits: of height and width, which are read from the header, and of sharpness."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 from reid_common.errors import UserError
 
 from .base import DataFilter, Drop, Items
-from .measurements import HeaderSize
-from .registry import FILTER_REGISTRY, range_option
+from .measurements import HeaderSize, Sharpness
+from .registry import FILTER_REGISTRY, number_option, range_option
 
 
 @FILTER_REGISTRY.register()
 class ResolutionFilter(DataFilter):
     """Keeps images whose sizes are within limits; None is no limit.
 
-    Args:
-        min_height: in pixels, upright.
-        max_height: likewise.
-        min_width: in pixels.
-        max_width: likewise.
-        min_pixels: height times width.
-        max_pixels: likewise.
+    Height and width are in pixels, upright; pixels are height times width.
     """
 
     measurement = HeaderSize()
@@ -46,11 +43,9 @@ class ResolutionFilter(DataFilter):
         assert items.values is not None
         height, width = items.values[row].tolist()
         sizes = (height, width, height * width)
-        for (what, (low, high)), size in zip(self.limits.items(), sizes, strict=True):
-            if low is not None and size < low:
-                return Drop(f"{what} below {low} pixels", f"{width} x {height}")
-            if high is not None and size > high:
-                return Drop(f"{what} above {high} pixels", f"{width} x {height}")
+        for (what, limits), size in zip(self.limits.items(), sizes, strict=True):
+            if beyond := _beyond(what, size, *limits, " pixels"):
+                return Drop(beyond, f"{width} x {height}")
         return None
 
 
@@ -58,9 +53,7 @@ class ResolutionFilter(DataFilter):
 class AspectRatioFilter(DataFilter):
     """Keeps images whose height divided by width is within limits; a standing person has 2 to 3.
 
-    Args:
-        min: smallest height / width; None: no limit.
-        max: greatest height / width.
+    None is no limit.
     """
 
     measurement = HeaderSize()
@@ -74,9 +67,39 @@ class AspectRatioFilter(DataFilter):
         """Drop what is too wide or too high."""
         assert items.values is not None
         height, width = items.values[row].tolist()
-        ratio = height / width
-        if self.min is not None and ratio < self.min:
-            return Drop(f"height / width below {self.min}", f"{ratio:.3f}")
-        if self.max is not None and ratio > self.max:
-            return Drop(f"height / width above {self.max}", f"{ratio:.3f}")
-        return None
+        beyond = _beyond("height / width", height / width, self.min, self.max)
+        return Drop(beyond, f"{height / width:.3f}") if beyond else None
+
+
+@FILTER_REGISTRY.register()
+class BlurFilter(DataFilter):
+    """Keeps images that are sharp: by the variance of their Laplacian at one size.
+
+    Args:
+        min: smallest variance, in squared grey values (0..255); what is right depends on the data:
+            look at the details in filters_dropped.csv.
+        size: (height, width) in pixels that images are brought to before.
+    """
+
+    def __init__(self, min: float, size: Sequence[int] = (128, 64)) -> None:
+        self.min = number_option("MIN", min)
+        if self.min is None:
+            raise UserError("MIN is None; write the smallest variance, as in MIN: 50")
+        right = isinstance(size, (list, tuple)) and len(size) == 2
+        if not right or not all(type(side) is int and side >= 8 for side in size):
+            raise UserError(f"SIZE is {size!r}; write [height, width] in pixels, as in [128, 64]")
+        self.measurement = Sharpness((size[0], size[1]))
+
+    def judge(self, items: Items, row: int) -> Drop | None:
+        """Drop what is not sharp enough."""
+        assert items.values is not None
+        sharpness = float(items.values[row, 0])
+        beyond = _beyond("sharpness", sharpness, self.min, None)
+        return Drop(beyond, f"{sharpness:.2f}") if beyond else None
+
+
+def _beyond(what: str, number: float, low: Any, high: Any, unit: str = "") -> str:
+    """Which limit a number is beyond; "" for none."""
+    if low is not None and number < low:
+        return f"{what} below {low}{unit}"
+    return f"{what} above {high}{unit}" if high is not None and number > high else ""
