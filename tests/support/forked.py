@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def run_forked(command: Sequence[str], log: Path, tick: Callable[[], None]) -> int:
-    """As ``cfs.pipeline.process.run_command``, for ``python SCRIPT ...`` without Python's start."""
+    """As ``cfs.pipeline.process.run_command``, of ``python -m MODULE``, without Python's start."""
     log.parent.mkdir(parents=True, exist_ok=True)
     child = os.fork()
     if child == 0:
@@ -27,8 +27,9 @@ def _run_here(command: Sequence[str], log: Path) -> None:
         os.dup2(output, 1)
         os.dup2(output, 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-        sys.argv = list(command[1:])
-        runpy.run_path(command[1], run_name="__main__")
+        assert command[1] == "-m"
+        sys.argv = list(command[2:])
+        runpy.run_module(command[2], run_name="__main__")
         status = 0
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)

@@ -22,7 +22,7 @@ from cfs.pipeline import run as pipeline_run
 from cfs.pipeline.checks import disk_space
 from cfs.pipeline.config import STAGES
 from cfs.pipeline.records import Record
-from cfs.pipeline.stages import tool
+from cfs.pipeline.stages.stage import command_line
 from reid_commands import pretrain as conditional_pretrain
 from reid_commands import scores as cfs_commands
 from reid_common.column_files.parquet import import_pyarrow
@@ -30,6 +30,7 @@ from reid_common.errors import UserError
 from small_dino import NUM_IMAGES
 from small_pipeline import KEPT, transreid_cfg, write_data, write_pipeline
 
+START = command_line("")[:-1]
 DONE_ONCE = ["source", "target", "score", "select", "select", "pretrain", "finetune"]
 
 
@@ -58,11 +59,11 @@ class Children:
         tick()
         if self.fails(command):
             return 1
-        words = command[1:]
-        if words[:2] == [tool("cfs_scores.py"), "score"]:
+        name, *words = command[len(START) :]
+        if name == "score":
             self.score(Path(words[words.index("--out") + 1]))
-        elif words[0] == tool("cfs_scores.py"):
-            assert cfs_commands.main(words[1:]) == 0
+        elif name == "select":
+            assert cfs_commands.main([name, *words]) == 0
         else:
             self.train(words, Path(words[-1]))
         return 0
@@ -89,11 +90,9 @@ class Children:
             (folder / name).write_text(f"{folder.name} {name}")
 
     def stages(self) -> list[str]:
-        """What was run: the folder of a training, or the command of cfs.py."""
+        """What was run: the folder of a training, or the command."""
         folders = [
-            c[2]
-            if c[1] == tool("cfs_scores.py")
-            else f"{Path(c[-1]).parent.name}/{Path(c[-1]).name}"
+            f"{Path(c[-1]).parent.name}/{Path(c[-1]).name}" if c[3] == "train" else c[3]
             for c in self.commands
         ]
         return [name.removeprefix("out/") for name in folders]
@@ -129,7 +128,7 @@ def test_seven_stages_and_how_they_are_connected(file, tmp_path, children) -> No
     out = tmp_path / "out"
     source, target, score, select, _, pretrain, finetune, *tests = children.commands
     for training in (source, target, pretrain, finetune):
-        assert training[:2] == [sys.executable, tool("train_net.py")]
+        assert training[:4] == [sys.executable, "-m", "reid_commands", "train"]
         assert "--resume" in training and option(training, "SEED") == "7"
     path = "MODEL.BACKBONE.PRETRAIN_PATH"
     assert option(target, path) == str(out / "source" / "teacher_backbone.pth")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from cfs.pipeline.checks import disk_space
-from cfs.pipeline.stages import training_stage
+from cfs.pipeline.stages.training import training_stage
 from reid_common.errors import UserError
 from small_pipeline import write_pipeline
 

@@ -18,13 +18,7 @@ UNREADABLE = "unreadable image"
 
 
 class Drop(NamedTuple):
-    """Why an item is dropped.
-
-    Attributes:
-        reason: the same for all that are dropped for it, as in "height below 64 pixels": the
-            summary counts by it.
-        detail: of this item, as in "48 pixels"; "" where there is nothing to add.
-    """
+    """Why an item is dropped: a reason to count by, and a detail of it, as in "48 pixels"."""
 
     reason: str
     detail: str = ""
@@ -37,7 +31,7 @@ class Items:
     Attributes:
         images: the whole training set.
         positions: which of its images these are, ascending; (N,) int64.
-        values: what the filter's measurement says of each, (N, width); None where it has none.
+        values: the filter's measurement of each, (N, width); None where it has none.
         errors: position -> what is wrong with an image that could not be measured.
     """
 
@@ -57,25 +51,15 @@ class Items:
 class DataFilter(abc.ABC):
     """Base of all filters. A subclass implements :meth:`judge`.
 
-    Its constructor has typed keywords: those of an entry in DATASETS.FILTERS, in small letters. It
-    raises UserError for values that cannot work, and reads nothing large.
-
-    Attributes:
-        measurement: what the filter needs to know of an image's pixels; None: nothing.
+    Its constructor has typed keywords, those of an entry in DATASETS.FILTERS in small letters,
+    raises UserError for values that cannot work, and reads nothing large. ``measurement`` is what
+    it needs to know of an image's pixels; None: nothing.
     """
 
     measurement: Measurement | None = None
 
     def look_up(self, images: UnlabelledImages, keys: PathList) -> None:
-        """See the whole training set before anything is measured.
-
-        Args:
-            images: all of them.
-            keys: the name of each, see :func:`cfs.images.keys.key_list`.
-
-        Raises:
-            UserError: a file that the filter needs is wrong, or about other images.
-        """
+        """See the whole training set and its ``keys``, before anything is measured."""
         return None
 
     def prepare(self, items: Items) -> None:
@@ -84,22 +68,10 @@ class DataFilter(abc.ABC):
 
     @abc.abstractmethod
     def judge(self, items: Items, row: int) -> Drop | None:
-        """Judge one item.
-
-        Args:
-            items: all that reach this filter, as in :meth:`prepare`.
-            row: which of them, 0-based.
-
-        Returns:
-            Why it is dropped; None keeps it.
-        """
+        """Why item ``row`` (0-based) of all that reach this filter is dropped; None keeps it."""
 
     def apply(self, items: Items, report: FilterReport) -> np.ndarray:
-        """Judge all items.
-
-        Args:
-            items: those that reach this filter.
-            report: is told of each item that is dropped, and why.
+        """Judge all items that reach this filter, and report those that are dropped.
 
         Returns:
             (K,) int64: positions of those that are kept.
@@ -113,7 +85,7 @@ class DataFilter(abc.ABC):
                 keep[row] = False
                 report.drop(readable.name(row), drop.reason, drop.detail)
         kept = readable.positions[keep]
-        report.finish(len(items), len(kept))
+        report.num_images, report.num_kept = len(items), len(kept)
         return kept
 
     @staticmethod

@@ -13,56 +13,36 @@ import logging
 import os
 import uuid
 import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from reid_common.files import replacing
+from reid_common.shards import write_arrays
 
 from .measurements import Measurement
 
 logger = logging.getLogger(__name__)
 
+COLUMNS = ("names", "stamps", "values")
 
-@dataclass
-class Entries:
-    """What is known of N images.
 
-    Attributes:
-        names: hash of each image's name, (N,) uint64.
-        stamps: (N, 2) int64.
-        values: (N, width).
-        reasons: (N,) str objects: why an image could not be measured; "" if it could.
+def no_entries(measurement: Measurement, count: int = 0) -> np.ndarray:
+    """What is known of ``count`` images: nothing yet.
+
+    Returns:
+        (count,) with the fields names (hash of the image's name, uint64), stamps (2 int64), values
+        (as the measurement has them) and reasons (str: why it could not be measured; "" if it
+        could).
     """
-
-    names: np.ndarray
-    stamps: np.ndarray
-    values: np.ndarray
-    reasons: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def take(self, rows: np.ndarray) -> Entries:
-        """Some of them."""
-        return Entries(self.names[rows], self.stamps[rows], self.values[rows], self.reasons[rows])
-
-
-def no_entries(measurement: Measurement, count: int = 0) -> Entries:
-    """Entries that say nothing yet."""
-    return Entries(
-        np.zeros(count, np.uint64),
-        np.zeros((count, 2), np.int64),
-        np.zeros((count, measurement.width), measurement.dtype),
-        np.full(count, "", object),
-    )
-
-
-def joined(parts: Sequence[Entries]) -> Entries:
-    """Entries of all parts, one after the other."""
-    columns = ("names", "stamps", "values", "reasons")
-    return Entries(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
+    fields = [
+        ("names", np.uint64),
+        ("stamps", np.int64, 2),
+        ("values", measurement.dtype, (measurement.width,)),
+        ("reasons", object),
+    ]
+    entries = np.zeros(count, fields)
+    entries["reasons"] = ""
+    return entries
 
 
 def name_hash(name: str) -> int:
@@ -73,53 +53,40 @@ def name_hash(name: str) -> int:
 
 
 class MeasurementCache:
-    """The entries of one measurement in a folder.
-
-    Args:
-        folder: of all measurements.
-        measurement: whose entries these are.
-    """
+    """The entries of one measurement in a folder of all measurements."""
 
     def __init__(self, folder: str, measurement: Measurement) -> None:
         self.folder = Path(folder) / measurement.key
         self.measurement = measurement
         self.shards = sorted(self.folder.glob("*.npz"))
         entries = self._read_all(self.shards)
-        self.entries = entries.take(np.argsort(entries.names, kind="stable"))
+        self.entries = entries[np.argsort(entries["names"], kind="stable")]
+        self.names = np.ascontiguousarray(self.entries["names"])
 
     def find(self, names: np.ndarray, stamps: np.ndarray) -> np.ndarray:
-        """Look images up.
+        """Row in :attr:`entries` of each image, (n,) int64; -1 where there is none of this stamp.
 
         Args:
             names: hashes, (n,) uint64.
             stamps: (n, 2) int64, as they are now.
-
-        Returns:
-            (n,) int64: row in :attr:`entries`, -1 where there is none of this stamp.
         """
         rows = np.full(len(names), -1, np.int64)
-        known = self.entries.names
+        known = self.names
         start, stop = np.searchsorted(known, names, "left"), np.searchsorted(known, names, "right")
         # An image that was changed has several entries.
         for offset in range(int((stop - start).max(initial=0))):
             place = np.minimum(start + offset, len(known) - 1)
-            right = (start + offset < stop) & (self.entries.stamps[place] == stamps).all(1)
+            right = (start + offset < stop) & (self.entries["stamps"][place] == stamps).all(1)
             rows[right] = place[right]
         return rows
 
-    def add(self, entries: Entries) -> None:
+    def add(self, entries: np.ndarray) -> None:
         """Write new entries into a shard of their own; :meth:`find` does not know them."""
         path = self.folder / f"{uuid.uuid4().hex}.npz"
-        bad = np.flatnonzero(entries.reasons != "")
-        with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.savez(
-                file,
-                names=entries.names,
-                stamps=entries.stamps,
-                values=entries.values,
-                bad=bad,
-                reasons=entries.reasons[bad].astype(np.str_),
-            )
+        bad = np.flatnonzero(entries["reasons"] != "")
+        columns = {name: entries[name] for name in COLUMNS}
+        reasons = entries["reasons"][bad].astype(np.str_)
+        write_arrays(path, {**columns, "bad": bad, "reasons": reasons})
         self.shards.append(path)
 
     def merge(self) -> None:
@@ -131,25 +98,22 @@ class MeasurementCache:
         for path in old:
             path.unlink(missing_ok=True)
 
-    def _read_all(self, paths: Sequence[Path]) -> Entries:
-        found = (self._read(path) for path in paths)
-        return joined([no_entries(self.measurement), *(x for x in found if x is not None)])
+    def _read_all(self, paths: Sequence[Path]) -> np.ndarray:
+        return np.concatenate([no_entries(self.measurement), *map(self._read, paths)])
 
-    def _read(self, path: Path) -> Entries | None:
+    def _read(self, path: Path) -> np.ndarray:
+        """Entries of a shard; none of one that is damaged, or that another run has merged."""
         try:
-            with np.load(path, allow_pickle=False) as file:
-                return self._checked(file)
-        except FileNotFoundError:  # another run has merged it
-            return None
+            with np.load(path, allow_pickle=False) as arrays:
+                entries = no_entries(self.measurement, len(arrays["names"]))
+                for name in COLUMNS:
+                    if arrays[name].shape != entries[name].shape:
+                        raise ValueError(f"{name} of shape {arrays[name].shape}")
+                    entries[name] = arrays[name]
+                entries["reasons"][arrays["bad"]] = arrays["reasons"]
+                return entries
+        except FileNotFoundError:
+            pass
         except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
             logger.warning("%s is damaged and not used: %s", path, error)
-            return None
-
-    def _checked(self, arrays: Mapping[str, np.ndarray]) -> Entries:
-        entries = no_entries(self.measurement, len(arrays["names"]))
-        for name in ("names", "stamps", "values"):
-            if arrays[name].shape != getattr(entries, name).shape:
-                raise ValueError(f"{name} of shape {arrays[name].shape}")
-            setattr(entries, name, arrays[name])
-        entries.reasons[arrays["bad"]] = arrays["reasons"]
-        return entries
+        return no_entries(self.measurement)

@@ -23,14 +23,10 @@ logger = logging.getLogger(__name__)
 class CFSFilter(DataFilter):
     """Keeps the images of the highest score; see :func:`cfs.scores.selection.select`.
 
-    One of ``keep`` and ``keep_num`` must be given. Both count from the images that reach this
-    filter and have a score.
-
     Args:
-        scores: folder or file of scores, or a list that is sorted best first, see
-            :func:`cfs.scores.reading.read_scores`; as given or in the data root.
-        keep: fraction, 0..1.
-        keep_num: number of images.
+        scores: what :func:`cfs.scores.reading.read_scores` reads, as given or in the data root.
+        keep: fraction, 0..1, of the images that reach this filter and have a score.
+        keep_num: number of images; one of the two must be given.
     """
 
     def __init__(self, scores: str, keep: float | None = None, keep_num: int | None = None) -> None:

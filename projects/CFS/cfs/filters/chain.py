@@ -10,7 +10,7 @@ import numpy as np
 from dinopretrain.data.images import UnlabelledImages
 
 from ..images.keys import key_list
-from .base import DataFilter, Items
+from .base import Items
 from .measured_images import measured
 from .registry import build_filters
 from .report import DROPPED, EXAMPLES, FilterReport, dropped_file, reason_table, write_summary
@@ -33,8 +33,7 @@ def run_filters(
         output: folder of filters_summary.json, filters_summary.md and filters_dropped.csv.
 
     Returns:
-        (K,) int64, indices of the images that are kept, ascending; what each filter did, see
-        :meth:`~cfs.filters.report.FilterReport.as_dict`.
+        (K,) int64, ascending indices of the images that are kept; what each filter did.
 
     Raises:
         UserError: a filter or its file is wrong, or the results cannot be written.
@@ -49,7 +48,10 @@ def run_filters(
         for one, entry in zip(filters, entries, strict=True):
             options = {key: value for key, value in entry.items() if key != "NAME"}
             report = FilterReport(entry["NAME"], options, write)
-            positions = one.apply(_items(one, images, positions, cache), report)
+            items = Items(images, positions)
+            if one.measurement is not None:
+                items = measured(one.measurement, images, positions, cache)
+            positions = one.apply(items, report)
             done.append(report.as_dict())
     summary = {
         "images": len(images),
@@ -67,9 +69,3 @@ def run_filters(
         reason_table(done),
     )
     return positions, done
-
-
-def _items(one: DataFilter, images: UnlabelledImages, positions: np.ndarray, cache: str) -> Items:
-    if one.measurement is None:
-        return Items(images, positions)
-    return measured(one.measurement, images, positions, cache)

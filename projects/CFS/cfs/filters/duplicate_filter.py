@@ -25,8 +25,6 @@ CHUNK = 512
 class DuplicateFilter(DataFilter):
     """Keeps of images with similar hashes the first in the order of the training set.
 
-    An image is dropped if one that is kept before it is within the distance.
-
     Args:
         max_distance: bits of 64 that may differ, 0..8. 0: only what has the same hash.
     """
@@ -60,11 +58,7 @@ class DuplicateFilter(DataFilter):
 
 
 def first_of_similar(hashes: np.ndarray, max_distance: int) -> np.ndarray:
-    """Find the near-duplicates of hashes, first come, first kept.
-
-    Args:
-        hashes: (N,) uint64.
-        max_distance: Hamming distance of duplicates, 0..8.
+    """Find the near-duplicates of hashes (N,) uint64 up to a Hamming distance of 0..8.
 
     Returns:
         (N,) int64: index of the kept hash that each is a duplicate of: the nearest of those before

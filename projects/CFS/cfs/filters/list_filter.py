@@ -27,7 +27,10 @@ class ListFilter(DataFilter):
     """
 
     def __init__(self, list: str, exclude: bool = False) -> None:
-        self.path = find_list(list)
+        self.path = find_path(str(list), data_root(), "a list of images")
+        if not is_list_file(self.path) or not os.path.isfile(self.path):
+            suffixes = ", ".join(LIST_SUFFIXES)
+            raise UserError(f"{self.path!r} is no list; its name must end in {suffixes}")
         if not isinstance(exclude, bool):
             raise UserError(f"EXCLUDE is {exclude!r}; write True or False")
         self.exclude = exclude
@@ -42,15 +45,3 @@ class ListFilter(DataFilter):
             return None
         name = os.path.basename(self.path)
         return Drop(f"in the list {name}" if self.exclude else f"not in the list {name}")
-
-
-def find_list(path: str) -> str:
-    """Return the path of a list: as given, else in the data root.
-
-    Raises:
-        UserError: there is none, or its name is not that of a list.
-    """
-    found = find_path(str(path), data_root(), "a list of images")
-    if not is_list_file(found) or not os.path.isfile(found):
-        raise UserError(f"{found!r} is no list; its name must end in {', '.join(LIST_SUFFIXES)}")
-    return found

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from dinopretrain.data.images import BadImage, UnlabelledImages
 from reid_common.progress import progress_bar
 
 from .base import Items
-from .cache import Entries, MeasurementCache, name_hash, no_entries
+from .cache import MeasurementCache, name_hash, no_entries
 from .measurements import Measurement
 
 logger = logging.getLogger(__name__)
@@ -22,16 +23,9 @@ GONE = (-1, -1)  # stamp of what is not there
 def measured(
     measurement: Measurement, images: UnlabelledImages, positions: np.ndarray, folder: str
 ) -> Items:
-    """Measure images, or look up what was measured before.
+    """Measure images (N,) int64 of a training set, or look up what was measured before.
 
-    Args:
-        measurement: what to measure.
-        images: the training set.
-        positions: which of its images; (N,) int64.
-        folder: where measurements are kept, see :mod:`cfs.filters.cache`.
-
-    Returns:
-        The items with their values and errors; the same whatever was known before.
+    What is known is kept in ``folder``, see :mod:`cfs.filters.cache`.
     """
     cache = MeasurementCache(folder, measurement)
     values = np.zeros((len(positions), measurement.width), measurement.dtype)
@@ -42,9 +36,9 @@ def measured(
         for start in range(0, len(positions), BLOCK):
             chosen = positions[start : start + BLOCK]
             entries, num_new = _block(measurement, images, chosen, cache, pool)
-            values[start : start + BLOCK] = entries.values
-            for row in np.flatnonzero(entries.reasons != "").tolist():
-                errors[int(chosen[row])] = str(entries.reasons[row])
+            values[start : start + BLOCK] = entries["values"]
+            for row in np.flatnonzero(entries["reasons"] != "").tolist():
+                errors[int(chosen[row])] = str(entries["reasons"][row])
             total_new += num_new
             bar.update(len(chosen))
     cache.merge()
@@ -64,27 +58,22 @@ def _block(
     chosen: np.ndarray,
     cache: MeasurementCache,
     pool: ThreadPoolExecutor,
-) -> tuple[Entries, int]:
+) -> tuple[np.ndarray, int]:
     """Entries of some images, and how many of them were measured now."""
     entries = no_entries(measurement, len(chosen))
-    entries.names[:] = [name_hash(images.name(index)) for index in chosen.tolist()]
-    entries.stamps[:] = [_stamp(images, index) for index in chosen.tolist()]
-    rows = cache.find(entries.names, entries.stamps)
-    known = rows >= 0
-    entries.values[known] = cache.entries.values[rows[known]]
-    entries.reasons[known] = cache.entries.reasons[rows[known]]
-
-    def measure(index: int) -> tuple[object, str, bool]:
-        return _measure(measurement, images, index)
-
-    new = np.flatnonzero(~known)
+    entries["names"] = [name_hash(images.name(index)) for index in chosen.tolist()]
+    entries["stamps"] = [_stamp(images, index) for index in chosen.tolist()]
+    rows = cache.find(entries["names"], entries["stamps"])
+    entries[rows >= 0] = cache.entries[rows[rows >= 0]]
+    new = np.flatnonzero(rows < 0)
     lasting = []
+    measure = partial(_measure, measurement, images)
     for row, result in zip(new.tolist(), pool.map(measure, chosen[new].tolist()), strict=True):
-        entries.values[row], entries.reasons[row], lasts = result
+        entries["values"][row], entries["reasons"][row], lasts = result
         if lasts:
             lasting.append(row)
     if lasting:
-        cache.add(entries.take(np.array(lasting)))
+        cache.add(entries[lasting])
     return entries, len(new)
 
 

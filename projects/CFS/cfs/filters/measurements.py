@@ -17,8 +17,8 @@ class Measurement(abc.ABC):
     """Numbers that are measured of one image on its own.
 
     Attributes:
-        key: names the measurement and its parameters; what was kept under it is found by it, so
-            that whoever changes how it is measured changes the key.
+        key: names the measurement and its parameters: what was kept is found by it, so that a
+            change of how it is measured changes the key.
         dtype: of the numbers.
         width: how many there are of an image.
     """
@@ -29,10 +29,7 @@ class Measurement(abc.ABC):
 
     @abc.abstractmethod
     def measure(self, images: UnlabelledImages, index: int) -> Any:
-        """Measure an image.
-
-        Returns:
-            ``width`` numbers.
+        """The ``width`` numbers of an image.
 
         Raises:
             BadImage: see :meth:`~dinopretrain.data.images.UnlabelledImages.read`.
@@ -69,11 +66,7 @@ def _orientation(picture: Image.Image) -> int:
 
 
 class Sharpness(Measurement):
-    """Variance of the Laplacian of the grey image at one size, so that images compare.
-
-    Args:
-        size: (height, width) in pixels that each image is brought to.
-    """
+    """Variance of the Laplacian of the grey image at one ``size`` (height, width) in pixels."""
 
     dtype = np.float64
 
@@ -89,10 +82,10 @@ class Sharpness(Measurement):
 
 
 class PerceptualHash(Measurement):
-    """64 bits that similar pictures share: signs of the lowest frequencies of the grey image.
+    """64 bits that similar pictures share: pHash.
 
-    The image is brought to 32x32; of its discrete cosine transform the 8x8 lowest frequencies are
-    compared with their median, as is usual under the name pHash.
+    The grey image is brought to 32x32; of its discrete cosine transform the 8x8 lowest frequencies
+    are compared with their median.
     """
 
     key, dtype = "phash-1", np.uint64

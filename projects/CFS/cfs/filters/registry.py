@@ -20,10 +20,7 @@ EXAMPLE = "{NAME: ResolutionFilter, MIN_HEIGHT: 64}"
 
 
 def build_filters(entries: Iterable[Any]) -> list[DataFilter]:
-    """Build the filters of a config.
-
-    Args:
-        entries: DATASETS.FILTERS: mappings of NAME and options, each in capitals.
+    """Build the filters of DATASETS.FILTERS: mappings of NAME and options, each in capitals.
 
     Raises:
         UserError: an entry that is no mapping, a name or an option that is not known, missing or
@@ -31,19 +28,10 @@ def build_filters(entries: Iterable[Any]) -> list[DataFilter]:
     """
     if isinstance(entries, (str, Mapping)):
         raise UserError(f"{KEY} is {entries!r}; write a list of mappings, as in [{EXAMPLE}]")
-    return [build_filter(entry, f"{KEY}[{number}]") for number, entry in enumerate(entries)]
+    return [_build_filter(entry, f"{KEY}[{number}]") for number, entry in enumerate(entries)]
 
 
-def build_filter(entry: Any, place: str = KEY) -> DataFilter:
-    """Build one filter.
-
-    Args:
-        entry: mapping of NAME and options.
-        place: where it stands, for messages.
-
-    Raises:
-        UserError: see :func:`build_filters`.
-    """
+def _build_filter(entry: Any, place: str) -> DataFilter:
     if not isinstance(entry, Mapping) or "NAME" not in entry:
         raise UserError(f"{place}: {entry!r} is no mapping with a NAME; write {EXAMPLE}")
     name = entry["NAME"]
@@ -67,27 +55,16 @@ def build_filter(entry: Any, place: str = KEY) -> DataFilter:
         raise UserError(f"{place}, {name}: {error}") from error
 
 
-def number_option(name: str, value: Any, low: float = 0, high: float = float("inf")) -> Any:
-    """Return an option that is a number, or None.
-
-    Raises:
-        UserError: it is no number in low..high.
-    """
-    if value is None:
-        return None
-    right = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not right or not low <= value <= high:
-        upper = f" to {high}" if high < float("inf") else ""
-        raise UserError(f"{name} is {value!r}; write a number from {low}{upper}")
+def number_option(name: str, value: Any) -> Any:
+    """Return an option that is a number from 0, or None; else raise UserError."""
+    right = isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+    if value is not None and not right:
+        raise UserError(f"{name} is {value!r}; write a number from 0")
     return value
 
 
 def range_option(low_name: str, low: Any, high_name: str, high: Any) -> tuple[Any, Any]:
-    """Return two options, each a number from 0 or None, the first not above the second.
-
-    Raises:
-        UserError: one is none, or they leave nothing.
-    """
+    """Return options that are numbers from 0 or None, the first not above the second."""
     low, high = number_option(low_name, low), number_option(high_name, high)
     if low is not None and high is not None and low > high:
         raise UserError(f"{low_name} {low} is above {high_name} {high}; no image can be both")

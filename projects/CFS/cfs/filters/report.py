@@ -20,12 +20,9 @@ Write = Callable[[tuple[str, ...]], Any]
 
 
 class FilterReport:
-    """Counts what one filter drops.
+    """Counts what one filter, of these options, drops.
 
-    Args:
-        name: of the filter.
-        options: as in the config, without NAME.
-        write: is called with a row (image, filter, reason, detail) of each dropped image.
+    ``write`` is called with a row (image, filter, reason, detail) of each dropped image.
     """
 
     def __init__(self, name: str, options: Mapping[str, Any], write: Write) -> None:
@@ -41,10 +38,6 @@ class FilterReport:
         if len(examples) < EXAMPLES:
             examples.append({"image": image, "detail": detail})
         self.write((image, self.name, reason, detail))
-
-    def finish(self, num_images: int, num_kept: int) -> None:
-        """Take down how many images reached the filter and how many it kept."""
-        self.num_images, self.num_kept = num_images, num_kept
 
     def as_dict(self) -> dict[str, Any]:
         """For the summary."""
@@ -74,18 +67,16 @@ def dropped_file(folder: str) -> Iterator[Write]:
 
 
 def write_summary(folder: str, summary: Mapping[str, Any]) -> None:
-    """Write ``filters_summary.json`` and ``.md``.
+    """Write ``filters_summary.json`` and ``.md`` into a folder.
 
-    Args:
-        folder: where to.
-        summary: "images", "kept", "filters": :meth:`FilterReport.as_dict` of each, "examples_kept".
+    ``summary`` has "images", "kept", "filters" (:meth:`FilterReport.as_dict`), "examples_kept".
     """
-    for suffix, text in ((".json", json.dumps(summary, indent=2)), (".md", as_markdown(summary))):
+    for suffix, text in ((".json", json.dumps(summary, indent=2)), (".md", _as_markdown(summary))):
         with replacing(Path(folder) / (SUMMARY + suffix)) as path:
             path.write_text(text + "\n", encoding="utf-8", errors="surrogateescape")
 
 
-def as_markdown(summary: Mapping[str, Any]) -> str:
+def _as_markdown(summary: Mapping[str, Any]) -> str:
     """The summary as a page: a table, and examples of each reason."""
     lines = [
         "# Data filters",

@@ -12,12 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from dinopretrain.data.images import (
-    ChainedImages,
-    ListedImages,
-    SelectedImages,
-    UnlabelledImages,
-)
+from dinopretrain.data.images import ChainedImages, ListedImages, SelectedImages, UnlabelledImages
 from dinopretrain.data.path_list import PathList
 from reid_common.errors import UserError
 from reid_core.data.opening import data_root
@@ -46,15 +41,9 @@ def _full_names(images: UnlabelledImages) -> Iterator[bytes]:
 def positions_in(
     names: PathList, source: str, images: UnlabelledImages, keys: PathList
 ) -> np.ndarray:
-    """Find where in a list each image of a training set stands.
+    """Find where in a list (``names``, of the file ``source``) each image of a training set stands.
 
     Each data set has one spelling: the first by which the list names any of its images.
-
-    Args:
-        names: of the list.
-        source: the list's file, for messages.
-        images: the training set.
-        keys: what :func:`key_list` says of it.
 
     Returns:
         (len(images),) int64: place in ``names``, -1 where the list does not name an image.

@@ -14,11 +14,7 @@ from .keys import key_list
 
 
 def open_listing(cfg: CfgNode, names: Sequence[str]) -> UnlabelledImages:
-    """Open all (training) images of data sets, without the filters of the config.
-
-    Args:
-        cfg: reads DATASETS.COMBINEALL and SIDE_INFORMATION.
-        names: as in DATASETS.NAMES, see :mod:`dinopretrain.data.datasets`.
+    """Open all (training) images of the data sets ``names``, without the filters of the config.
 
     Raises:
         UserError: no name, a data set that cannot be opened, or two sets that name images alike, so

@@ -48,9 +48,8 @@ def default_config() -> CfgNode:
     for stage in TRAINED:
         cfg[stage.upper()] = CfgNode({"CONFIG": "", "OPTS": [], "NUM_GPUS": 0})
     # As the options of tools/cfs_scores.py score
-    cfg.SCORE = CfgNode(
-        {"BATCH_SIZE": BATCH_SIZE, "SHARD_SIZE": SHARD_SIZE, "PRECISION": "fp32"},
-    )
+    score = {"BATCH_SIZE": BATCH_SIZE, "SHARD_SIZE": SHARD_SIZE, "PRECISION": "fp32"}
+    cfg.SCORE = CfgNode(score)
     cfg.EVALUATE = CfgNode()
     # Test sets; () = those of TARGET's and FINETUNE's configs
     cfg.EVALUATE.TESTS = ()
@@ -63,10 +62,6 @@ def default_config() -> CfgNode:
 
 def load_config(path: str | Path, options: Sequence[Any] = ()) -> CfgNode:
     """Read a pipeline's file, then KEY VALUE pairs, and check what can be checked without data.
-
-    Args:
-        path: YAML file.
-        options: ``["KEEP", "0.5", "SOURCE.SOLVER.MAX_EPOCH", 3, ...]``.
 
     Raises:
         UserError: no such file or key, a value that cannot be; what to write.
@@ -123,15 +118,12 @@ def _check(cfg: CfgNode) -> None:
             raise UserError(
                 f"{stage}.NUM_GPUS is {cfg[stage].NUM_GPUS}; write 1 or more, 0 for the pipeline's"
             )
-    named = {"": cfg.OPTS, "EVALUATE.": cfg.EVALUATE.OPTS}
-    for prefix, given in {
-        **named,
-        **{f"{s.upper()}.": cfg[s.upper()].OPTS for s in TRAINED},
-    }.items():
-        if len(given) % 2:
+    nodes = {"": cfg, **{f"{name}.": cfg[name] for name in ("EVALUATE", *map(str.upper, TRAINED))}}
+    for prefix, node in nodes.items():
+        if len(node.OPTS) % 2:
             raise UserError(
-                f"{prefix}OPTS has {len(given)} entries; write KEY, VALUE, KEY, VALUE, ..., as in "
-                "[SOLVER.MAX_EPOCH, 20]"
+                f"{prefix}OPTS has {len(node.OPTS)} entries; write KEY, VALUE, KEY, VALUE, ..., as "
+                "in [SOLVER.MAX_EPOCH, 20]"
             )
     score = cfg.SCORE
     ScoringOptions(score.BATCH_SIZE, score.SHARD_SIZE, precision=score.PRECISION)
@@ -144,5 +136,4 @@ def stage_gpus(cfg: CfgNode, stage: str) -> int:
 
 def stage_options(cfg: CfgNode, stage: str) -> list[str]:
     """KEY VALUE pairs for a training stage as words of a command line: SEED, OPTS, its own OPTS."""
-    pairs = ["SEED", cfg.SEED, *cfg.OPTS, *cfg[stage.upper()].OPTS]
-    return [str(word) for word in pairs]
+    return [str(word) for word in ("SEED", cfg.SEED, *cfg.OPTS, *cfg[stage.upper()].OPTS)]

@@ -20,7 +20,7 @@ from torch import nn
 from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
-from .stages import is_dino
+from .stages.stage import is_dino
 
 GLOBAL_VIEWS = 2
 FORWARD_AND_BACKWARD = 3
@@ -36,13 +36,7 @@ def training_operations(cfg: CfgNode) -> float:
     local = forward_operations(cfg, *cfg.DINO.LOCAL_SIZE) if local_views else 0.0
     head = _head_operations(cfg)
     teacher = GLOBAL_VIEWS * (one + head)
-    student = GLOBAL_VIEWS * (one + head) + local_views * (local + head)
-    return teacher + FORWARD_AND_BACKWARD * student
-
-
-def test_operations(cfg: CfgNode) -> float:
-    """Operations of the feature of one image."""
-    return forward_operations(cfg, *cfg.INPUT.SIZE_TEST)
+    return teacher + FORWARD_AND_BACKWARD * (teacher + local_views * (local + head))
 
 
 def forward_operations(cfg: CfgNode, height: int, width: int) -> float:
@@ -79,26 +73,19 @@ def _backbone(cfg: CfgNode) -> nn.Module:
     return backbone
 
 
-class SpeedMeter:
-    """Measures how fast this machine works through backbones, each once.
+def measured_speed(
+    cfg: CfgNode, training: bool, dtype: torch.dtype | None, known: dict[str, float]
+) -> float:
+    """Operations a second of a backbone on this machine, in training or in forward passes alone.
 
-    Attributes:
-        speeds: operations a second of each that was measured.
-        device: where.
+    ``dtype`` is that of autocast; each is measured once and kept in ``known``.
     """
-
-    def __init__(self) -> None:
-        self.speeds: dict[str, float] = {}
-        self.device = ""
-
-    def measure(self, cfg: CfgNode, training: bool, dtype: torch.dtype | None) -> float:
-        """Operations a second, in training or in forward passes alone; dtype: of autocast."""
-        self.device = resolve_device(cfg)
-        key = repr((cfg.MODEL.BACKBONE, [*cfg.INPUT.SIZE_TRAIN], training, dtype, self.device))
-        if key not in self.speeds:
-            with torch.random.fork_rng():
-                self.speeds[key] = _measured(cfg, self.device, training, dtype)
-        return self.speeds[key]
+    device = resolve_device(cfg)
+    key = repr((cfg.MODEL.BACKBONE, [*cfg.INPUT.SIZE_TRAIN], training, dtype, device))
+    if key not in known:
+        with torch.random.fork_rng():
+            known[key] = _measured(cfg, device, training, dtype)
+    return known[key]
 
 
 def _measured(cfg: CfgNode, device: str, training: bool, dtype: torch.dtype | None) -> float:
@@ -117,13 +104,9 @@ def _measured(cfg: CfgNode, device: str, training: bool, dtype: torch.dtype | No
         backbone.zero_grad()
         forward().backward()
 
-    if training:
-        return FORWARD_AND_BACKWARD * operations / _seconds(step)
-    with torch.no_grad():
-        return operations / _seconds(forward)
-
-
-def _seconds(function: Callable[[], Any]) -> float:
-    """Seconds of a call, the fastest of those that fit a second, after one that warms up."""
+    # The fastest of the calls that fit a second, after one that warms up
+    function, factor = (step, FORWARD_AND_BACKWARD) if training else (forward, 1)
     timer = Timer("function()", globals={"function": function}, num_threads=torch.get_num_threads())
-    return min(timer.blocked_autorange(min_run_time=MEASURED_SECONDS).times)
+    with torch.set_grad_enabled(training):
+        seconds = min(timer.blocked_autorange(min_run_time=MEASURED_SECONDS).times)
+    return factor * operations / seconds

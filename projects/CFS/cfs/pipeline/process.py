@@ -17,19 +17,13 @@ from typing import IO
 from reid_common.errors import UserError
 from reid_common.processes import end_with_parent
 
-STOPPING = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TICK = 10.0  # seconds between two calls of tick
 PATIENCE = 60.0  # seconds that a child has to end after a signal
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked the pipeline to stop; its child has ended.
-
-    Args:
-        signum: of the signal.
-    """
+    """A signal asked the pipeline to stop; its child has ended."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
@@ -39,17 +33,10 @@ class Interrupted(KeyboardInterrupt):
 def run_commands(
     commands: Sequence[Sequence[str]], log: Path, tick: Callable[[], None], label: str
 ) -> None:
-    """Run commands one after the other, each as :func:`run_command` does.
-
-    Args:
-        commands: argument lists.
-        log: file that their output is added to.
-        tick: called now and then.
-        label: what messages call them.
+    """Run commands one after the other as :func:`run_command` does; messages call them ``label``.
 
     Raises:
         UserError: one failed; how, and where its output is.
-        Interrupted: this process was asked to stop.
     """
     for command in commands:
         status = run_command(command, log, tick)
@@ -63,16 +50,12 @@ def run_commands(
 
 
 def run_command(command: Sequence[str], log: Path, tick: Callable[[], None]) -> int:
-    """Run a command; what it prints is printed, and added to a log file.
+    """Run a command; what it prints is printed, and added to a log file, whose folder is made.
 
     SIGINT, SIGTERM and SIGHUP are passed on to it and to what it has started, once; a second one
     kills them; those that this process ignores (nohup) are ignored by both. If this process is
-    killed the child is, too (Linux). A log that cannot be written does not end it.
-
-    Args:
-        command: argument list.
-        log: file that its output is added to.
-        tick: called every :data:`TICK` seconds while it runs.
+    killed the child is, too (Linux). A log that cannot be written does not end it. ``tick`` is
+    called every :data:`TICK` seconds while it runs.
 
     Returns:
         Its exit status; negative: the signal that ended it.
@@ -83,6 +66,7 @@ def run_command(command: Sequence[str], log: Path, tick: Callable[[], None]) -> 
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab", buffering=0) as file, _stop_signals():
         process = _start(command)
+        assert process.stdout is not None
         pump = threading.Thread(target=_pump, args=(process.stdout, file), daemon=True)
         pump.start()
         try:
@@ -95,53 +79,46 @@ def run_command(command: Sequence[str], log: Path, tick: Callable[[], None]) -> 
 
 
 def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    # Progress bars redraw ten times a second, which a log of days need not hold.
-    environment = {"PYTHONUNBUFFERED": "1", "TQDM_MININTERVAL": "2", **os.environ}
     parent = os.getpid()
-
-    # A session of its own: Ctrl-C in a terminal reaches it once, through us.
     return subprocess.Popen(
         command,
-        env=environment,
+        # Progress bars redraw ten times a second, which a log of days need not hold.
+        env={"PYTHONUNBUFFERED": "1", "TQDM_MININTERVAL": "2", **os.environ},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        start_new_session=True,
+        start_new_session=True,  # Ctrl-C in a terminal reaches it once, through us
         preexec_fn=lambda: end_with_parent(parent),
     )
 
 
-def _pump(source: IO[bytes] | None, file: IO[bytes]) -> None:
+def _pump(source: IO[bytes], file: IO[bytes]) -> None:
     """Copy what a child prints to our output and to a file, as it comes."""
     out = getattr(sys.stdout, "buffer", None)
     told = False
-    while source is not None and (data := os.read(source.fileno(), 2**16)):
+    while data := os.read(source.fileno(), 2**16):
         try:
             file.write(data)
         except ValueError:  # closed after PATIENCE: a grandchild still prints
             pass
         except OSError as error:  # disk full: who stops reading makes the child wait for ever
             if not told:
-                _warn(f"cannot write {str(file.name)!r}: {error.strerror}; the command continues")
-            told = True
+                told = True
+                text = f"cannot write {str(file.name)!r}: {error.strerror}; the command continues"
+                with contextlib.suppress(OSError, ValueError):  # nobody reads
+                    print(f"warning: {text}", file=sys.stderr, flush=True)
         with contextlib.suppress(OSError, ValueError):  # nobody reads any more
             if out is None:
-                sys.stdout.write(data.decode("utf-8", "replace"))
-                sys.stdout.flush()
+                print(data.decode("utf-8", "replace"), end="", flush=True)
             else:
                 out.write(data)
                 out.flush()
 
 
-def _warn(message: str) -> None:
-    with contextlib.suppress(OSError, ValueError):  # nobody reads
-        print(f"warning: {message}", file=sys.stderr, flush=True)
-
-
 def _wait(process: subprocess.Popen[bytes], tick: Callable[[], None]) -> None:
     """Wait for a child; pass a signal on to it and wait for :data:`PATIENCE`."""
     try:
-        while process.poll() is None:
+        while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=TICK)
                 return
@@ -163,17 +140,16 @@ def _signal(process: subprocess.Popen[bytes], signum: int) -> None:
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[None]:
     """Have signals raise Interrupted while a child runs; only a main thread can."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
-    def interrupt(signum: int, frame: FrameType | None) -> None:
+    def interrupt(signum: int, _: FrameType | None) -> None:
         raise Interrupted(signum)
 
-    # What is ignored stays so: SIGHUP under nohup, SIGINT of what a script starts with &. None is a
-    # handler that Python has not set and cannot put back.
-    left = (signal.SIG_IGN, None)
-    taken = [number for number in STOPPING if signal.getsignal(number) not in left]
+    taken = []
+    if threading.current_thread() is threading.main_thread():
+        # What is ignored stays so: SIGHUP under nohup, SIGINT of what a script starts with &. None
+        # is a handler that Python has not set and cannot put back.
+        left = (signal.SIG_IGN, None)
+        taken = [number for number in STOPPING if signal.getsignal(number) not in left]
     before = {number: signal.signal(number, interrupt) for number in taken}
     try:
         yield

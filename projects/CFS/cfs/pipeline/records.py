@@ -14,7 +14,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,9 +23,9 @@ from typing import Any
 import timm
 import torch
 from reid_common.errors import UserError
-from reid_common.files import replacing
+from reid_common.files import write_json
 
-from .stages import Stage
+from .stages.stage import Stage
 
 FOLDER = "stages"
 STARTED, DONE = "started", "done"
@@ -70,9 +70,15 @@ class Record:
         """Whether the stage is, so that it is skipped."""
         return self.status == DONE
 
-    def finish(self, sizes: dict[str, int]) -> None:
-        """Mark the stage as done."""
-        self.sizes, self.status, self.finished = sizes, DONE, now()
+    @property
+    def files(self) -> str:
+        """What to delete in OUTPUT_DIR to run the stage again, for messages."""
+        return ", ".join([f"{FOLDER}/{self.stage}.json", *folders_of(self.outputs)])
+
+
+def folders_of(outputs: Mapping[str, str]) -> list[str]:
+    """Folders of outputs (what -> path relative to OUTPUT_DIR), as messages name them."""
+    return sorted({path.partition("/")[0] + "/" for path in outputs.values()})
 
 
 def record_file(folder: Path, stage: str) -> Path:
@@ -80,17 +86,8 @@ def record_file(folder: Path, stage: str) -> Path:
     return folder / FOLDER / f"{stage}.json"
 
 
-def log_file(folder: Path, stage: str) -> Path:
-    """Where the output of a stage's commands is."""
-    return folder / FOLDER / f"{stage}.log"
-
-
 def read_record(folder: Path, stage: str) -> Record | None:
-    """Read the record of a stage; None if it was never started.
-
-    Raises:
-        UserError: it cannot be read.
-    """
+    """Read the record of a stage; None if it was never started; UserError if it cannot be read."""
     path = record_file(folder, stage)
     try:
         content = json.loads(path.read_text())
@@ -107,43 +104,38 @@ def read_record(folder: Path, stage: str) -> Record | None:
 
 def write_record(folder: Path, record: Record) -> None:
     """Write a record, all or not at all."""
-    with replacing(record_file(folder, record.stage)) as temporary:
-        temporary.write_text(json.dumps(dataclasses.asdict(record), indent=2) + "\n")
+    write_json(record_file(folder, record.stage), dataclasses.asdict(record))
 
 
-def next_attempt(stage: Stage, before: Record | None, settings: dict[str, Any]) -> Record:
-    """Record of a stage that starts now, or is resumed.
+@contextlib.contextmanager
+def attempt(
+    stage: Stage, record: Record | None, settings: dict[str, Any], label: str
+) -> Iterator[tuple[Record, Callable[[], None]]]:
+    """Write the record of a stage that starts, or is resumed, before and after a block.
 
     Args:
-        stage: which.
-        before: what is known of it; None: it was never started.
-        settings: what its result depends on, see :func:`cfs.pipeline.stages.settings`.
+        record: what is known of it; None: it was never started.
+        settings: what its result depends on now.
+        label: what warnings call it.
+
+    Yields:
+        The record, and a function to be called now and then, which writes how long the block has
+        taken so far; a disk that fails for a moment only gives a warning then.
+
+    Raises:
+        UserError: the record cannot be written before or after.
     """
-    record = before or Record(stage.name, stage.title, started=now())
+    record = record or Record(stage.name, stage.title, started=now())
     record.title, record.commands, record.settings = stage.title, stage.commands, settings
     record.status, record.outputs = STARTED, stage.outputs
     record.attempts += 1
     record.machine, record.versions = stage.machine(), versions()
-    return record
-
-
-@contextlib.contextmanager
-def kept(record: Record, folder: Path, label: str) -> Iterator[Callable[[], None]]:
-    """Write a record at the start and at the end of a block, however that ends.
-
-    Yields:
-        To be called now and then: it writes how long the block has taken so far. A disk that fails
-        for a moment only gives a warning then: what has run for days continues.
-
-    Raises:
-        UserError: the record cannot be written at the start or at the end.
-    """
     before, start = record.seconds, time.monotonic()
     warned = ""
 
     def write() -> None:
         record.seconds = round(before + time.monotonic() - start, 1)
-        write_record(folder, record)
+        write_record(stage.folder, record)
 
     def write_or_warn() -> None:
         nonlocal warned
@@ -157,7 +149,7 @@ def kept(record: Record, folder: Path, label: str) -> Iterator[Callable[[], None
 
     write()
     try:
-        yield write_or_warn
+        yield record, write_or_warn
     finally:
         write()
 
@@ -191,6 +183,6 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
-def in_words(sizes: dict[str, int]) -> str:
+def in_words(sizes: Mapping[str, int]) -> str:
     """Sizes as text: "4,096 images, 18 epochs"."""
     return ", ".join(f"{number:,} {what}" for what, number in sizes.items())

@@ -1,4 +1,4 @@
-"""Run a whole pipeline, or one stage of one's own; ``skip_or_run.py`` decides what is skipped.
+"""Run a whole pipeline, or one stage of one's own: done stages are skipped, others resumed.
 
 In Python::
 
@@ -18,20 +18,20 @@ from reid_common.files import read_json
 from reid_common.locks import only_holder
 from reid_core.run.validation import check_output_dir
 
-from . import checks
+from . import checks, process
+from .checks.history import check_outputs, check_record
 from .config import STAGES
 from .plan import planned
-from .records import Record
+from .records import DONE, FOLDER, Record, attempt, duration, in_words, now, read_record
 from .report import writing
-from .skip_or_run import run_unless_done
-from .stages import Stage, evaluation_stage, training_stage
+from .stages.evaluation import evaluation_stage
+from .stages.settings import digests
+from .stages.stage import Stage
+from .stages.training import training_stage
 
 
 def run_pipeline(
-    config: str | Path,
-    options: Sequence[Any] = (),
-    only: Sequence[str] = (),
-    start: str = "",
+    config: str | Path, options: Sequence[Any] = (), only: Sequence[str] = (), start: str = ""
 ) -> Path:
     """Run the stages of a pipeline that are not done yet, and write its report.
 
@@ -56,34 +56,58 @@ def run_pipeline(
         begin = time.monotonic()
         for stage in chosen:
             number = STAGES.index(stage.name) + 1
-            run_unless_done(stage, folder, f"stage {number} of {len(STAGES)}, {stage.name}", begin)
+            run_unless_done(stage, f"stage {number} of {len(STAGES)}, {stage.name}", begin)
         write_report(folder)
     return folder
 
 
-def run_training(
-    folder: Path,
-    name: str,
-    title: str,
-    config: str,
-    options: Sequence[Any] = (),
-    num_gpus: int = 1,
-) -> Record:
-    """Train as a recorded stage of its own, none of a pipeline's seven, in ``folder/name``.
+def run_unless_done(stage: Stage, label: str, begin: float, check: bool = False) -> Record:
+    """Skip a stage whose record says that it is done; else run or resume it, and keep its record.
 
-    Arguments and errors are those of :func:`cfs.pipeline.stages.training_stage` and
-    :func:`run_pipeline`; ``folder`` is a pipeline's, or any other.
+    Messages call it ``label``; the pipeline started at ``begin`` by time.monotonic; with ``check``
+    its config and data are still to be checked.
+
+    Raises:
+        UserError: what earlier calls have left does not belong to this one; or a command failed.
     """
-    return run_stage(folder, training_stage(folder, name, title, config, options, num_gpus))
+    record = read_record(stage.folder, stage.name)
+    settings = {**stage.settings, **digests(stage.inputs)}
+    check_record(stage, record, settings)
+    if record is not None and record.done:
+        print(f"{label}: done before, in {duration(record.seconds)}", flush=True)
+        return record
+    if check:
+        stage.check()
+    print(f"\n{label}: {stage.title} ({_elapsed(begin)})", flush=True)
+    with attempt(stage, record, settings, label) as (record, save):
+        log = stage.folder / FOLDER / f"{stage.name}.log"
+        process.run_commands(stage.commands, log, save, label)
+        stage.collect()
+        check_outputs(stage)
+        record.sizes, record.status, record.finished = stage.sizes(), DONE, now()
+    done = f"done in {duration(record.seconds)}, {in_words(record.sizes)}"
+    print(f"{label}: {done} ({_elapsed(begin)})", flush=True)
+    return record
 
 
-def run_evaluation(folder: Path, name: str, *how: Any, **options: Any) -> list[dict[str, Any]]:
-    """Evaluate trainings of ``folder`` as a recorded stage; returns folder/name/results.json.
+def _elapsed(begin: float) -> str:
+    return f"{duration(time.monotonic() - begin)} since the start"
 
-    Arguments and errors are those of :func:`cfs.pipeline.stages.evaluation_stage` and
-    :func:`run_pipeline`.
+
+def run_training(folder: Path, *how: Any, **options: Any) -> Record:
+    """Train as a recorded stage of its own, none of a pipeline's seven, in a folder of its name.
+
+    ``folder`` is a pipeline's, or any other; see :func:`.stages.training.training_stage`.
     """
-    stage = evaluation_stage(folder, name, *how, **options)
+    return run_stage(folder, training_stage(folder, *how, **options))
+
+
+def run_evaluation(folder: Path, *how: Any, **options: Any) -> list[dict[str, Any]]:
+    """Evaluate trainings of ``folder`` as a recorded stage; returns its results.json.
+
+    See :func:`.stages.evaluation.evaluation_stage`.
+    """
+    stage = evaluation_stage(folder, *how, **options)
     run_stage(folder, stage)
     return read_json(folder / stage.outputs["results"])
 
@@ -91,7 +115,7 @@ def run_evaluation(folder: Path, name: str, *how: Any, **options: Any) -> list[d
 def run_stage(folder: Path, stage: Stage) -> Record:
     """Check and run one stage alone; see :func:`run_training` and :func:`run_evaluation`."""
     with _alone(folder):
-        return run_unless_done(stage, folder, stage.name, time.monotonic(), check=True)
+        return run_unless_done(stage, stage.name, time.monotonic(), check=True)
 
 
 @contextlib.contextmanager

@@ -23,13 +23,10 @@ def check_list_name(path: Path) -> None:
 
 
 def write_list(path: Path, names: PathList, scores: np.ndarray) -> None:
-    """Write a list.
+    """Write a list of K names, best first, and their scores (K,).
 
-    Args:
-        path: its suffix says which kind. Text has a name a line; Parquet the columns image and
-            score; a pickle is one list of str.
-        names: K names, best first.
-        scores: (K,) of the images.
+    The suffix says which kind: text has a name a line; Parquet the columns image and score; a
+    pickle is one list of str.
 
     Raises:
         UserError: the suffix is none of a list's, a name that text cannot hold, or the file cannot
@@ -37,17 +34,15 @@ def write_list(path: Path, names: PathList, scores: np.ndarray) -> None:
     """
     check_list_name(path)
     kind = path.name.lower()
-    if kind.endswith(PARQUET):
-        pa = import_pyarrow()
-        columns = {"image": pa.array(list(names), pa.string()), "score": pa.array(scores)}
-        with replacing(path) as temporary:
+    with replacing(path) as temporary:
+        if kind.endswith(PARQUET):
+            pa = import_pyarrow()
+            columns = {"image": pa.array(list(names), pa.string()), "score": pa.array(scores)}
             pa.parquet.write_table(pa.table(columns), temporary)
-    elif kind.endswith(PICKLE):
-        with replacing(path) as temporary, open(temporary, "wb") as file:
-            pickle.dump(list(names), file)
-    else:
-        with replacing(path) as temporary, open(temporary, "wb") as file:
-            file.writelines(_line(name) for name in names.iter_raw())
+        elif kind.endswith(PICKLE):
+            temporary.write_bytes(pickle.dumps(list(names)))
+        else:
+            temporary.write_bytes(b"".join(map(_line, names.iter_raw())))
 
 
 def _line(name: bytes) -> bytes:

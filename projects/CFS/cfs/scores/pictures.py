@@ -29,18 +29,12 @@ def draw_all(
     number: int,
     columns: int = COLUMNS,
 ) -> list[Path]:
-    """Draw histogram.png and images.png.
+    """Draw histogram.png and images.png into a folder; returns the files.
 
     Args:
         scores: of ``images``, in their order.
-        images: the data set that was scored.
         target: images of the target, None leaves them out.
-        folder: where to.
-        number: images of a sheet.
-        columns: in how many columns, at most.
-
-    Returns:
-        The files.
+        number: images of a sheet, in at most ``columns``.
 
     Raises:
         UserError: there are no scores, or the images are others than those that were scored.
@@ -55,9 +49,15 @@ def draw_all(
     order = select(scores.names, scores.values)
     if not len(order):
         raise UserError(f"none of the {len(scores.values)} images has a score; see inspect")
+    middle = max(0, (len(order) - number) // 2)
+    parts = {
+        "highest": order[:number],
+        "middle": order[middle : middle + number],
+        "lowest": order[-number:],
+    }
     sheets = {
         f"{title} scores": [Tile(_read(images, i), f"{scores.values[i]:.3f}") for i in at.tolist()]
-        for title, at in chosen(order, number).items()
+        for title, at in parts.items()
     }
     if target is not None:
         at = np.linspace(0, len(target) - 1, min(number, len(target))).round().astype(int)
@@ -66,16 +66,6 @@ def draw_all(
     draw_histogram(scores.values[order], files[0])
     draw_sheets(sheets, files[1], columns)
     return files
-
-
-def chosen(order: np.ndarray, number: int) -> dict[str, np.ndarray]:
-    """The first, middle and last ``number`` of images that are sorted best first."""
-    middle = max(0, (len(order) - number) // 2)
-    return {
-        "highest": order[:number],
-        "middle": order[middle : middle + number],
-        "lowest": order[-number:],
-    }
 
 
 def _read(images: UnlabelledImages, index: int) -> np.ndarray:
@@ -87,12 +77,7 @@ def _read(images: UnlabelledImages, index: int) -> np.ndarray:
 
 
 def draw_histogram(values: np.ndarray, out: Path) -> None:
-    """Draw how scores are distributed.
-
-    Args:
-        values: (N,) scores, at least one.
-        out: picture.
-    """
+    """Draw how scores (N,), at least one, are distributed."""
     figure, axis = plt.subplots(figsize=(7, 4), dpi=100, layout="constrained")
     axis.hist(values, BINS, color="C0", alpha=0.8)
     for share, style in ((0.5, "--"), (0.4, ":")):  # what the best 50% and 60% lie above
@@ -106,13 +91,7 @@ def draw_histogram(values: np.ndarray, out: Path) -> None:
 
 
 def draw_sheets(sheets: Mapping[str, list[Tile]], out: Path, columns: int = COLUMNS) -> None:
-    """Draw contact sheets beside each other.
-
-    Args:
-        sheets: title -> images, at least one sheet.
-        out: picture.
-        columns: of a sheet, at most.
-    """
+    """Draw contact sheets (title -> images) beside each other, each of at most ``columns``."""
     columns = min(columns, max(map(len, sheets.values())))
     rows: list[list[Tile | None]] = []
     for start in range(0, max(map(len, sheets.values())), columns):

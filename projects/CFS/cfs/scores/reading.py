@@ -40,8 +40,7 @@ def score_files(path: str) -> list[str]:
     """The files that hold the scores: the shards of a folder, or the file itself.
 
     Raises:
-        UserError: the folder has no shards, or not all that tools/cfs_scores.py score is to make,
-            or the file is none of the known forms.
+        UserError: the folder has not all shards, or the file is none of the known forms.
     """
     if os.path.isdir(path):
         shards = sorted(glob.glob(os.path.join(glob.escape(path), SHARDS)))

@@ -39,9 +39,7 @@ SAME_SCORES = {
 class ScoreShards(Shards):
     """The shards of a folder of scores, to be written.
 
-    Args:
-        folder: where to.
-        meta: content of meta.json; "count" and "shard_size" say what the shards are.
+    ``meta`` is the content of meta.json; "count" and "shard_size" say what the shards are.
     """
 
     pattern = "part-{:05d}.parquet"
@@ -52,11 +50,7 @@ class ScoreShards(Shards):
         self.meta = meta
 
     def prepare(self) -> None:
-        """Make the folder, or see that what is in it belongs to this run.
-
-        Raises:
-            UserError: it is of a run with other weights, settings or images.
-        """
+        """Make the folder, or see that it is of the same weights, settings and images."""
         if (self.folder / META).exists():
             read_meta(self.folder)  # refuses a damaged one
         elif any(self.folder.glob("part-*.parquet")):
@@ -74,13 +68,9 @@ class ScoreShards(Shards):
     def write(
         self, number: int, paths: list[str], scores: np.ndarray, reasons: list[str | None]
     ) -> None:
-        """Write a finished shard, all or not at all.
+        """Write a finished shard of n names and scores (n,) float32, all or not at all.
 
-        Args:
-            number: of the shard.
-            paths: n names.
-            scores: (n,) float32; NaN becomes null.
-            reasons: why an image has no score, None for those that have one.
+        NaN becomes null; a reason says why an image has no score, None for those that have one.
         """
         pa = import_pyarrow()
         columns = {
@@ -93,10 +83,7 @@ class ScoreShards(Shards):
 
 
 def only_process(folder: Path, rank: int) -> contextlib.AbstractContextManager[None]:
-    """Keep a second process of the same rank out of a folder, where the system has file locks.
-
-    Entering it raises UserError if there is one.
-    """
+    """Keep a second process of the same rank out of a folder: entering it raises UserError."""
     refusal = (
         f"another process (rank {rank}) is scoring into {str(folder)!r}; wait for it. For several "
         "at a time start them with torchrun, or give each its RANK and WORLD_SIZE"
@@ -105,11 +92,7 @@ def only_process(folder: Path, rank: int) -> contextlib.AbstractContextManager[N
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
-    """Content of a folder's meta.json.
-
-    Raises:
-        UserError: there is none, or it is damaged.
-    """
+    """Content of a folder's meta.json; UserError if there is none, or it is damaged."""
     path = folder / META
     if not path.is_file():
         raise UserError(
@@ -125,11 +108,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
 
 
 def check_complete(folder: Path) -> None:
-    """Check that all shards of a folder are there and whole.
-
-    Raises:
-        UserError: it is no folder of scores, or a shard is missing, damaged, or of another length.
-    """
+    """Raise UserError if a shard of a folder is missing, damaged, or of another length."""
     pa = import_pyarrow()
     shards = ScoreShards(folder, read_meta(folder))
     missing = shards.missing()

@@ -36,11 +36,7 @@ class Summary:
 
 
 def summary_of(path: str) -> Summary:
-    """Summary of a folder of scores, or of one of the files that hold some.
-
-    Raises:
-        UserError: there are no scores, or not all of them.
-    """
+    """Summary of a folder of scores, or of one of the files that hold some."""
     parquet = [file for file in score_files(path) if file.lower().endswith(PARQUET)]
     return summarise(read_scores(path), read_reasons(parquet))
 
@@ -52,12 +48,7 @@ def headline(summary: Summary) -> str:
 
 
 def summarise(scores: Scores, reasons: Sequence[tuple[str, str]] = ()) -> Summary:
-    """Summary of scores.
-
-    Args:
-        scores: of all images.
-        reasons: (name, why it has none) of images without a score.
-    """
+    """Summary of all scores; ``reasons``: (name, why it has none) of images without one."""
     good = ~np.isnan(scores.values)
     values = scores.values[good].astype(np.float64)
     quantiles = {}
@@ -74,11 +65,9 @@ def summarise(scores: Scores, reasons: Sequence[tuple[str, str]] = ()) -> Summar
 
 
 def folder_means(paths: PathList, values: np.ndarray) -> list[tuple[str, int, float]]:
-    """(top folder, images, mean score) of names, the highest mean first; NaN, without any, last.
+    """(top folder, images, mean score) of N names and scores (N,), the highest mean first.
 
-    Args:
-        paths: N names.
-        values: (N,) scores; NaN counts as an image, not in the mean.
+    NaN counts as an image, not in the mean; folders without any score come last.
     """
     numbers: dict[bytes, int] = {}
     tops = (name.rpartition(b"/")[0].partition(b"/")[0] for name in paths.iter_raw())

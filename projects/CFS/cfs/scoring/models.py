@@ -8,6 +8,7 @@ and a file of one alone (teacher_backbone.pth, a released DINO) serves as well a
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -24,10 +25,13 @@ from transreid.modeling.backbone import TransReIDBackbone
 from transreid.weights.checkpoint import load_recognised
 from transreid.weights.formats import recognise
 
-from .cnn_weights import load_cnn
-
 logger = logging.getLogger(__name__)
 
+# In front of a backbone's keys: our DINO checkpoint's teacher (its student is left out); FastReID's
+# models, and the teacher of a released DINO checkpoint; a bare backbone.
+PREFIXES = ("teacher.backbone.", "backbone.", "")
+POOL = "heads.pool_layer."
+COUNTER = "num_batches_tracked"  # of training alone; old files lack it
 UNKNOWN = -1  # camera and viewpoint of an image that is scored
 
 
@@ -42,8 +46,7 @@ class FeatureModel(nn.Module):
 
     Attributes:
         name: what messages call it: "source" or "target".
-        weights: the file that it was loaded from.
-        weights_sha256: of that file.
+        weights, weights_sha256: file that it was loaded from.
         config: what its features depend on, in plain types.
     """
 
@@ -72,13 +75,11 @@ class FeatureModel(nn.Module):
 
 
 def build_feature_model(cfg: CfgNode, weights: str, name: str) -> FeatureModel:
-    """Build one of the two models, in eval mode.
+    """Build one of the two models, in eval mode; messages call it ``name``.
 
     Args:
         cfg: config of a TransReID, DINO or other FastReID model; it stays as it is.
-        weights: checkpoint file of any format that transreid.load_weights or, for CNNs, FastReID's
-            Checkpointer knows, and of DINO.
-        name: "source" or "target", for messages.
+        weights: checkpoint of any format that transreid.load_weights, FastReID or DINO knows.
 
     Raises:
         UserError: no such file, weights that do not fit the backbone of the config.
@@ -93,7 +94,7 @@ def build_feature_model(cfg: CfgNode, weights: str, name: str) -> FeatureModel:
     if isinstance(backbone, TransReIDBackbone):
         load_recognised(backbone, recognise(state, weights))
     else:
-        load_cnn(backbone, pool, state, weights)
+        _load_cnn(backbone, pool, state, weights)
     model = FeatureModel(backbone, pool, cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD).eval()
     model.name, model.weights, model.weights_sha256 = name, weights, file_digest(weights)
     model.config = relevant_config(cfg)
@@ -101,11 +102,7 @@ def build_feature_model(cfg: CfgNode, weights: str, name: str) -> FeatureModel:
 
 
 def _pool(cfg: CfgNode, backbone: nn.Module) -> nn.Module:
-    """Nothing for a ViT; for a CNN DINO's mean, or the pooling of the config's head.
-
-    Raises:
-        UserError: MODEL.HEADS.POOL_LAYER is none of FastReID's.
-    """
+    """Nothing for a ViT; for a CNN DINO's mean, or the pooling of the config's head."""
     if isinstance(backbone, TransReIDBackbone):
         return nn.Identity()
     if cfg.MODEL.META_ARCHITECTURE == "DINO":
@@ -118,16 +115,48 @@ def _pool(cfg: CfgNode, backbone: nn.Module) -> nn.Module:
     return getattr(pooling, name)()
 
 
+def _load_cnn(backbone: nn.Module, pool: nn.Module, state: Mapping[str, Any], source: str) -> None:
+    """Load weights into a backbone of FastReID and its pooling, where the file has some for it.
+
+    ``pool`` pools its maps; it learns in GeneralizedMeanPoolingP. ``state`` is that of the file
+    ``source``, unwrapped.
+
+    Raises:
+        UserError: a tensor of the backbone is not in the file, or has another shape there.
+    """
+    tensors = {
+        str(key).removeprefix("module."): value
+        for key, value in state.items()
+        if isinstance(value, Tensor)
+    }
+    prefix = next(p for p in PREFIXES if any(key.startswith(p) for key in tensors) or not p)
+    found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    own = backbone.state_dict()
+    needed = [key for key in own if not key.endswith(COUNTER)]
+    missing = [key for key in needed if key not in found]
+    unlike = [key for key in needed if key in found and found[key].shape != own[key].shape]
+    if missing or unlike:
+        raise UserError(
+            f"{source!r} does not fit MODEL.BACKBONE: of {len(needed)} tensors it lacks "
+            f"{len(missing)} ({', '.join(missing[:3]) or '-'}), and {len(unlike)} have another "
+            f"shape ({', '.join(unlike[:3]) or '-'}). Its first keys are "
+            f"{', '.join(list(tensors)[:3]) or 'none'}; choose the config that it was made with"
+        )
+    backbone.load_state_dict({key: found[key] for key in own if key in found}, strict=False)
+    pooling = {key: tensors[POOL + key] for key in pool.state_dict() if POOL + key in tensors}
+    pool.load_state_dict(pooling, strict=False)
+    if len(pooling) < len(pool.state_dict()):
+        logger.warning("%s has no %s*: pooling stays as it is initialised", source, POOL)
+    logger.info("%s: %d tensors of the backbone behind %r", source, len(needed), prefix)
+
+
 def build_pair(
     source_cfg: CfgNode, source_weights: str, target_cfg: CfgNode, target_weights: str
 ) -> tuple[FeatureModel, FeatureModel]:
     """Build theta_s and theta_t, which see one and the same resized image.
 
-    Args:
-        source_cfg: config of theta_s; its INPUT.SIZE_TEST and INPUT.TRANSFORM resize the images.
-        source_weights: checkpoint file.
-        target_cfg: config of theta_t, with MODEL.PIXEL_MEAN and PIXEL_STD of its own.
-        target_weights: checkpoint file.
+    INPUT.SIZE_TEST and TRANSFORM of ``source_cfg`` resize it; each config normalises by its own
+    MODEL.PIXEL_MEAN and PIXEL_STD.
 
     Raises:
         UserError: the configs have different INPUT.SIZE_TEST; see :func:`build_feature_model`.
@@ -154,11 +183,7 @@ def build_pair(
 
 
 def cosines(source: Tensor, target: Tensor) -> Tensor:
-    """c(x) of arXiv 2111.12084, algorithm 1: the cosine of each image's two features.
-
-    Args:
-        source: (B, D) features by theta_s.
-        target: (B, D) features by theta_t.
+    """c(x) of arXiv 2111.12084, algorithm 1: the cosine of each image's two features (B, D).
 
     Returns:
         (B,) float32 in -1..1; NaN where a feature is zero or not finite.
@@ -170,11 +195,7 @@ def cosines(source: Tensor, target: Tensor) -> Tensor:
 
 
 def check_features(features: Tensor, names: list[str], model: FeatureModel) -> None:
-    """Check features (B, D) that a model made of the images ``names``.
-
-    Raises:
-        UserError: one has no cosine: NaN, infinite, or all zero; it names the image and the model.
-    """
+    """Raise UserError if one of a model's features (B, D), of images ``names``, has no cosine."""
     finite = features.isfinite().all(1)
     usable = finite & features.ne(0).any(1)
     if bool(usable.all()):

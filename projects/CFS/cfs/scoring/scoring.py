@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -22,25 +22,42 @@ from typing import Any
 import numpy as np
 import timm
 import torch
-from dinopretrain.data.images import UnlabelledImages
+from dinopretrain.data.images import BadImage, UnlabelledImages
 from dinopretrain.data.path_list import PathList
 from dinopretrain.transforms.views import use_one_thread
+from PIL import Image
 from reid_common.column_files.parquet import import_pyarrow
 from reid_common.digests import digest
 from reid_common.errors import UserError
 from reid_common.progress import progress_bar
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from transreid.inference.extraction import Batch, collate
 from transreid.inference.extractor import PRECISIONS
 
 from ..images.keys import key_list
 from ..scores.shards import ScoreShards, only_process
-from .batches import Batches, ResizedImages, Transform
 from .models import FeatureModel, check_features, cosines
 from .options import ScoringOptions
 
+Transform = Callable[[Image.Image], Tensor]
 Scored = tuple[list[int], np.ndarray, list[tuple[int, str]]]  # of a batch: indices, scores, bad
+
+
+class ResizedImages(Dataset):
+    """Images as the models take them; what cannot be read comes as a reason."""
+
+    def __init__(self, images: UnlabelledImages, transform: Transform) -> None:
+        self.images, self.transform = images, transform
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[int, Tensor | str]:
+        try:
+            return index, self.transform(Image.fromarray(self.images.read(index)))
+        except BadImage as error:
+            return index, error.reason
 
 
 def score_images(
@@ -52,15 +69,11 @@ def score_images(
     options: ScoringOptions,
     info: Mapping[str, Any] = MappingProxyType({}),
 ) -> ScoreShards:
-    """Score this process's share of the images; what is done already stays.
+    """Score this process's share of the images by theta_s and theta_t; what is done already stays.
 
     Args:
-        images: the listing.
-        source: theta_s.
-        target: theta_t.
         transform: from a PIL image to a tensor (3, H, W), pixels 0..255.
         out: folder of the scores, see :mod:`cfs.scores.shards`.
-        options: how.
         info: more for meta.json, which makes no difference to a score: what the data set is.
 
     Returns:
@@ -80,28 +93,23 @@ def score_images(
         own = [shard for shard in shards.ranges() if shard[0] % options.world == options.rank]
         missing = [shard for shard in own if not shards.file(shard[0]).exists()]
         if missing:
-            _fill(images, keys, (source, target), transform, shards, missing, options, _count(own))
+            total, left = (sum(len(rows) for _, rows in some) for some in (own, missing))
+            with progress_bar("score", total, "image", total - left, options.rank > 0) as bar:
+                _fill(images, keys, (source, target), transform, shards, missing, options, bar)
     return shards
 
 
 def describe(
-    keys: PathList,
-    source: FeatureModel,
-    target: FeatureModel,
-    options: ScoringOptions,
+    keys: PathList, source: FeatureModel, target: FeatureModel, options: ScoringOptions
 ) -> dict[str, Any]:
     """What meta.json says of models, images, settings and versions."""
-    models = {
-        f"{model_name}_{key}": value
-        for model_name, model in (("source", source), ("target", target))
-        for key, value in (
-            ("weights", model.weights),
-            ("sha256", model.weights_sha256),
-            ("config", model.config),
-        )
-    }
     return {
-        **models,
+        "source_weights": source.weights,
+        "source_sha256": source.weights_sha256,
+        "source_config": source.config,
+        "target_weights": target.weights,
+        "target_sha256": target.weights_sha256,
+        "target_config": target.config,
         "count": len(keys),
         "names_sha256": digest(name + b"\n" for name in keys.iter_raw()),
         "precision": options.precision,
@@ -115,10 +123,6 @@ def describe(
     }
 
 
-def _count(shards: list[tuple[int, range]]) -> int:
-    return sum(len(rows) for _, rows in shards)
-
-
 def _fill(
     images: UnlabelledImages,
     keys: PathList,
@@ -127,35 +131,33 @@ def _fill(
     shards: ScoreShards,
     missing: list[tuple[int, range]],
     options: ScoringOptions,
-    total: int,
+    bar: Any,
 ) -> None:
-    """Score the shards ``missing`` of the ``total`` images of this process."""
+    """Score the shards that are ``missing``, and advance a progress bar."""
     device = torch.device(options.device)
     for model in models:
         model.to(device)
+    size = options.batch_size
+    batches = [rows[i : i + size] for _, rows in missing for i in range(0, len(rows), size)]
     loader = DataLoader(
         ResizedImages(images, transform),
-        batch_sampler=Batches(missing, options.batch_size),  # type: ignore[arg-type]  # any iterable
+        batch_sampler=batches,  # type: ignore[arg-type]  # any iterable
         num_workers=options.num_workers,
         collate_fn=collate,
         pin_memory=device.type == "cuda",
         worker_init_fn=use_one_thread,
     )
     stream = _scored(loader, keys, models, options.precision)
-    done = total - _count(missing)
-    with (
-        contextlib.closing(stream),
-        progress_bar("score", total, "image", done, hidden=options.rank > 0) as progress,
-    ):
+    with contextlib.closing(stream):
         for number, rows in missing:
             scores = np.full(len(rows), np.nan, np.float32)
             reasons: list[str | None] = [None] * len(rows)
-            for _ in range(0, len(rows), options.batch_size):
+            for _ in range(0, len(rows), size):
                 indices, values, bad = next(stream)
                 scores[np.array(indices, np.int64) - rows.start] = values
                 for index, reason in bad:
                     reasons[index - rows.start] = reason
-                progress.update(len(indices) + len(bad))
+                bar.update(len(indices) + len(bad))
             shards.write(number, [keys[index] for index in rows], scores, reasons)
 
 
@@ -178,43 +180,33 @@ def _scored(
     try:
         for indices, images, bad in loader:
             names = [keys[index] for index in indices]
-            waiting.append((indices, pool.submit(_scores, images, names, models, precision), bad))
-            if len(waiting) > workers:
-                yield _finished(waiting.popleft())
-        while waiting:
-            yield _finished(waiting.popleft())
+            waiting.append(
+                (indices, pool.submit(score_batch, images, names, models, precision), bad)
+            )
+            while len(waiting) > workers:
+                indices, scores, bad = waiting.popleft()
+                yield indices, scores.result(), bad
+        for indices, scores, bad in waiting:
+            yield indices, scores.result(), bad
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)
 
 
-def _scores(images: Tensor | None, *rest: Any) -> np.ndarray:
-    return np.zeros(0, np.float32) if images is None else score_batch(images, *rest)
-
-
-def _finished(entry: tuple[list[int], Future[np.ndarray], list[tuple[int, str]]]) -> Scored:
-    indices, future, bad = entry
-    return indices, future.result(), bad
-
-
 @torch.no_grad()
 def score_batch(
-    images: Tensor,
+    images: Tensor | None,
     names: list[str],
     models: tuple[FeatureModel, FeatureModel],
     precision: str = "fp32",
 ) -> np.ndarray:
-    """Scores (B,) float32 of images (B, 3, H, W), pixels 0..255.
-
-    Args:
-        images: of the transform.
-        names: B names, for messages.
-        models: theta_s and theta_t.
-        precision: see :class:`~cfs.scoring.options.ScoringOptions`.
+    """Scores (B,) float32 of images (B, 3, H, W), pixels 0..255; B names for messages.
 
     Raises:
         UserError: features of different sizes, or one that is not finite.
     """
+    if images is None:  # none of the batch can be read
+        return np.zeros(0, np.float32)
     images = images.to(models[0].pixel_mean.device, non_blocking=True)
     dtype = PRECISIONS[precision]
     with torch.autocast(images.device.type, dtype) if dtype else contextlib.nullcontext():

@@ -23,10 +23,10 @@ from cfs.images.keys import key_list
 from cfs.images.listing import open_listing
 from cfs.pipeline import run as pipeline_run
 from cfs.pipeline.config import default_config, load_config, stage_options
-from cfs.pipeline.plan import SCORES
 from cfs.pipeline.process import Interrupted
 from cfs.pipeline.records import read_record
-from cfs.pipeline.stages import Stage, find_config, read_config
+from cfs.pipeline.stages.selection import SCORES
+from cfs.pipeline.stages.stage import Stage, find_config, read_config
 from cfs.scores.lists import write_list
 from cfs.scores.reading import read_scores
 from dinopretrain.data.path_list import PathList
@@ -69,12 +69,11 @@ def prepare(config: str, options: list[str], domain: bool = False) -> Seed:
         domain: also pre-train on the images of the target's domain alone.
 
     Raises:
-        UserError: a config is wrong, or earlier calls have made what this one cannot go on with.
+        UserError: a config is wrong, or earlier calls have made what this one cannot resume.
     """
     cfg = load_config(find_config(config), options)
-    folder = Path(cfg.OUTPUT_DIR)
-    stages = study_stages(cfg, folder, domain)
-    check_study(cfg, folder, stages)
+    stages = study_stages(cfg, domain)
+    check_study(cfg, stages)
     return Seed(config, options, domain, cfg, stages)
 
 

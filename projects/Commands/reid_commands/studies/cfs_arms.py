@@ -13,9 +13,12 @@ import numpy as np
 from cfs import select
 from cfs.pipeline import checks as pipeline_checks
 from cfs.pipeline.config import stage_options
-from cfs.pipeline.plan import SCORES, plan, training_like
+from cfs.pipeline.plan import plan, training_like
 from cfs.pipeline.records import read_record
-from cfs.pipeline.stages import Stage, evaluation_stage, only_listed, read_config, started_from
+from cfs.pipeline.stages.evaluation import evaluation_stage
+from cfs.pipeline.stages.selection import SCORES
+from cfs.pipeline.stages.stage import Stage, read_config
+from cfs.pipeline.stages.training import only_listed, started_from
 from cfs.scores.lists import write_list
 from cfs.scores.reading import read_scores
 from fastreid.config import CfgNode
@@ -76,21 +79,21 @@ def write_selections(folder: Path, count: int, seed: int, domain: bool = False) 
         write_list(file, scores.names.take(rows), scores.values[rows])
 
 
-def study_stages(cfg: CfgNode, folder: Path, domain: bool = False) -> list[Stage]:
+def study_stages(cfg: CfgNode, domain: bool = False) -> list[Stage]:
     """Stages beyond the pipeline, in order: trainings, from scratch the last, then evaluations.
 
     Args:
         cfg: of the pipeline.
-        folder: its OUTPUT_DIR.
         domain: also those on the images of the target's domain alone.
 
     Raises:
         UserError: a config is wrong, or has not one test set.
     """
+    folder = Path(cfg.OUTPUT_DIR)
     pool = read_config(cfg.PRETRAIN.CONFIG, stage_options(cfg, "pretrain"), "pretrain")
 
     def training(stage: str, name: str, more: Sequence[str]) -> Stage:
-        return training_like(cfg, folder, stage, name, name.replace("_", ", "), more)
+        return training_like(cfg, stage, name, name.replace("_", ", "), more)
 
     stages = []
     for arm in (ALL, RANDOM, WORST, *([DOMAIN] if domain else [])):
@@ -99,7 +102,6 @@ def study_stages(cfg: CfgNode, folder: Path, domain: bool = False) -> list[Stage
         weights = folder / pretrain.outputs["weights"]
         stages += [pretrain, training("finetune", f"finetune_{arm}", started_from(weights))]
     scratch = training("finetune", "scratch", [])
-    assert scratch.cfg is not None
     tests = _one_test_set(scratch.cfg)
     keep = f"{cfg.KEEP_NUM:,}" if cfg.KEEP is None else f"{cfg.KEEP:.0%}"
     tables = {"study": titles(keep)}
@@ -119,20 +121,19 @@ def _one_test_set(cfg: CfgNode) -> list[str]:
     return [*cfg.DATASETS.TESTS]
 
 
-def check_study(cfg: CfgNode, folder: Path, stages: Sequence[Stage]) -> None:
+def check_study(cfg: CfgNode, stages: Sequence[Stage]) -> None:
     """Check what is there of earlier calls, before the pipeline begins.
 
     Args:
         cfg: of the pipeline.
-        folder: its OUTPUT_DIR.
         stages: see :func:`study_stages`.
 
     Raises:
         UserError: one was started with other settings, or before a stage that it depends on.
     """
     lists = {arm: _list_name(arm) for arm in (RANDOM, WORST, DOMAIN)}
-    before = plan(cfg, folder)
+    before = plan(cfg)
     for stage in before:
         if stage.name == "select":  # the study's lists come from the same scores
             stage.outputs = {**stage.outputs, **lists}
-    pipeline_checks.check_records([*before, *stages], [*before, *stages], folder)
+    pipeline_checks.check_records([*before, *stages], [*before, *stages])

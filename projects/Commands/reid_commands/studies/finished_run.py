@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from cfs.pipeline.stages.settings import differing, flat
+from cfs.pipeline.stages.settings import flat
 from fastreid.config import CfgNode
 from fastreid.engine import DefaultTrainer
 from reid_common.curves import draw_curves
@@ -89,11 +89,12 @@ def _check_same_settings(old: str, new: str, folder: Path) -> None:
         UserError: the first key that differs, and both values.
     """
     before, now = (dict(flat(yaml.safe_load(text))) for text in (old, new))
-    for key in differing(before, now):
-        raise UserError(
-            f"{folder} holds the results of other settings: {key} was {before[key]!r}, now it is "
-            f"{now[key]!r}. Set it back, choose another OUTPUT_DIR, or remove the folder"
-        )
+    for key, value in now.items():
+        if before.get(key, value) != value:
+            raise UserError(
+                f"{folder} holds the results of other settings: {key} was {before[key]!r}, now it "
+                f"is {value!r}. Set it back, choose another OUTPUT_DIR, or remove the folder"
+            )
 
 
 def _scores(results: dict[str, Any]) -> dict[str, float]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fastreid.config import CfgNode
 
-from ..stages import Stage
+from ..stages.stage import Stage
 from .compatibility import check_configs, check_selection, check_weights_fit
 from .disk_space import check_space
 from .history import check_records
@@ -22,21 +22,12 @@ __all__ = ["check_records", "check_stages"]
 def check_stages(
     stages: Sequence[Stage], chosen: Sequence[Stage], folder: Path, cfg: CfgNode
 ) -> None:
-    """Check that the chosen stages can run, before the first one does.
-
-    Args:
-        stages: all of the pipeline.
-        chosen: those to run, in order.
-        folder: OUTPUT_DIR.
-        cfg: of the pipeline.
-
-    Raises:
-        UserError: the first thing that is wrong, with the stage's name.
-    """
-    todo = check_records(stages, chosen, folder)
-    check_configs(stages)
+    """Check that the chosen stages can run; a UserError names the first thing that is wrong."""
+    todo = check_records(stages, chosen)
+    by_name = {stage.name: stage for stage in stages}
+    check_configs(by_name)
     for stage in todo:
         stage.check()
     check_selection(todo, cfg)
-    check_weights_fit(stages, todo)
+    check_weights_fit(by_name, todo)
     check_space(todo, folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -14,20 +14,14 @@ from reid_common.errors import UserError
 from transreid import resolve_side_information
 
 from ...scores.selection import number_kept
-from ..stages import Stage, is_dino
+from ..stages.stage import Stage, errors_of, is_dino
 from ..stages.training import training_size
 
 
-def check_configs(stages: Sequence[Stage]) -> None:
-    """Check that source and pretrain are DINO on the same data, and image sizes agree.
-
-    Raises:
-        UserError: the keys, both values and what to write.
-    """
-    source, target, pretrain = (
-        next(stage.model_cfg for stage in stages if stage.name == name)
-        for name in ("source", "target", "pretrain")
-    )
+def check_configs(stages: Mapping[str, Stage]) -> None:
+    """Check that source and pretrain are DINO on the same data, and image sizes agree."""
+    names = ("source", "target", "pretrain")
+    source, target, pretrain = (stages[name].cfg for name in names)
     for name, cfg in (("source", source), ("pretrain", pretrain)):
         if not is_dino(cfg):
             raise UserError(
@@ -49,19 +43,11 @@ def check_configs(stages: Sequence[Stage]) -> None:
 
 
 def check_selection(todo: Sequence[Stage], cfg: CfgNode) -> None:
-    """Check that the selection will be enough for a batch, before it is made.
-
-    Args:
-        todo: stages that are not done.
-        cfg: of the pipeline.
-
-    Raises:
-        UserError: it will not.
-    """
+    """Check that the selection, if still to be made, will fill a batch of pretrain."""
     by_name = {stage.name: stage for stage in todo}
     if "select" not in by_name or "pretrain" not in by_name:
         return
-    pretrain = by_name["pretrain"].model_cfg  # on the same data as source
+    pretrain = by_name["pretrain"].cfg  # on the same data as source
     kept = number_kept(training_size(pretrain)["images"], cfg.KEEP, cfg.KEEP_NUM)
     if kept < pretrain.SOLVER.IMS_PER_BATCH:
         raise UserError(
@@ -70,29 +56,17 @@ def check_selection(todo: Sequence[Stage], cfg: CfgNode) -> None:
         )
 
 
-def check_weights_fit(stages: Sequence[Stage], todo: Sequence[Stage]) -> None:
-    """Load a backbone with random weights as target and finetune will load a trained one.
-
-    Args:
-        stages: all of the pipeline.
-        todo: those that are not done.
-
-    Raises:
-        UserError: it does not fit.
-    """
-    by_name = {stage.name: stage for stage in stages}
+def check_weights_fit(stages: Mapping[str, Stage], todo: Sequence[Stage]) -> None:
+    """Load random weights as target and finetune will load trained ones."""
     for giver, taker in (("source", "target"), ("pretrain", "finetune")):
-        if by_name[taker] in todo:
-            _rehearse(by_name[giver], by_name[taker])
-
-
-def _rehearse(giving: Stage, taking: Stage) -> None:
-    cfg, receiver = giving.model_cfg.clone(), taking.model_cfg.clone()
-    cfg.MODEL.BACKBONE.PRETRAIN = False
-    resolve_side_information(receiver)
-    with taking.named(), tempfile.TemporaryDirectory() as folder, torch.random.fork_rng():
-        path = str(Path(folder) / f"backbone of stage {giving.name}.pth")
-        with AtomicPathManager.open(path, "wb") as file:
-            torch.save(build_backbone(cfg).state_dict(), file)
-        receiver.MODEL.BACKBONE.PRETRAIN_PATH = path
-        build_backbone(receiver)
+        if stages[taker] not in todo:
+            continue
+        cfg, receiver = stages[giver].cfg.clone(), stages[taker].cfg.clone()
+        cfg.MODEL.BACKBONE.PRETRAIN = False
+        resolve_side_information(receiver)
+        with errors_of(taker), tempfile.TemporaryDirectory() as folder, torch.random.fork_rng():
+            path = str(Path(folder) / f"backbone of stage {giver}.pth")
+            with AtomicPathManager.open(path, "wb") as file:
+                torch.save(build_backbone(cfg).state_dict(), file)
+            receiver.MODEL.BACKBONE.PRETRAIN_PATH = path
+            build_backbone(receiver)

@@ -11,22 +11,18 @@ from fastreid.config import CfgNode
 from fastreid.modeling.backbones import build_backbone
 from reid_common.errors import UserError
 
-from ..stages import Stage, is_dino
+from ..stages.stage import Stage, is_dino
 
 MARGIN = 2**30  # bytes that are left free
 
 
 def check_space(todo: Sequence[Stage], folder: Path) -> None:
-    """Check that the disk holds the checkpoints, roughly.
-
-    Raises:
-        UserError: it does not.
-    """
-    needed = {
-        stage.name: max(0, checkpoint_bytes(stage.model_cfg) - written(folder / stage.name))
-        for stage in todo
-        if stage.trains
-    }
+    """Raise UserError if the disk does not hold the checkpoints, roughly."""
+    needed = {}
+    for stage in todo:
+        if stage.trains:  # a resumed one does not write again what is there
+            written = sum(x.stat().st_size for x in (folder / stage.name).glob("*.pth"))
+            needed[stage.name] = max(0, checkpoint_bytes(stage.cfg) - written)
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(there).free
     if sum(needed.values()) + MARGIN > free:
@@ -36,11 +32,6 @@ def check_space(todo: Sequence[Stage], folder: Path) -> None:
             f"{sum(needed.values()) / 2**30:.1f} ({sizes}). Raise SOLVER.CHECKPOINT_PERIOD, as in "
             "ALL.SOLVER.CHECKPOINT_PERIOD 10, or choose an OUTPUT_DIR on another disk"
         )
-
-
-def written(training: Path) -> int:
-    """Bytes of the checkpoints that a training has written, which a resumed one does not again."""
-    return sum(file.stat().st_size for file in training.glob("*.pth"))
 
 
 def checkpoint_bytes(cfg: CfgNode) -> int:

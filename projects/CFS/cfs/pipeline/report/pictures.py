@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dinopretrain.data.images import ChainedImages, UnlabelledImages
+from dinopretrain.data.images import ChainedImages
 from dinopretrain.data.loader import open_images
 from reid_common.curves import draw_curves, read_metrics
+from reid_common.digests import file_digest
 from reid_common.errors import UserError
+from reid_common.files import read_json, write_json
 from reid_common.report_pages import Block, Picture, Text
 from reid_core.config import load_config
-from reid_core.run.reports import write_json
 
 from ...images.listing import open_listing
 from ...scores import pictures as cfs_pictures
@@ -40,16 +39,19 @@ def draw_scores(folder: Path, scores: Scores, target: Sequence[str]) -> list[Blo
     Returns:
         Pictures, and a text where the images of the sheets are unavailable.
     """
-    histogram, sheets = (folder / PICTURES / name for name in ("histogram.png", "images.png"))
-    drawn = folder / PICTURES / DRAWN
+    out = folder / PICTURES
+    histogram, sheets = out / "histogram.png", out / "images.png"
     values = scores.values[~np.isnan(scores.values)]
     alt = f"Histogram of {len(values):,} scores, from {values.min():.3f} to {values.max():.3f}."
     shown = Picture(histogram, alt, "How the scores are distributed.")
     of = _what_is_drawn(folder / "scores", target)
     try:
-        if not (of and _read(drawn) == of and histogram.is_file() and sheets.is_file()):
-            _draw(folder, scores, target)
-            write_json(drawn, of)
+        if not (of and _drawn(out) == of and histogram.is_file() and sheets.is_file()):
+            cfg = load_config()
+            images = open_listing(cfg, read_meta(folder / "scores").get("dataset", []))
+            beside = ChainedImages([open_images(cfg, name) for name in target]) if target else None
+            cfs_pictures.draw_all(scores, images, beside, out, NUMBER, COLUMNS)
+            write_json(out / DRAWN, of)
     except UserError as error:
         cfs_pictures.draw_histogram(values, histogram)
         return [shown, Text(f"No contact sheets: {error}")]
@@ -61,32 +63,19 @@ def draw_scores(folder: Path, scores: Scores, target: Sequence[str]) -> list[Blo
     return [shown, Picture(sheets, alt + ".", caption + ".")]
 
 
-def _draw(folder: Path, scores: Scores, target: Sequence[str]) -> None:
-    """Draw both.
-
-    Raises:
-        UserError: the images are not there, or others than those that were scored.
-    """
-    cfg = load_config()
-    images = open_listing(cfg, read_meta(folder / "scores").get("dataset", []))
-    parts = [open_images(cfg, name) for name in target]
-    beside: UnlabelledImages | None = ChainedImages(parts) if parts else None
-    cfs_pictures.draw_all(scores, images, beside, folder / PICTURES, NUMBER, COLUMNS)
-
-
 def _what_is_drawn(scores: Path, target: Sequence[str]) -> dict[str, Any]:
     """What the pictures depend on; empty if that cannot be said."""
     meta = scores / META
     if not meta.is_file():
         return {}
-    digest = hashlib.sha256(meta.read_bytes()).hexdigest()
-    return {"scores": digest, "target": [*target], "number": NUMBER}
+    return {"scores": file_digest(meta), "target": [*target], "number": NUMBER}
 
 
-def _read(path: Path) -> Any:
+def _drawn(out: Path) -> Any:
+    """What the pictures in ``out`` were drawn of, if that can be said."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
+        return read_json(out / DRAWN)
+    except UserError:
         return None
 
 

@@ -21,21 +21,17 @@ RESULTS = "evaluate/results.json"
 def stage_table(records: Mapping[str, Record | None]) -> Table:
     """A row a stage."""
     headers = ["stage", "what", "status", "worked on", "time", "attempts", "machine"]
-    rows = [
-        [name, "", NOT_RUN, "", "", "", ""]
-        if record is None
-        else [
-            name,
-            record.title,
-            "done" if record.done else f"{record.status}, not finished",
-            in_words(record.sizes),
-            str(timedelta(seconds=round(record.seconds))),
-            str(record.attempts),
-            record.machine,
-        ]
-        for name, record in records.items()
-    ]
+    rows = [[name, *_cells(record)] for name, record in records.items()]
     return Table("Stages, in order; time is h:mm:ss of all attempts together", headers, rows)
+
+
+def _cells(record: Record | None) -> list[str]:
+    if record is None:
+        return ["", NOT_RUN, "", "", "", ""]
+    state = "done" if record.done else f"{record.status}, not finished"
+    time = str(timedelta(seconds=round(record.seconds)))
+    sizes = in_words(record.sizes)
+    return [record.title, state, sizes, time, str(record.attempts), record.machine]
 
 
 def progress(records: Mapping[str, Record | None]) -> str:
@@ -47,11 +43,7 @@ def progress(records: Mapping[str, Record | None]) -> str:
 
 
 def read_results(folder: Path, records: Mapping[str, Record]) -> list[dict[str, Any]]:
-    """Rows of all evaluations that are done: model, title, dataset, variant and measures.
-
-    Raises:
-        UserError: a file of results is damaged.
-    """
+    """Rows of all evaluations that are done: model, title, dataset, variant and measures."""
     named = {record.outputs.get("results"): record.done for record in records.values()}
     rows: list[dict[str, Any]] = []
     for name, done in {RESULTS: True, **named}.items():
@@ -59,10 +51,8 @@ def read_results(folder: Path, records: Mapping[str, Record]) -> list[dict[str, 
             continue
         path = folder / name
         try:
-            found = json.loads(path.read_text())
-            for row in found:
-                _ = str(row["model"]), str(row["dataset"])
-                rows.append({key: row[key] for key in row})
+            for row in json.loads(path.read_text()):
+                rows.append({**row, "model": str(row["model"]), "dataset": str(row["dataset"])})
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(
                 f"{str(path)!r} holds no results ({type(error).__name__}: {error}); delete it "
@@ -73,19 +63,18 @@ def read_results(folder: Path, records: Mapping[str, Record]) -> list[dict[str, 
 
 def results_table(results: Sequence[Mapping[str, Any]]) -> Table:
     """A row a model, a pair of columns a data set and variant; in percent."""
-    models: dict[str, str] = {}
+    titles: dict[str, str] = {}
     metrics: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     for row in results:
-        model = str(row["model"])
-        models[model] = str(row.get("title") or models.get(model, model))
-        tested = (str(row["dataset"]), str(row.get("variant") or ""))
+        model, tested = row["model"], (row["dataset"], str(row.get("variant") or ""))
+        titles[model] = str(row.get("title") or titles.get(model, model))
         metrics.setdefault(tested, {})[model] = row
     headers = ["model"]
     for dataset, variant in metrics:
         headers += [f"{dataset}{f', {variant}' if variant else ''}: {m}" for m in MEASURES]
     rows = [
         [title, *(_percent(of.get(model, {}), m) for of in metrics.values() for m in MEASURES)]
-        for model, title in models.items()
+        for model, title in titles.items()
     ]
     return Table("mAP and Rank-1 in percent", headers, rows)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,8 @@ from reid_core.data.opened_sets import opened_set
 from reid_core.run.reports import EVALUATION
 from reid_core.run.validation import check_dataset
 
-from .stage import Stage, read_config, tool
+from .stage import Stage, command_line, errors_of, read_config
 
-RESULTS = "results.json"
 RERANKING = "re-ranking"
 
 
@@ -25,20 +23,20 @@ class EvaluationStage(Stage):
 
     def check(self) -> None:
         """Check the names of the test sets."""
-        with self.named():
+        with errors_of(self.name):
             for name in self.settings["tests"]:
                 check_dataset("EVALUATE.TESTS", name)
 
-    def collect(self, folder: Path) -> None:
+    def collect(self) -> None:
         """Write the results of all commands: one entry a model, data set and variant."""
-        rows = []
-        for part in self.parts:
-            for dataset, metrics in read_json(folder / part["folder"] / EVALUATION).items():
-                about = {key: part[key] for key in ("model", "title", "variant")}
-                rows.append({**about, "dataset": dataset, **metrics})
-        write_json(folder / self.outputs["results"], rows)
+        rows = [
+            {**{key: part[key] for key in ("model", "title", "variant")}, "dataset": name, **found}
+            for part in self.parts
+            for name, found in read_json(self.folder / part["folder"] / EVALUATION).items()
+        ]
+        write_json(self.folder / self.outputs["results"], rows)
 
-    def sizes(self, folder: Path) -> dict[str, int]:
+    def sizes(self) -> dict[str, int]:
         """Query and gallery images of all test sets."""
         return {"images": sum(len(opened_set(name).test) for name in self.settings["tests"])}
 
@@ -53,7 +51,7 @@ def evaluation_stage(
     num_gpus: int = 1,
     cfg: CfgNode | None = None,
 ) -> EvaluationStage:
-    """Evaluation of trained models by tools/train_net.py, collected in ``folder/name``.
+    """Evaluation of trained models, collected in ``folder/name/results.json``.
 
     Args:
         folder: OUTPUT_DIR of the pipeline.
@@ -65,26 +63,27 @@ def evaluation_stage(
         num_gpus: processes.
         cfg: of a model; None: as its training has left it.
     """
-    launch = ["--num-gpus", str(num_gpus)] if num_gpus > 1 else []
+    launch = ["--num-gpus", num_gpus] if num_gpus > 1 else []
+    given = [*map(str, options)]
     commands, parts, inputs = [], [], {}
     for model, title in models.items():
         weights = inputs[model] = str(folder / model / "model_final.pth")
         for variant in ["", RERANKING] if rerank else [""]:
             out = os.path.join(name, f"{model}-{variant}" if variant else model)
-            pairs = ["MODEL.WEIGHTS", weights, "DATASETS.TESTS", repr(tuple(tests))]
-            pairs += [*map(str, options), "TEST.RERANK.ENABLED", str(bool(variant))]
-            pairs += ["OUTPUT_DIR", str(folder / out)]
-            line = ["--eval-only", "--config-file", str(folder / model / "config.yaml"), *launch]
-            commands.append([sys.executable, tool("train_net.py"), *line, *pairs])
+            pairs = ["MODEL.WEIGHTS", weights, "DATASETS.TESTS", repr(tuple(tests)), *given]
+            pairs += ["TEST.RERANK.ENABLED", str(bool(variant)), "OUTPUT_DIR", str(folder / out)]
+            line = ["--eval-only", "--config-file", folder / model / "config.yaml", *launch]
+            commands.append(command_line("train", *line, *pairs))
             parts.append({"model": model, "title": title, "variant": variant, "folder": out})
-    settings = {"models": dict(models), "tests": [*tests], "rerank": rerank}
+    settings = {"models": dict(models), "tests": [*tests], "rerank": rerank, "options": given}
     return EvaluationStage(
+        folder=folder,
         name=name,
         title="evaluation",
         commands=commands,
-        settings={**settings, "options": [*map(str, options)]},
+        settings=settings,
         inputs=inputs,
-        outputs={"results": f"{name}/{RESULTS}"},
+        outputs={"results": f"{name}/results.json"},
         cfg=cfg or read_config(str(folder / next(iter(models)) / "config.yaml"), (), name),
         num_gpus=num_gpus,
         parts=parts,

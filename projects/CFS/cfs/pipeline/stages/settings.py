@@ -6,6 +6,7 @@ weights: where it runs, with how many workers, how often it is saved and tested.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +17,6 @@ from fastreid.config import CfgNode
 from reid_common.digests import file_digest
 
 from ...scores.shards import META
-from .stage import Stage
 
 # Keys, or beginnings of keys, that make no difference to the weights of a training.
 _NO_DIFFERENCE = (
@@ -51,42 +51,22 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield prefix + key, value
 
 
-def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """Keys that both have, with other values."""
-    return (key for key, value in new.items() if old.get(key, value) != value)
-
-
 def training_settings(cfg: CfgNode, num_gpus: int, folder: Path) -> dict[str, Any]:
-    """Settings of a training.
-
-    Args:
-        cfg: its FastReID config.
-        num_gpus: processes; batches are shared out among them.
-        folder: OUTPUT_DIR of the pipeline; paths in it become relative to it.
-    """
+    """Settings of a training; paths in ``folder``, the pipeline's, become relative to it."""
     ignored: tuple[str, ...] = _NO_DIFFERENCE
     backbone = cfg.MODEL.BACKBONE
     if backbone.NAME == "build_transreid_backbone":
         ignored += (_CHECKPOINTING,)
         if backbone.STEM != "ics" and not cfg.DINO.KOLEO_WEIGHT:
             ignored += (_PIECES,)
-    whole = dict(flat(yaml.safe_load(cfg.dump())))
+    own = json.dumps(os.path.join(folder, ""))[1:-1]
+    whole = json.dumps(yaml.safe_load(cfg.dump())).replace(own, "")
     kept = {
-        key: _relative(value, folder)
-        for key, value in whole.items()
+        key: value
+        for key, value in flat(json.loads(whole))
         if not key.startswith(ignored) or key.startswith(_DIFFERENCE_ALL_THE_SAME)
     }
     return {**kept, "NUM_GPUS": num_gpus}
-
-
-def _relative(value: Any, folder: Path) -> Any:
-    if isinstance(value, str):
-        return value.replace(os.path.join(folder, ""), "")
-    if isinstance(value, list):
-        return [_relative(x, folder) for x in value]
-    if isinstance(value, Mapping):
-        return {key: _relative(x, folder) for key, x in value.items()}
-    return value
 
 
 def training_inputs(cfg: CfgNode) -> dict[str, str]:
@@ -101,19 +81,12 @@ def training_inputs(cfg: CfgNode) -> dict[str, str]:
     return {key: path for key, path in inputs.items() if path}
 
 
-def current_settings(stage: Stage) -> dict[str, Any]:
-    """Settings of a stage, and what its input files hold now."""
-    return {**stage.settings, **digests(stage.inputs)}
-
-
 def digests(inputs: Mapping[str, str]) -> dict[str, str]:
     """Settings that say what input files hold: "inputs.KEY" -> SHA-256; missing ones left out.
 
     Of a folder of scores its meta.json counts, which says what the scores were made of.
     """
-    found = {}
-    for key, path in inputs.items():
-        file = os.path.join(path, META) if os.path.isdir(path) else path
-        if os.path.isfile(file):
-            found[INPUTS + key] = file_digest(file)
-    return found
+    files = {
+        k: os.path.join(path, META) if os.path.isdir(path) else path for k, path in inputs.items()
+    }
+    return {INPUTS + key: file_digest(file) for key, file in files.items() if os.path.isfile(file)}

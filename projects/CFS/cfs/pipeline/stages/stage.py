@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +15,15 @@ from fastreid_compat.repairs.config.settings import resolve_device
 from reid_common.errors import UserError
 from reid_core.config import load_config
 
+REPOSITORY = Path(__file__).resolve().parents[5]
+
 
 @dataclass
 class Stage:
     """One step of a pipeline: recorded, skipped when done, resumed when interrupted.
 
     Attributes:
+        folder: OUTPUT_DIR of the pipeline.
         name: of its record, and of a training's folder.
         title: what it is.
         commands: argument lists.
@@ -32,45 +36,23 @@ class Stage:
         trains: whether it is a training.
     """
 
+    folder: Path
     name: str
     title: str
     commands: list[list[str]]
     settings: dict[str, Any]
     inputs: dict[str, str]
     outputs: dict[str, str]
-    cfg: CfgNode | None = None
+    cfg: Any = None
     num_gpus: int = 1
     parts: list[dict[str, str]] = field(default_factory=list)
     trains: ClassVar[bool] = False
 
-    @property
-    def model_cfg(self) -> CfgNode:
-        """``cfg`` of a stage that has a model."""
-        assert self.cfg is not None
-        return self.cfg
-
-    @property
-    def folders(self) -> list[str]:
-        """Folders that it writes into, relative to OUTPUT_DIR, as messages name them."""
-        return [*dict.fromkeys(f"{path.partition('/')[0]}/" for path in self.outputs.values())]
-
-    @contextlib.contextmanager
-    def named(self) -> Iterator[None]:
-        """Say which stage an error belongs to."""
-        try:
-            yield
-        except UserError as error:
-            raise UserError(f"stage {self.name}: {error}") from error
-
     def check(self) -> None:
-        """Check what can be checked before anything runs.
+        """Check what can be checked before anything runs; a UserError names the stage."""
 
-        Raises:
-            UserError: what is wrong, with the stage's name.
-        """
-
-    def collect(self, folder: Path) -> None:
-        """Gather what its commands have left in ``folder``, the pipeline's, into its outputs."""
+    def collect(self) -> None:
+        """Gather what its commands have left into its outputs."""
 
     def machine(self) -> str:
         """Where it works, for people."""
@@ -79,36 +61,34 @@ class Stage:
             return f"{self.num_gpus} x {torch.cuda.get_device_name()}"
         return f"{device}, {torch.get_num_threads()} threads"
 
-    def sizes(self, folder: Path) -> dict[str, int]:
+    def sizes(self) -> dict[str, int]:
         """How much it has worked on: images, identities, epochs, iterations, ..."""
         raise NotImplementedError
 
 
-def tools_folder() -> Path:
-    """Folder of this repository's command lines."""
-    return Path(__file__).resolve().parents[5] / "tools"
-
-
-def tool(name: str) -> str:
-    """Path of a tool as a user would write it here."""
-    path = tools_folder() / name
+@contextlib.contextmanager
+def errors_of(stage: str) -> Iterator[None]:
+    """Have a UserError name the stage that it belongs to."""
     try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+        yield
+    except UserError as error:
+        raise UserError(f"stage {stage}: {error}") from error
+
+
+def command_line(command: str, *words: object, num_gpus: int = 1) -> list[str]:
+    """Argument list of ``transreid COMMAND ...``; by torchrun where there are several GPUs."""
+    run = [sys.executable]
+    if num_gpus > 1:
+        run += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(num_gpus)]
+    return [*run, "-m", "reid_commands", command, *map(str, words)]
 
 
 def find_config(path: str) -> str:
-    """Path of a stage's config: as given, else in this repository.
-
-    Raises:
-        UserError: there is none.
-    """
-    repository = tools_folder().parent
-    for found in (Path(path), repository / path):
+    """Path of a stage's config: as given, else in this repository; UserError if there is none."""
+    for found in (Path(path), REPOSITORY / path):
         if found.is_file():
             return str(found)
-    raise UserError(f"there is no config file {path!r}, nor in {str(repository)!r}")
+    raise UserError(f"there is no config file {path!r}, nor in {str(REPOSITORY)!r}")
 
 
 def is_dino(cfg: CfgNode) -> bool:
@@ -117,12 +97,6 @@ def is_dino(cfg: CfgNode) -> bool:
 
 
 def read_config(config: str, options: Sequence[str], stage: str) -> CfgNode:
-    """FastReID config of a stage, as tools/train_net.py reads it.
-
-    Raises:
-        UserError: what is wrong, with the stage's name.
-    """
-    try:
+    """FastReID config of a stage, as training reads it; a UserError names the stage."""
+    with errors_of(stage):
         return load_config(find_config(config), options)
-    except UserError as error:
-        raise UserError(f"stage {stage}: {error}") from error

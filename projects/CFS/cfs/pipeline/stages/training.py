@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,17 +10,16 @@ from dinopretrain.data.loader import open_images
 from dinopretrain.engine.trainer import TEACHER_FILE, check_dino_config
 from fastreid.config import CfgNode
 from reid_common.errors import UserError
+from reid_common.files import read_json
 from reid_core.data.filter_hook import has_filters
 from reid_core.data.opened_sets import opened_set
-from reid_core.data.opening import data_root
 from reid_core.run.preflight import preflight
 from transreid import resolve_side_information
 
 from .settings import training_inputs, training_settings
-from .stage import Stage, find_config, is_dino, read_config, tool
+from .stage import Stage, command_line, errors_of, find_config, is_dino, read_config
 
 FILTER_SUMMARY = "filters_summary.json"
-_COUNTS: dict[tuple[str, str, bool], int] = {}  # millions of images are listed once
 
 
 class TrainingStage(Stage):
@@ -31,13 +28,9 @@ class TrainingStage(Stage):
     trains: ClassVar[bool] = True
 
     def check(self) -> None:
-        """Check the config, the data sets and the images, as far as earlier stages have run.
-
-        Raises:
-            UserError: with the stage's name.
-        """
+        """Check the config, the data sets and the images, as far as earlier stages have run."""
         cfg = self._cfg_of_what_exists()
-        with self.named():
+        with errors_of(self.name):
             preflight(cfg, world_size=self.num_gpus)
             if is_dino(cfg):
                 check_dino_config(cfg)
@@ -51,9 +44,9 @@ class TrainingStage(Stage):
 
     def _cfg_of_what_exists(self) -> CfgNode:
         """The config without the files that earlier stages are still to make, and no folder."""
-        cfg = self.model_cfg.clone()
+        cfg = self.cfg.clone()
         cfg.OUTPUT_DIR = ""  # a check makes none
-        missing = {key for key, path in self.inputs.items() if not Path(path).exists()}
+        missing = [key for key, path in self.inputs.items() if not Path(path).exists()]
         if "MODEL.BACKBONE.PRETRAIN_PATH" in missing:
             cfg.MODEL.BACKBONE.PRETRAIN = False
         cfg.DATASETS.FILTERS = [
@@ -63,18 +56,12 @@ class TrainingStage(Stage):
         ]
         return cfg
 
-    def sizes(self, folder: Path, most: int | None = None) -> dict[str, int]:
-        """Images after filters, identities, epochs and iterations.
-
-        Args:
-            folder: of the pipeline.
-            most: images that filters will leave at most, where they have not run.
-        """
-        cfg = self.model_cfg
-        size = training_size(cfg)
-        summary = folder / self.name / FILTER_SUMMARY
+    def sizes(self, most: int | None = None) -> dict[str, int]:
+        """Images after filters (at most ``most`` if they have not run), identities, epochs, ..."""
+        cfg, size = self.cfg, training_size(self.cfg)
+        summary = self.folder / self.name / FILTER_SUMMARY
         if has_filters(cfg) and summary.is_file():
-            size["images"] = json.loads(summary.read_text())["kept"]
+            size["images"] = read_json(summary)["kept"]
         elif most is not None:
             size["images"] = min(size["images"], most)
         iterations = size["images"] // cfg.SOLVER.IMS_PER_BATCH * cfg.SOLVER.MAX_EPOCH
@@ -82,19 +69,11 @@ class TrainingStage(Stage):
 
 
 def training_stage(
-    folder: Path,
-    name: str,
-    title: str,
-    config: str,
-    options: Sequence[Any],
-    num_gpus: int = 1,
+    folder: Path, name: str, title: str, config: str, options: Sequence[Any], num_gpus: int = 1
 ) -> TrainingStage:
-    """A training by tools/train_net.py in ``folder/name``.
+    """A training in ``folder/name``; ``folder`` is OUTPUT_DIR of the pipeline.
 
     Args:
-        folder: OUTPUT_DIR of the pipeline.
-        name: of the stage.
-        title: what it is.
         config: FastReID config file.
         options: KEY VALUE pairs for it.
         num_gpus: processes.
@@ -104,14 +83,15 @@ def training_stage(
     """
     options = [*map(str, options), "OUTPUT_DIR", str(folder / name)]
     cfg = read_config(config, options, name)
-    launch = ["--num-gpus", str(num_gpus)] if num_gpus > 1 else []
+    launch = ["--num-gpus", num_gpus] if num_gpus > 1 else []
     line = ["--config-file", find_config(config), *launch, "--resume", *options]
     weights = TEACHER_FILE if is_dino(cfg) else "model_final.pth"
     made = {"weights": weights, "model": "model_final.pth", "config": "config.yaml"}
     return TrainingStage(
+        folder=folder,
         name=name,
         title=title,
-        commands=[[sys.executable, tool("train_net.py"), *line]],
+        commands=[command_line("train", *line)],
         settings=training_settings(cfg, num_gpus, folder),
         inputs=training_inputs(cfg),
         outputs={what: f"{name}/{file}" for what, file in made.items()},
@@ -132,24 +112,10 @@ def only_listed(cfg: CfgNode, file: str) -> list[str]:
 
 
 def training_size(cfg: CfgNode) -> dict[str, int]:
-    """Images, and for labelled data identities, of DATASETS.NAMES before filters.
-
-    Raises:
-        UserError: a data set cannot be opened.
-    """
+    """Images, and for labelled data identities, of DATASETS.NAMES before filters."""
     if is_dino(cfg):
-        return {"images": sum(_count(cfg, name) for name in cfg.DATASETS.NAMES)}
-    images, identities = 0, set[object]()  # names that begin with the data set's
-    for name in cfg.DATASETS.NAMES:
-        train = opened_set(name, combineall=bool(cfg.DATASETS.COMBINEALL)).train
-        images += len(train)
-        identities.update(train.identities)
-    return {"images": images, "identities": len(identities)}
-
-
-def _count(cfg: CfgNode, name: str) -> int:
-    """Images of a data set."""
-    key = (data_root(), name, cfg.DATASETS.COMBINEALL)
-    if key not in _COUNTS:
-        _COUNTS[key] = len(open_images(cfg, name))
-    return _COUNTS[key]
+        return {"images": sum(len(open_images(cfg, name)) for name in cfg.DATASETS.NAMES)}
+    combine = bool(cfg.DATASETS.COMBINEALL)
+    sets = [opened_set(name, combineall=combine).train for name in cfg.DATASETS.NAMES]
+    identities = {identity for train in sets for identity in train.identities}  # named by set
+    return {"images": sum(map(len, sets)), "identities": len(identities)}
