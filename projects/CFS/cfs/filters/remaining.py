@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from fastreid.config import CfgNode
 from reid_common.errors import UserError
-from reid_core.config.samplers import IDENTITY_SAMPLERS
+from reid_core.config.fastreid_keys import IDENTITY_SAMPLERS
 from reid_core.data.filter_hook import KEY
 
 from .report import EXAMPLES

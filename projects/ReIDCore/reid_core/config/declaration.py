@@ -8,6 +8,7 @@ is checked against it (:func:`check_config`), and docs/config.md is written from
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,6 @@ class Key:
         allowed: values that it may hold.
         meaning: what it does; unit, symbol or section of the paper.
         training: only training reads it, so that an evaluation does not check it.
-        shown_default: for the documentation, where the default depends on the machine.
     """
 
     name: str
@@ -40,7 +40,6 @@ class Key:
     allowed: Allowed
     meaning: str
     training: bool = False
-    shown_default: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,11 +58,15 @@ class Rule:
     training: bool = False
 
 
-def existing(
-    name: str, allowed: Allowed, meaning: str, training: bool = False, shown_default: str = ""
-) -> Key:
-    """Declare a key that every config of FastReID has."""
-    return Key(name, INHERITED, allowed, meaning, training, shown_default)
+def existing(section: str, *rows: tuple[Any, ...]) -> list[Key]:
+    """Declare keys of a section ("" for none) that every config of FastReID has.
+
+    Args:
+        section: as in "MODEL.BACKBONE".
+        *rows: (name in the section, allowed, meaning), and ``training`` where that is True.
+    """
+    prefix = f"{section}." if section else ""
+    return [Key(prefix + name, INHERITED, *row) for name, *row in rows]
 
 
 def value_of(cfg: CfgNode, name: str) -> Any:
@@ -103,16 +106,10 @@ def check_config(
     Raises:
         UserError: the first value that cannot work: its key, the value and what to write instead.
     """
-    for key in keys:
-        value = value_of(cfg, key.name)
-        if value is not ABSENT and (training or not key.training):
-            _raise(key.allowed.problem(key.name, value))
-    for rule in rules:
-        there = all(value_of(cfg, name) is not ABSENT for name in rule.keys)
-        if there and (training or not rule.training):
-            _raise(rule.check(cfg))
-
-
-def _raise(problem: str | None) -> None:
-    if problem:
-        raise UserError(problem)
+    values = ((key, value_of(cfg, key.name)) for key in keys if training or not key.training)
+    problems = (key.allowed.problem(key.name, v) for key, v in values if v is not ABSENT)
+    needed = (rule for rule in rules if training or not rule.training)
+    there = (r for r in needed if all(value_of(cfg, name) is not ABSENT for name in r.keys))
+    for problem in itertools.chain(problems, (rule.check(cfg) for rule in there)):
+        if problem:
+            raise UserError(problem)

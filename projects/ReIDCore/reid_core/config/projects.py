@@ -16,8 +16,9 @@ from typing import Any
 from fastreid.config import CfgNode
 from fastreid.engine import DefaultTrainer
 
-from . import fastreid_keys, keys
+from . import fastreid_keys, fastreid_rules, keys
 from .declaration import Key, Rule
+from .values import check_choice
 
 GROUP = "reid_core.projects"
 
@@ -32,6 +33,9 @@ class Project:
         trainers: trainer of each meta-architecture that FastReID's cannot train.
         keys: those that ``add_config`` adds, declared.
         rules: what keys must fulfil together.
+        names: further names that a key of FastReID may hold, which only this project knows:
+            ``{"MODEL.LOSSES.NAME": ["CenterLoss"]}``; also of MODEL.HEADS.CLS_LAYER and
+            DATALOADER.SAMPLER_TRAIN. Those of FastReID's registries are known already.
     """
 
     package: str
@@ -39,14 +43,24 @@ class Project:
     trainers: Mapping[str, type[DefaultTrainer]] = field(default_factory=dict)
     keys: Sequence[Key] = ()
     rules: Sequence[Rule] = ()
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 PROJECTS: dict[str, Project] = {}
 
 
 def register_project(project: Project) -> None:
-    """Make a project known; a second time changes nothing."""
-    PROJECTS.setdefault(project.package, project)
+    """Make a project known; a second time changes nothing.
+
+    Raises:
+        UserError: ``names`` has a key whose names a project cannot add to.
+    """
+    if project.package in PROJECTS:
+        return
+    for key, names in project.names.items():
+        check_choice(f"names of project {project.package!r}", key, fastreid_keys.NAMES)
+        fastreid_keys.NAMES[key] += [n for n in names if n not in fastreid_keys.NAMES[key]]
+    PROJECTS[project.package] = project
 
 
 @functools.cache
@@ -79,7 +93,7 @@ def declared_rules() -> list[Rule]:
     """Rules of FastReID's keys and of every project."""
     import_installed()
     own = [rule for name in sorted(PROJECTS) for rule in PROJECTS[name].rules]
-    return [*fastreid_keys.RULES, *own]
+    return [*fastreid_rules.RULES, *own]
 
 
 def trainer_class(cfg: CfgNode) -> type[DefaultTrainer]:

@@ -11,8 +11,6 @@ from typing import Any
 import torch
 from reid_common.errors import UserError
 
-KINDS: dict[type, str] = {bool: "True or False", str: "a text", list: "a list", tuple: "a list"}
-
 
 @dataclass(frozen=True)
 class Allowed:
@@ -58,35 +56,10 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def is_whole(value: Any) -> bool:
-    """Whether a value is an int (True and False are none)."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _bounds(
-    low: float | None, high: float | None, above: float | None, below: float | None
-) -> tuple[str, Callable[[float], bool]]:
-    words = ""
+def _bounds(low: float | None, high: float | None) -> str:
     if low is not None and high is not None:
-        words = f" from {low} to {high}"
-    elif low is not None:
-        words = f" of at least {low}"
-    elif high is not None:
-        words = f" of at most {high}"
-    if above is not None:
-        words += f" above {above}"
-    if below is not None:
-        words += f"{' and' if words else ''} below {below}"
-
-    def within(value: float) -> bool:
-        return (
-            (low is None or value >= low)
-            and (high is None or value <= high)
-            and (above is None or value > above)
-            and (below is None or value < below)
-        )
-
-    return words, within
+        return f" from {low} to {high}"
+    return f" of at least {low}" if low is not None else f" of at most {high}" if high else ""
 
 
 def number(
@@ -97,24 +70,33 @@ def number(
     below: float | None = None,
 ) -> Allowed:
     """A finite number; ``low`` and ``high`` are included, ``above`` and ``below`` are not."""
-    words, within = _bounds(low, high, above, below)
-    return Allowed(f"a number{words}", lambda value: is_number(value) and within(value))
+    words = _bounds(low, high) + (f" above {above}" if above is not None else "")
+    if below is not None:
+        words += f"{' and' if words else ''} below {below}"
+
+    def holds(value: Any) -> bool:
+        return (
+            is_number(value)
+            and (low is None or value >= low)
+            and (high is None or value <= high)
+            and (above is None or value > above)
+            and (below is None or value < below)
+        )
+
+    return Allowed(f"a number{words}", holds)
 
 
 def whole(low: int | None = None, high: int | None = None) -> Allowed:
     """A whole number; both ends are included."""
-    words, within = _bounds(low, high, None, None)
-    return Allowed(f"a whole number{words}", lambda value: is_whole(value) and within(value))
+    within = number(low, high)
+    return Allowed(
+        f"a whole number{_bounds(low, high)}",
+        lambda value: isinstance(value, int) and within.holds(value),
+    )
 
 
-def of_kind(default: Any) -> Allowed:
-    """Whatever has the type of a default value: True or False, a text, a list."""
-    wanted = (list, tuple) if isinstance(default, (list, tuple)) else type(default)
-    return Allowed(KINDS[type(default)], lambda value: isinstance(value, wanted))
-
-
-FLAG = of_kind(True)
-TEXT = of_kind("")
+FLAG = Allowed("True or False", lambda value: isinstance(value, bool))
+TEXT = Allowed("a text", lambda value: isinstance(value, str))
 
 
 def one_of(*names: str) -> Allowed:

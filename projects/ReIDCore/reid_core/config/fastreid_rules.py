@@ -7,7 +7,7 @@ from fastreid_compat.repairs.checkpoints.pretrained import check_pretrain_path
 from fastreid_compat.repairs.training.mixed_precision import check_amp
 from fastreid_compat.repairs.training.schedules import check_schedule
 
-from ..declaration import Rule
+from .declaration import Rule
 
 
 def delay_leaves_epochs(cfg: CfgNode) -> str | None:
