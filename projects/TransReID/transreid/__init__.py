@@ -3,6 +3,7 @@
 import toyreid  # noqa: F401  (registers ToyReID)
 from reid_common.moved import moved_modules
 from reid_core.config import Project, load_config, register_project
+from reid_core.side_information.resolve import resolve_side_information
 
 from . import data  # noqa: F401  (registers itself)
 from .build_backbone import build_transreid_backbone
@@ -15,7 +16,6 @@ from .modeling.jpm_head import JPMHead
 from .modeling.meta_arch import TransReID
 from .solver import schedule  # noqa: F401  (registers itself)
 from .weights.checkpoint import load_weights
-from .weights.resolve import resolve_side_information
 
 NAMES = {"MODEL.HEADS.CLS_LAYER": list(CLASSIFIERS)}
 register_project(Project("transreid", add_transreid_config, keys=KEYS, rules=RULES, names=NAMES))

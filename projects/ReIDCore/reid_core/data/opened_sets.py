@@ -154,7 +154,8 @@ def opened_set(name: str, **kwargs: Any) -> OpenedSet:
     """
     if not kwargs.get("combineall", True):
         del kwargs["combineall"]  # the default of all data sets
-    key = (name, os.path.abspath(data_root()), repr(sorted(kwargs.items())))
+    # The working folder, too: an argument may be a path from there.
+    key = (name, os.getcwd(), os.path.abspath(data_root()), repr(sorted(kwargs.items())))
     found = _OPENED.get(key)
     if found is None or found.has_changed():
         found = _OPENED[key] = OpenedSet(name, open_dataset(name, **kwargs))

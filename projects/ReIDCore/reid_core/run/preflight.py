@@ -10,7 +10,7 @@ from reid_common.image_files import check_images
 
 from ..data.filter_hook import has_filters
 from ..data.opened_sets import forget_opened_sets, opened_set
-from ..side_information.label_files import check_side_information
+from ..side_information.labelled_sets import check_side_information
 from .validation import check_output_dir, check_weights, validate_config
 
 logger = logging.getLogger(__name__)

@@ -23,8 +23,8 @@ from fastreid_compat.repairs.loading.samplers import check_instances
 from reid_common.errors import UserError
 
 from ..config.declaration import Rule, check_config
-from ..config.projects import declared_keys, declared_rules
 from ..config.fastreid_keys import IDENTITY_SAMPLERS
+from ..config.projects import declared_keys, declared_rules
 from ..config.values import check_choice
 from ..data.filter_hook import check_filters
 from ..data.names import check_distinct, dataset_class, split_name

@@ -219,9 +219,9 @@ def sie_rows(
 ) -> Tensor:
     """Return the row of the SIE table for each image, from the row of its camera and its view.
 
-    The C * V rows that are learnt come first (C or V counts as 1 where it is 0). Behind them the
-    table is thought to go on with V rows for an unknown camera under view 0, 1, ..., C rows for
-    camera 0, 1, ... from an unknown view, and one row for both unknown.
+    The C * V rows that are learnt come first (C or V counts as 1 where it is 0). The numbers after
+    them stand for what has no learnt row: V for an unknown camera under view 0, 1, ..., C for
+    camera 0, 1, ... from an unknown view, and one for both unknown.
 
     Args:
         camids: (B,) 0-based camera ids, negative = unknown; None: all are unknown.
