@@ -70,9 +70,8 @@ def write_json_once(path: str | os.PathLike[str], content: object) -> None:
     with _beside(path, shared=True) as temporary:
         temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         try:
-            os.link(temporary, path)
-        except FileExistsError:
-            pass
+            with contextlib.suppress(FileExistsError):
+                os.link(temporary, path)
         except OSError:  # a file system without hard links
             os.replace(temporary, path)
 

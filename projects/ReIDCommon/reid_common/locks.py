@@ -11,8 +11,7 @@ from filelock import FileLock, Timeout
 
 from .errors import UserError
 
-# Seconds: a holder that ends removes the file, so that whoever has just opened it must try again.
-PATIENCE = 0.5
+PATIENCE = 0.5  # seconds: who has just opened the file of a holder that ends must try again
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 

@@ -17,13 +17,5 @@ def shown(items: Iterable[Item], what: str, total: int | None = None) -> Iterabl
 
 
 def progress_bar(what: str, total: int, unit: str, done: int = 0, hidden: bool = False) -> tqdm:
-    """Bar to be used in a ``with`` statement, and advanced by ``update(n)``.
-
-    Args:
-        what: name of the work.
-        total: number of items.
-        unit: name of an item.
-        done: items that an earlier call finished.
-        hidden: show nothing, as in all processes but the first.
-    """
+    """Bar for a ``with`` statement, advanced by ``update(n)``; ``done`` items were done before."""
     return tqdm(total=total, initial=done, unit=unit, desc=what, disable=hidden)

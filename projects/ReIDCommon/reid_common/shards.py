@@ -20,13 +20,7 @@ from .files import read_json, replacing, write_json_once
 
 
 class Shards:
-    """A list in ranges of one size, and a folder with a file for each range that is finished.
-
-    Args:
-        folder: where the files are.
-        count: N, length of the list.
-        size: entries a shard; the last may have fewer.
-    """
+    """``count`` entries in ranges of one size, and a folder with a file for each finished range."""
 
     pattern = "{:06d}.npz"
     settings_file = "settings.json"
@@ -59,7 +53,7 @@ class Shards:
             names: settings that must be those of the folder -> name in messages.
 
         Returns:
-            Names of the settings with which the folder was begun otherwise.
+            Names of the settings that were others when the folder was begun.
 
         Raises:
             UserError: the folder cannot be written, or its settings cannot be read.
@@ -73,10 +67,6 @@ class Shards:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write a shard of arrays (.npz), complete or not at all; ``column_files.npz`` reads it.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    """Write a shard of arrays (.npz), complete or not at all; ``column_files.npz`` reads it."""
     with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)

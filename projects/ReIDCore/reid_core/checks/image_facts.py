@@ -16,14 +16,7 @@ from tqdm import tqdm
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """One image file.
-
-    Attributes:
-        fault: why it cannot be read, None if it can.
-        width: in pixels, 0 where it cannot be read.
-        height: in pixels, 0 where it cannot be read.
-        digest: hash of the file's content, "" where it cannot be read.
-    """
+    """One image file: why it cannot be read, else its size in pixels and its content's hash."""
 
     fault: str | None
     width: int = 0
@@ -50,10 +43,10 @@ def look_at(path: str) -> ImageFacts:
 def look_at_all(
     paths: Iterable[str], num_workers: int | None = None, progress: bool = False
 ) -> dict[str, ImageFacts]:
-    """Look at files, several at a time: hashing and decoding leave Python's lock alone.
+    """Look at files, each once, in threads: hashing and decoding leave Python's lock alone.
 
     Args:
-        paths: image files; each is read once.
+        paths: image files.
         num_workers: threads; None: two a core, at most 32.
         progress: show a bar on stderr.
     """

@@ -25,21 +25,13 @@ ABSENT: Any = object()
 
 @dataclass(frozen=True)
 class Key:
-    """One key of a config.
+    """One key of a config."""
 
-    Attributes:
-        name: as in "MODEL.BACKBONE.NAME".
-        default: its default value, INHERITED where the key is there already.
-        allowed: values that it may hold.
-        meaning: what it does; unit, symbol or section of the paper.
-        training: only training reads it, so that an evaluation does not check it.
-    """
-
-    name: str
-    default: Any
+    name: str  # as in "MODEL.BACKBONE.NAME"
+    default: Any  # INHERITED where the key is there already
     allowed: Allowed
-    meaning: str
-    training: bool = False
+    meaning: str  # what it does; unit, symbol or section of the paper
+    training: bool = False  # only training reads it, so that an evaluation does not check it
 
 
 @dataclass(frozen=True)
@@ -73,9 +65,7 @@ def value_of(cfg: CfgNode, name: str) -> Any:
     """Value of a key by its dotted name, ABSENT if the config lacks it."""
     node: Any = cfg
     for part in name.split("."):
-        if not isinstance(node, CfgNode) or part not in node:
-            return ABSENT
-        node = node[part]
+        node = node.get(part, ABSENT) if isinstance(node, CfgNode) else ABSENT
     return node
 
 
@@ -86,9 +76,7 @@ def add_keys(cfg: CfgNode, keys: Iterable[Key]) -> None:
             continue
         node, (*path, name) = cfg, key.name.split(".")
         for part in path:
-            if part not in node:
-                node[part] = CfgNode()
-            node = node[part]
+            node = node.setdefault(part, CfgNode())
         node[name] = copy.deepcopy(key.default)
 
 
@@ -97,11 +85,7 @@ def check_config(
 ) -> None:
     """Check every key that a config has, then what keys must fulfil together.
 
-    Args:
-        cfg: merged.
-        keys: declared keys.
-        rules: declared rules.
-        training: False leaves out what only training reads.
+    ``training`` False leaves out what only training reads.
 
     Raises:
         UserError: the first value that cannot work: its key, the value and what to write instead.

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastreid.config import CfgNode, get_cfg
 
-from .projects import add_project_configs
+from .projects import all_projects
 
 
 def load_config(path: str | os.PathLike[str] = "", options: Sequence[Any] = ()) -> CfgNode:
@@ -22,7 +22,9 @@ def load_config(path: str | os.PathLike[str] = "", options: Sequence[Any] = ()) 
         UserError: no such file, no such key, a value of the wrong type.
     """
     cfg = get_cfg()
-    add_project_configs(cfg)
+    for project in all_projects():
+        if project.add_config:
+            project.add_config(cfg)
     if path:
         cfg.merge_from_file(os.fspath(path))
     cfg.merge_from_list(list(options))

@@ -11,7 +11,6 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import distributions
-from typing import Any
 
 from fastreid.config import CfgNode
 from fastreid.engine import DefaultTrainer
@@ -73,33 +72,26 @@ def import_installed() -> None:
         importlib.import_module(package)
 
 
-def add_project_configs(cfg: Any) -> None:
-    """Add the keys of all projects, in the order of their names, in place."""
+def all_projects() -> list[Project]:
+    """All projects, those that are installed imported, in the order of their names."""
     import_installed()
-    for name in sorted(PROJECTS):
-        add_config = PROJECTS[name].add_config
-        if add_config is not None:
-            add_config(cfg)
+    return [PROJECTS[name] for name in sorted(PROJECTS)]
 
 
 def declared_keys() -> dict[str, Sequence[Key]]:
     """Keys by the package that declares them: FastReID's, those of all projects, each project's."""
-    import_installed()
-    own = {name: PROJECTS[name].keys for name in sorted(PROJECTS)}
+    own = {project.package: project.keys for project in all_projects()}
     return {"fastreid": fastreid_keys.KEYS, "reid_core": keys.KEYS, **own}
 
 
 def declared_rules() -> list[Rule]:
     """Rules of FastReID's keys and of every project."""
-    import_installed()
-    own = [rule for name in sorted(PROJECTS) for rule in PROJECTS[name].rules]
-    return [*fastreid_rules.RULES, *own]
+    return [*fastreid_rules.RULES, *(rule for p in all_projects() for rule in p.rules)]
 
 
 def trainer_class(cfg: CfgNode) -> type[DefaultTrainer]:
     """The trainer of a config: FastReID's, but for what that cannot train."""
-    import_installed()
-    for project in PROJECTS.values():
+    for project in all_projects():
         if cfg.MODEL.META_ARCHITECTURE in project.trainers:
             return project.trainers[cfg.MODEL.META_ARCHITECTURE]
     return DefaultTrainer

@@ -23,22 +23,13 @@ Item = tuple[str, "str | int", "str | int"]  # img_path, pid, camid
 
 @dataclass(frozen=True)
 class Record:
-    """One image.
-
-    Attributes:
-        path: image file.
-        identity: name of the person, vehicle or animal; any text.
-        split: "train", "query", "gallery", "test" (queries are chosen by :func:`choose_queries`) or
-            "": for training and, as "test", for testing.
-        camera: name of its camera; any text, "" where it is not known.
-        view: viewpoint, 0-based, -1 where it is not known.
-    """
+    """One image."""
 
     path: str
-    identity: str
-    split: str = ANY
-    camera: str = ""
-    view: int = UNKNOWN
+    identity: str  # name of the person, vehicle or animal; any text
+    split: str = ANY  # of TEST images queries are chosen; ANY: for training and, as TEST, testing
+    camera: str = ""  # its name, any text; "" where it is not known
+    view: int = UNKNOWN  # viewpoint, 0-based
 
 
 def natural_key(text: str) -> tuple[list[str | int], str]:
@@ -90,9 +81,8 @@ def number_cameras(records: Sequence[Record]) -> dict[str, int]:
 class RecordDataset(ImageDataset):
     """A FastReID data set of records.
 
-    Identities are numbered over all splits, in natural order of their names: the same identity has
-    the same number in training and testing. Cameras are, too, but those of the training images come
-    first (see :func:`number_cameras`). Items are FastReID's: (path,
+    Identities are numbered over all splits, in natural order of their names, and so are cameras,
+    those of the training images first (:func:`number_cameras`). Items are FastReID's: (path,
     "{name}_{pid}", "{name}_{camid}") for training, (path, pid, camid) for testing; camid is -1
     where no camera is known. With ``combineall`` an image that is in several splits counts once.
 

@@ -47,9 +47,8 @@ def cpu_attention_in_float32() -> bool:
 def train_attention_in_float32() -> None:
     """Calculate scaled_dot_product_attention in float32 under autocast on a CPU, if it is trained.
 
-    The output has autocast's type. Float32 is what autocast takes where the lower precision does
-    not pay: of the many small products of fused attention's backward pass none does. Without
-    gradients attention stays torch's own.
+    The output has autocast's type. In the many small products of fused attention's backward pass
+    the lower precision does not pay. Without gradients attention stays torch's own.
     """
     if _libraries:
         return
@@ -67,7 +66,7 @@ def _attention(
     value: Tensor,
     attn_mask: Tensor | None = None,
     *args: Any,
-    **options: Any,
+    **kw: Any,
 ) -> Tensor:
     """Attention of (..., L, D) in autocast's type; of doubles, which autocast leaves, in theirs."""
     dtype = torch.get_autocast_dtype("cpu")
@@ -77,7 +76,7 @@ def _attention(
     query, key, value = _cast(query, wanted), _cast(key, wanted), _cast(value, wanted)
     mask = None if attn_mask is None else _cast(attn_mask, wanted)
     with torch.autocast("cpu", enabled=False):
-        out = F.scaled_dot_product_attention(query, key, value, mask, *args, **options)
+        out = F.scaled_dot_product_attention(query, key, value, mask, *args, **kw)
     return _cast(out, dtype)
 
 
@@ -133,7 +132,5 @@ def keep_freed_memory() -> bool:
     """
     if os.name != "posix" or malloc_setting():
         return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda *setting: 0)
     return bool(mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, -1))

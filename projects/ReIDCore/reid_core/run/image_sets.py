@@ -30,13 +30,9 @@ class CommDataset(loaders.CommDataset):
         img_items: (img_path, pid, camid) of each image.
         transform: applied to the image.
         relabel: number the persons (and, without ``cameras``, the cameras) by their sorted names.
-        cameras: row of each item's camera, that of a CameraTable; None: as in FastReID, the sorted
-            order if ``relabel``, else what the item says.
+        cameras: row of each item's camera in the CameraTable; None: FastReID's number.
         views: viewpoint of each item, 0-based, negative = not known; None: none is known.
     """
-
-    cameras: Sequence[int] | None = None
-    views: Sequence[int] | None = None
 
     def __init__(
         self,
@@ -48,8 +44,7 @@ class CommDataset(loaders.CommDataset):
         views: Sequence[int] | None = None,
     ) -> None:
         super().__init__(img_items, transform, relabel)
-        self.cameras = cameras
-        self.views = views
+        self.cameras, self.views = cameras, views
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         sample = super().__getitem__(index)
@@ -77,19 +72,14 @@ def one_numbering_of_cameras() -> bool:
 def training_set(cfg: CfgNode, transforms: Any, **kwargs: Any) -> CommDataset:
     """Open all of ``cfg.DATASETS.NAMES`` as one data set, of what DATASETS.FILTERS keep.
 
-    Args:
-        cfg: the config.
-        transforms: applied to each image.
-        **kwargs: handed to the data set classes, as in ``combineall=True``.
+    ``kwargs`` are handed to the data set classes, as in ``combineall=True``.
 
     Raises:
         UserError: a data set is unknown, missing, or has no training images, or the filters leave
             too few, or one that they keep cannot be read.
     """
     sets = [open_labelled(cfg, name, **kwargs) for name in cfg.DATASETS.NAMES]
-    items: list[Item] = []
-    cameras: list[int] = []
-    views: list[int] = []
+    items, cameras, views = list[Item](), list[int](), list[int]()
     for opened in sets:
         if opened.train_missing:
             raise opened.train_missing
@@ -140,16 +130,13 @@ def test_images(
         )
     if comm.is_main_process():
         opened.data.show_test()
-    test = opened.test
-    cameras = camera_rows(_known_cameras(cfg), opened.dataset_name, test.cameras)
-    images = CommDataset(test.items, transforms, relabel=False, cameras=cameras, views=test.views)
-    return images, num_query
-
-
-def _known_cameras(cfg: CfgNode) -> CameraTable:
     try:
-        return camera_table(cfg)
+        table = camera_table(cfg)
     except MissingDataset as error:
         # Most models look no camera up: they can be tested where their training images are not.
         logger.warning("All test cameras count as unknown: %s", error)
-        return CameraTable(())
+        table = CameraTable(())
+    test = opened.test
+    cameras = camera_rows(table, opened.dataset_name, test.cameras)
+    images = CommDataset(test.items, transforms, relabel=False, cameras=cameras, views=test.views)
+    return images, num_query

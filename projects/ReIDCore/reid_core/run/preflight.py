@@ -40,14 +40,10 @@ def dataset_images(cfg: Any, eval_only: bool = False) -> list[str]:
     """List the image files of the data sets in ``cfg``: training (not if eval_only) and test.
 
     Where DATASETS.FILTERS choose training images, these are not listed: those that are kept are
-    looked at when they are known.
-
-    Test images that are training images, too, are warned of.
+    looked at when they are known. Test images that are training images, too, are warned of.
     """
-    train: list[str] = []
-    if not eval_only:
-        for name in cfg.DATASETS.NAMES:
-            train += opened_set(name, combineall=cfg.DATASETS.COMBINEALL).train.paths
+    names, combineall = () if eval_only else cfg.DATASETS.NAMES, cfg.DATASETS.COMBINEALL
+    train = [p for name in names for p in opened_set(name, combineall=combineall).train.paths]
     test = [path for name in cfg.DATASETS.TESTS for path in opened_set(name).test.paths]
     shared = len(set(train) & set(test))
     if shared:

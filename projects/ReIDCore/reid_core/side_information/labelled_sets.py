@@ -45,14 +45,9 @@ class Label(NamedTuple):
 
 
 def open_labelled(cfg: CfgNode, name: str, **kwargs: Any) -> OpenedSet:
-    """Open a data set, and label its images as DATASETS.SIDE_INFORMATION says.
+    """Open a data set as ``opened_set`` does, with the labels of DATASETS.SIDE_INFORMATION.
 
     How many of its images each file names is logged, once for a set and a state of the files.
-
-    Args:
-        cfg: reads DATASETS.SIDE_INFORMATION.
-        name: of the data set, as in DATASETS.NAMES.
-        **kwargs: of :func:`~reid_core.data.opened_sets.opened_set`.
 
     Raises:
         UserError: a file is missing or wrong; what ``opened_set`` raises.
@@ -119,12 +114,11 @@ def _with_labels(opened: OpenedSet, labels: Mapping[str, Label]) -> Any:
 
 
 def _relabelled(item: Sequence[Any], labels: Mapping[str, Label], prefix: str) -> Sequence[Any]:
-    label = labels.get(item[0])
-    if label is None or label.camera is None:
+    camera = labels[item[0]].camera if item[0] in labels else None
+    if camera is None:
         return item
     # As FastReID's items: names in training, where identities are names, else numbers.
-    camera = f"{prefix}_{label.camera}" if isinstance(item[1], str) else label.camera
-    return (item[0], item[1], camera, *item[3:])
+    return (*item[:2], f"{prefix}_{camera}" if isinstance(item[1], str) else camera, *item[3:])
 
 
 def check_side_information(cfg: CfgNode, paths: Iterable[str]) -> None:
@@ -145,14 +139,7 @@ def check_side_information(cfg: CfgNode, paths: Iterable[str]) -> None:
 
 
 def match(file: str, paths: Sequence[str]) -> dict[str, Label]:
-    """Find the images that a file names.
-
-    Args:
-        file: as in DATASETS.SIDE_INFORMATION.
-        paths: image files of a data set, each once.
-
-    Returns:
-        The label of each path that is named.
+    """The label of each of ``paths``, images of a data set, that a file of the key names.
 
     Raises:
         UserError: a file name without folder that several of the images have.

@@ -68,11 +68,7 @@ def resolve_side_information(cfg: CfgNode, stored: Stored | None = None) -> None
 
 
 def fill_from_weights(cfg: CfgNode, stored: Stored) -> None:
-    """Fill what a config leaves open from weights alone, without a look at any data set.
-
-    Args:
-        cfg: changed in place, as by :func:`resolve_side_information`.
-        stored: SIE tensors of MODEL.WEIGHTS.
+    """Fill what a config leaves open, in place, from weights alone, without a look at any data set.
 
     Raises:
         UserError: a size that neither the config nor the weights tell.
@@ -101,15 +97,9 @@ def stored_cameras(stored: Stored) -> tuple[str, ...]:
 
 
 def stored_sizes(stored: Stored, num_cameras: int, num_views: int) -> tuple[int, int]:
-    """Return the number of cameras and of viewpoints of an SIE table of C * V rows.
+    """Cameras C and viewpoints V of a stored SIE table of C * V rows; 0 is not known, also here.
 
-    Args:
-        stored: its tensors.
-        num_cameras: C, 0 = not known; 1 for a table of viewpoints alone.
-        num_views: V, likewise.
-
-    Returns:
-        Both; 0 for one that still is not known.
+    Of a table of viewpoints alone C is 1, and likewise V of one of cameras alone.
     """
     rows = len(stored.get("sie_embed", ()))
     return (
@@ -168,8 +158,8 @@ def _resolve_views(cfg: CfgNode, training: Sequence[OpenedSet], tests: Sequence[
             f"them in a file ({FILES_KEY}), or give the data set {source}"
         )
     views = [*(opened.train.views for opened in training), *(opened.test.views for opened in tests)]
-    needed = max([0, *(max(seen, default=-1) + 1 for seen in views)])
-    needed = max([needed, *(opened.num_views for opened in training)])
+    seen = (view + 1 for part in views for view in part)
+    needed = max([0, *seen, *(opened.num_views for opened in training)])
     if sie.NUM_VIEWS == 0:
         sie.NUM_VIEWS = needed
         logger.info("MODEL.SIE.NUM_VIEWS = %d, from the data sets", needed)
@@ -185,12 +175,8 @@ def _check_unknown(
 ) -> None:
     """Log or refuse the images of a data set whose camera or viewpoint has no row.
 
-    Args:
-        cfg: with the sizes of the SIE table.
-        table: the cameras that have a row; None where cameras are not embedded.
-        what: the data set and its role, for messages: "the test set Market1501".
-        name: its ``dataset_name``.
-        images: those of this role.
+    ``table`` is None where cameras are not embedded, ``what`` "the test set Market1501", and
+    ``name`` its ``dataset_name``.
     """
     parts, unknown = [], [False] * len(images)
     if table:
