@@ -42,12 +42,7 @@ def read_metrics(run: Path) -> list[dict[str, float]]:
 
 
 def draw_curves(runs: dict[str, Path], out: Path, title: str) -> None:
-    """Draw training loss, learning rate and test scores of runs over their iterations.
-
-    Args:
-        runs: name -> output folder or metrics.json; one colour a run.
-        out: picture.
-        title: text on top.
+    """Draw training loss, learning rate and test scores over the iterations, one colour a run.
 
     Raises:
         UserError: a run has no metrics.json.

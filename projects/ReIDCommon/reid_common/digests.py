@@ -46,12 +46,9 @@ def images_digest(rows: Iterable[Sequence[Any]]) -> str:
 def differences(
     one: Mapping[str, Any], other: Mapping[str, Any], keys: Mapping[str, str]
 ) -> list[str]:
-    """Names of what differs between two descriptions, whose values JSON can hold.
+    """Names, the values of ``keys``, of what differs between two descriptions that JSON can hold.
 
-    Args:
-        one: a description.
-        other: likewise; keys that only one of the two has do not count.
-        keys: keys to compare -> name in messages.
+    Keys that only one of the two has do not count.
     """
     first, second = (
         {key: json.dumps(x[key], sort_keys=True) for key in keys if key in x} for x in (one, other)

@@ -17,11 +17,8 @@ from .errors import UserError
 def replacing(path: str | os.PathLike[str], shared: bool = False) -> Iterator[Path]:
     """Give a name beside ``path``; the file written there takes its place at the end.
 
-    Folders are made as needed. After an exception the older file of that name is untouched.
-
-    Args:
-        path: file.
-        shared: several processes may write it at the same time: the name is this process's own.
+    Folders are made as needed. After an exception the older file of that name is untouched. Where
+    several processes may write it at the same time (``shared``), the name is this process's own.
 
     Raises:
         UserError: the file cannot be written: no permission, no space.

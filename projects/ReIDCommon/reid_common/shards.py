@@ -48,12 +48,8 @@ class Shards:
     def begin(self, settings: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
         """Begin or resume a folder; of several processes that begin it, the first one does.
 
-        Args:
-            settings: of this run, as JSON can hold them.
-            names: settings that must be those of the folder -> name in messages.
-
-        Returns:
-            Names of the settings that were others when the folder was begun.
+        Of the settings that must be those of the folder, whose ``names`` in messages are given, it
+        returns the names of those that are not.
 
         Raises:
             UserError: the folder cannot be written, or its settings cannot be read.

@@ -28,9 +28,9 @@ from dinopretrain.transforms.views import use_one_thread
 from reid_common.column_files.parquet import import_pyarrow
 from reid_common.digests import digest
 from reid_common.errors import UserError
-from reid_common.progress import progress_bar
 from torch import Tensor
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 from transreid.inference.extraction import Batch, collate
 from transreid.inference.extractor import PRECISIONS
 
@@ -143,10 +143,8 @@ def _fill(
     )
     stream = _scored(loader, keys, models, options.precision)
     done = total - _count(missing)
-    with (
-        contextlib.closing(stream),
-        progress_bar("score", total, "image", done, hidden=options.rank > 0) as progress,
-    ):
+    bar = tqdm(desc="score", total=total, unit="image", initial=done, disable=options.rank > 0)
+    with contextlib.closing(stream), bar as progress:
         for number, rows in missing:
             scores = np.full(len(rows), np.nan, np.float32)
             reasons: list[str | None] = [None] * len(rows)

@@ -16,7 +16,8 @@ from ..data.records import GALLERY, QUERY, TRAIN
 from .image_facts import ImageFacts
 from .parts import Entry, Part
 
-Parts, Facts = Sequence[Part], dict[str, ImageFacts]
+Parts = Sequence[Part]
+Facts = dict[str, ImageFacts]
 Finder = Callable[[Parts, Facts, int], Iterator[str]]
 MIN_SIZE = 16  # pixels: one patch of a ViT-B/16
 FINDERS: dict[str, tuple[Finder, str]] = {}  # by kind, with what it is and does
@@ -110,10 +111,7 @@ def _shared_identities(parts: Parts, facts: Facts, min_size: int) -> Iterator[st
     yield from sorted(train & test)
 
 
-@finder(
-    "unmatched query",
-    "queries without a gallery image from another camera: left out of the metrics",
-)
+@finder("unmatched query", "queries without a match from another camera: left out of the metrics")
 def _unmatched(parts: Parts, facts: Facts, min_size: int) -> Iterator[str]:
     gallery = defaultdict(list)
     for part in parts:

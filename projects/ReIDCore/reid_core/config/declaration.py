@@ -36,18 +36,12 @@ class Key:
 
 @dataclass(frozen=True)
 class Rule:
-    """What several keys must fulfil together.
+    """What several keys must fulfil together."""
 
-    Attributes:
-        keys: names that it reads; the rule is left out where a config lacks one of them.
-        check: config -> what is wrong and what to do about it, None if nothing is. It may also
-            raise UserError.
-        training: only training needs it.
-    """
-
-    keys: tuple[str, ...]
+    keys: tuple[str, ...]  # that it reads; it is left out where a config lacks one of them
+    # What is wrong and what to do about it, None if nothing is. It may also raise UserError.
     check: Callable[[CfgNode], str | None]
-    training: bool = False
+    training: bool = False  # only training needs it
 
 
 def existing(section: str, *rows: tuple[Any, ...]) -> list[Key]:

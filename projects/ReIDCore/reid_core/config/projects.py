@@ -1,4 +1,4 @@
-"""Projects on top of this package: their config keys, their trainers, their log lines.
+"""Projects on top of this package, and the one way to a config with the keys of all of them.
 
 A project registers itself when it is imported. Those that are installed are found by the entry
 point group ``reid_core.projects``, so that a config is read with the keys of all of them.
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import distributions
+from typing import Any
 
-from fastreid.config import CfgNode
+from fastreid.config import CfgNode, get_cfg
 from fastreid.engine import DefaultTrainer
 
 from . import fastreid_keys, fastreid_rules, keys
@@ -78,6 +80,26 @@ def all_projects() -> list[Project]:
     return [PROJECTS[name] for name in sorted(PROJECTS)]
 
 
+def load_config(path: str | os.PathLike[str] = "", options: Sequence[Any] = ()) -> CfgNode:
+    """FastReID's defaults, the keys of all projects, a YAML file, then KEY VALUE pairs.
+
+    Args:
+        path: YAML file, "" for none.
+        options: ``["MODEL.DEVICE", "cpu", ...]``, as on the command line.
+
+    Raises:
+        UserError: no such file, no such key, a value of the wrong type.
+    """
+    cfg = get_cfg()
+    for project in all_projects():
+        if project.add_config:
+            project.add_config(cfg)
+    if path:
+        cfg.merge_from_file(os.fspath(path))
+    cfg.merge_from_list(list(options))
+    return cfg
+
+
 def declared_keys() -> dict[str, Sequence[Key]]:
     """Keys by the package that declares them: FastReID's, those of all projects, each project's."""
     own = {project.package: project.keys for project in all_projects()}
@@ -91,7 +113,5 @@ def declared_rules() -> list[Rule]:
 
 def trainer_class(cfg: CfgNode) -> type[DefaultTrainer]:
     """The trainer of a config: FastReID's, but for what that cannot train."""
-    for project in all_projects():
-        if cfg.MODEL.META_ARCHITECTURE in project.trainers:
-            return project.trainers[cfg.MODEL.META_ARCHITECTURE]
-    return DefaultTrainer
+    trainers = {name: known for p in all_projects() for name, known in p.trainers.items()}
+    return trainers.get(cfg.MODEL.META_ARCHITECTURE, DefaultTrainer)

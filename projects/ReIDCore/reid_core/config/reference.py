@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .declaration import Key, value_of
-from .loading import load_config
-from .projects import declared_keys
+from .projects import declared_keys, load_config
 
 INTRODUCTION = """# Config keys
 

@@ -53,8 +53,7 @@ def to_records(rows: Iterable[Row], folder: str) -> list[Record]:
                 f"{place}: column 'identity': {row['image']!r} is {record.identity!r} here and "
                 f"{identity!r} at {other}; remove one of the two"
             )
-        other = places.setdefault((record.path, record.split), place)
-        if other != place:
+        if (other := places.setdefault((record.path, record.split), place)) != place:
             raise UserError(
                 f"{place}: column 'image': {row['image']!r} stands at {other} already; remove one"
             )

@@ -13,7 +13,6 @@ under which its identities and cameras are known; without it all arguments share
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import os
 import re
@@ -24,6 +23,8 @@ from typing import Any
 from fastreid.data.datasets import DATASET_REGISTRY
 from reid_common.errors import UserError
 
+from ..config.values import check_choice
+
 
 def split_name(name: str) -> tuple[str, str | None]:
     """Split "FolderReID:/data/shop" into registered name and argument, None without a colon."""
@@ -31,20 +32,14 @@ def split_name(name: str) -> tuple[str, str | None]:
     return registered, argument if colon else None
 
 
-def dataset_class(name: str) -> Any:
-    """Return the registered class of a data set's name.
+def dataset_class(name: str, key: str = "data set") -> Any:
+    """Return the registered class of a data set's name, which ``key`` holds.
 
     Raises:
         UserError: none is registered, or it takes no argument that the name has, or lacks one.
     """
     registered, argument = split_name(name)
-    names = sorted(DATASET_REGISTRY._obj_map)
-    if registered not in names:
-        close = difflib.get_close_matches(registered, names, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise UserError(
-            f"there is no data set {registered!r}; {hint}Registered are: {', '.join(names)}"
-        )
+    check_choice(key, registered, DATASET_REGISTRY._obj_map)
     cls = DATASET_REGISTRY.get(registered)
     parameter = inspect.signature(cls).parameters.get("argument")
     example = getattr(cls, "argument_example", f"{registered}:ARGUMENT")

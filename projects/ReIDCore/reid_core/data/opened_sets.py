@@ -1,9 +1,7 @@
 """A data set, opened once: its images in train, query and gallery, with all that a run asks.
 
-:func:`opened_set` keeps what it has opened, so that the checks before a run, the table of cameras,
-and the loaders of training and test images read the disk once between them. A set whose folders or
-lists have changed since is opened again. :func:`forget_opened_sets` empties the store; a run does
-so at its start.
+The checks before a run, the table of cameras and the loaders of training and test images get the
+same :func:`opened_set`. One whose folders or lists have changed since is opened again.
 """
 
 from __future__ import annotations
@@ -37,7 +35,11 @@ class Split:
     """
 
     def __init__(self, items: Sequence[Item], viewpoint: Callable[[str], int] | None) -> None:
-        self.items = [item if item[2] is not None else _without_camera(item) for item in items]
+        # In training FastReID's cameras are texts, as its identities are.
+        none = {True: str(UNKNOWN), False: UNKNOWN}
+        self.items = [
+            x if x[2] is not None else (*x[:2], none[isinstance(x[1], str)]) for x in items
+        ]
         self.viewpoint = viewpoint
         self.paths: list[str] = [item[0] for item in self.items]
         self.identities = [item[1] for item in self.items]
@@ -52,11 +54,6 @@ class Split:
         if self.viewpoint is None:
             return [UNKNOWN] * len(self.items)
         return [int(self.viewpoint(path)) for path in self.paths]
-
-
-def _without_camera(item: Item) -> Item:
-    # In training FastReID's cameras are texts, as its identities are.
-    return (*item[:2], str(UNKNOWN) if isinstance(item[1], str) else UNKNOWN)
 
 
 class OpenedSet:
@@ -133,7 +130,7 @@ def opened_set(name: str, **kwargs: Any) -> OpenedSet:
 
 
 def forget_opened_sets() -> None:
-    """Let every data set be opened again when it is next asked for."""
+    """Let every data set be opened again when it is next asked for, as at the start of a run."""
     _OPENED.clear()
 
 

@@ -44,15 +44,12 @@ def number(names: Iterable[str]) -> dict[str, int]:
 
 
 def choose_queries(records: Sequence[Record]) -> set[int]:
-    """Choose queries among test images: always the same ones, each with a match that counts.
+    """Indices of the queries among test images: always the same, each with a match that counts.
 
     An evaluation ignores matches within one camera. Of an identity under two or more cameras, the
     first image (by path, in natural order) of each camera with several images is a query; if every
     camera has one image, the identity's first image is. An image without a camera counts as its own
     camera. An identity under one camera only has no query: it stays in the gallery to confuse.
-
-    Returns:
-        Indices into ``records``; the others are the gallery.
     """
     images: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for index in sorted(range(len(records)), key=lambda i: natural_key(records[i].path)):
@@ -90,17 +87,13 @@ class RecordDataset(ImageDataset):
         name: ``dataset_name``.
         records: all images.
         **kwargs: FastReID's, as in ``combineall=True``.
-
-    Attributes:
-        identities: name of each identity.
-        cameras: name of each camera.
     """
 
     def __init__(self, name: str, records: Sequence[Record], **kwargs: object) -> None:
         self.dataset_name = name
         pids = number(record.identity for record in records)
         camids = number_cameras(records)
-        self.identities, self.cameras = list(pids), list(camids)
+        self.identities, self.cameras = list(pids), list(camids)  # their names, by number
         self._views = {record.path: record.view for record in records}
         if any(view != UNKNOWN for view in self._views.values()):
             self.viewpoint = self._views.__getitem__

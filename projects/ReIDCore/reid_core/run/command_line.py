@@ -22,8 +22,7 @@ from fastreid.utils.logger import setup_logger
 from reid_common.errors import UserError
 from torch.multiprocessing import ProcessExitedException
 
-from ..config.loading import load_config
-from ..config.projects import PROJECTS
+from ..config.projects import PROJECTS, load_config
 
 EXIT_CODE = 2
 INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
@@ -40,15 +39,11 @@ def command_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def add_config_arguments(
-    parser: argparse.ArgumentParser,
-    config_help: str = "config of the model",
-    required: bool = False,
-    default: str = "",
+    parser: argparse.ArgumentParser, config_help: str = "config of the model", **options: Any
 ) -> None:
     """Add ``--config-file`` and KEY VALUE pairs, which :func:`parse_command` gives as ``opts``."""
-    parser.add_argument(
-        "--config-file", required=required, default=default, metavar="YAML", help=config_help
-    )
+    options = {"default": "", "metavar": "YAML", "help": config_help, **options}
+    parser.add_argument("--config-file", **options)
     add_pairs(parser)
 
 

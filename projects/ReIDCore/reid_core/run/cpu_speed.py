@@ -8,7 +8,6 @@ import logging
 import os
 import platform
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -94,8 +93,8 @@ def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 )
 def cpu_training_keeps_memory() -> bool:
     """A trainer on a CPU keeps the memory of freed tensors for the next step."""
-    cls = defaults.DefaultTrainer
-    original: Callable[[Any, Any], None] = cls.__init__
+    cls: Any = defaults.DefaultTrainer
+    original = cls.__init__
 
     @functools.wraps(original)
     def __init__(self: Any, cfg: Any) -> None:

@@ -40,11 +40,9 @@ def make_evaluator(
         made = evaluator(cfg, num_query, output_dir)
         made.dataset_name = name  # for those that write files
         return made
-
-    def build(queries: int) -> DatasetEvaluator:
-        return evaluator(cfg, queries, output_dir)
-
-    return RepeatedEvaluator(dataset.test_split, dataset.num_repeats, build)
+    return RepeatedEvaluator(
+        dataset.test_split, dataset.num_repeats, lambda count: evaluator(cfg, count, output_dir)
+    )
 
 
 @fix(

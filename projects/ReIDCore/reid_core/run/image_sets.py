@@ -113,10 +113,7 @@ def _report_unknown(rows: Sequence[int], table: CameraTable) -> None:
 def test_images(
     cfg: CfgNode, registered: str, transforms: Any, **kwargs: Any
 ) -> tuple[CommDataset, int]:
-    """Open the query and gallery images of a data set.
-
-    Returns:
-        The data set, queries first, and the number of queries.
+    """Open the images of a data set, queries first, then gallery; also the number of queries.
 
     Raises:
         UserError: the data set is unknown, missing, or has no query or gallery images.

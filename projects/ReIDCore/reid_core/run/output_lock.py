@@ -1,7 +1,6 @@
 """One run at a time in a folder: a second one is refused, with the process that holds it.
 
-An evaluation counts as a run: it writes the log, config.yaml and results of the folder, too. Give
-it an OUTPUT_DIR of its own while a training is running.
+An evaluation counts as a run: it writes the log, config.yaml and results of the folder, too.
 """
 
 from __future__ import annotations

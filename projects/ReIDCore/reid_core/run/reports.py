@@ -44,9 +44,8 @@ def extract(cfg: CfgNode, model: torch.nn.Module, dataset: str) -> TestSet:
         pids.append(batch["targets"].cpu().numpy())
         camids.append(batch["camids"].cpu().numpy())
         paths.extend(batch["img_paths"])
-    return TestSet(
-        torch.cat(features), np.concatenate(pids), np.concatenate(camids), paths, num_query
-    )
+    labels = np.concatenate(pids), np.concatenate(camids)
+    return TestSet(torch.cat(features), *labels, paths, num_query)
 
 
 def chance(test: TestSet) -> dict[str, float]:

@@ -12,7 +12,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.data.transforms import build as transforms
 from fastreid.engine import defaults
 from fastreid.utils import comm
@@ -24,9 +23,8 @@ from reid_common.errors import UserError
 from ..config.declaration import Rule, check_config
 from ..config.fastreid_keys import IDENTITY_SAMPLERS
 from ..config.projects import declared_keys, declared_rules
-from ..config.values import check_choice
 from ..data.filter_hook import check_filters
-from ..data.names import check_distinct, dataset_class, split_name
+from ..data.names import check_distinct, dataset_class
 from ..side_information.rows import CameraTable
 from .compiling import check_compiler
 
@@ -51,7 +49,7 @@ def validate_config(cfg: Any, world_size: int | None = None, eval_only: bool = F
 
 def _can_run(cfg: Any) -> None:
     for name in cfg.DATASETS.TESTS:
-        check_dataset("DATASETS.TESTS", name)
+        dataset_class(name, "DATASETS.TESTS")
     CameraTable.parse(cfg.DATASETS.CAMERAS)
     if cfg.MODEL.COMPILE:
         check_compiler(resolve_device(cfg).partition(":")[0])
@@ -61,19 +59,13 @@ def _can_run(cfg: Any) -> None:
 def _can_train(cfg: Any) -> None:
     transforms.build_transforms(cfg, is_train=True)
     for name in cfg.DATASETS.NAMES:
-        check_dataset("DATASETS.NAMES", name)
+        dataset_class(name, "DATASETS.NAMES")
     check_distinct(cfg.DATASETS.NAMES)
     check_filters(cfg)
 
 
 # They need what is above the config: data sets, transforms, the compiler.
 RULES = (Rule((), _can_run), Rule((), _can_train, training=True))
-
-
-def check_dataset(key: str, name: str) -> None:
-    """Raise UserError when no data set ``name``, with its argument if any, is registered."""
-    check_choice(key, split_name(name)[0], DATASET_REGISTRY._obj_map)
-    dataset_class(name)
 
 
 def check_shares(key: str, batch: int, world_size: int) -> None:

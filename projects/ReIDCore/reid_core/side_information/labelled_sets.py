@@ -205,6 +205,6 @@ def _read_labels(path: str, _modified: int) -> Mapping[str, Label]:
         image = os.path.normpath(image)
         if image in labels:
             raise UserError(f"{place}: {image!r} is named in {labels[image].place}, too")
-        cells = (cell_number(row, name, place) if name in row else None for name in COLUMNS[1:])
-        labels[image] = Label(*cells, place=place)
+        camera, view = (cell_number(row, n, place) if n in row else None for n in COLUMNS[1:])
+        labels[image] = Label(camera, view, place)
     return labels

@@ -139,11 +139,10 @@ def raw_cameras(name: str, cameras: Sequence[str | int | None]) -> list[int]:
 
     Args:
         name: ``dataset_name`` of the data set.
-        cameras: those of all the data set's items, as FastReID gives them; None, a negative number,
-            or a name that ends in "_None" or "_-1", where no camera is known.
+        cameras: those of all its items, as FastReID gives them.
 
     Returns:
-        One number an item, :data:`UNKNOWN` where no camera is known.
+        One number an item; :data:`UNKNOWN` for None, a negative number, or a name that ends so.
     """
     texts = {c: str(c).removeprefix(f"{name}_").removeprefix("test_") for c in set(cameras)}
     none = {text for text in texts.values() if re.fullmatch(r"|None|-\d+", text)}

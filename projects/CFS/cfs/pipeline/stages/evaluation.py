@@ -10,9 +10,9 @@ from typing import Any
 
 from fastreid.config import CfgNode
 from reid_common.files import read_json, write_json
+from reid_core.data.names import dataset_class
 from reid_core.data.opened_sets import opened_set
 from reid_core.run.reports import EVALUATION
-from reid_core.run.validation import check_dataset
 
 from .stage import Stage, read_config, tool
 
@@ -27,7 +27,7 @@ class EvaluationStage(Stage):
         """Check the names of the test sets."""
         with self.named():
             for name in self.settings["tests"]:
-                check_dataset("EVALUATE.TESTS", name)
+                dataset_class(name, "EVALUATE.TESTS")
 
     def collect(self, folder: Path) -> None:
         """Write the results of all commands: one entry a model, data set and variant."""
