@@ -6,12 +6,11 @@ import hashlib
 import io
 import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from PIL import Image
 from reid_common.image_files import find_fault
-from tqdm import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,6 @@ def look_at_all(
         progress: show a bar on stderr.
     """
     unique = list(dict.fromkeys(paths))
-    num_workers = num_workers or min(32, 2 * (os.cpu_count() or 1))
-    with ThreadPoolExecutor(num_workers) as pool:
-        facts = pool.map(look_at, unique)
-        shown = tqdm(facts, total=len(unique), unit="image", disable=not progress)
-        return dict(zip(unique, shown, strict=True))
+    threads = num_workers or min(32, 2 * (os.cpu_count() or 1))
+    facts = thread_map(look_at, unique, max_workers=threads, unit="image", disable=not progress)
+    return dict(zip(unique, facts, strict=True))

@@ -34,8 +34,7 @@ def make_evaluator(
     cfg: CfgNode, name: str, num_query: int, output_dir: str | None = None
 ) -> DatasetEvaluator:
     """Return the evaluator of ``name``, as in DATASETS.TESTS, whose queries come first."""
-    evaluator = EVALUATOR_REGISTRY.get(cfg.TEST.EVALUATOR)
-    dataset = dataset_class(name)
+    evaluator, dataset = EVALUATOR_REGISTRY.get(cfg.TEST.EVALUATOR), dataset_class(name)
     if getattr(dataset, "num_repeats", 1) == 1:
         made = evaluator(cfg, num_query, output_dir)
         made.dataset_name = name  # for those that write files

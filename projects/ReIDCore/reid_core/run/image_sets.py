@@ -96,18 +96,13 @@ def training_set(cfg: CfgNode, transforms: Any, **kwargs: Any) -> CommDataset:
         items, cameras, views = ([x[i] for i in kept] for x in (items, cameras, views))
         if comm.is_main_process():
             check_images(item[0] for item in items)  # preflight leaves that to the filters
-    _report_unknown(cameras, table)
-    return CommDataset(items, transforms, relabel=True, cameras=cameras, views=views)
-
-
-def _report_unknown(rows: Sequence[int], table: CameraTable) -> None:
-    """Warn of training images whose camera is not known, or not in the table."""
-    without = sum(row <= FIRST_WITHOUT_CAMERA for row in rows)
-    lacking = sum(row < 0 for row in rows) - without
+    without = sum(row <= FIRST_WITHOUT_CAMERA for row in cameras)
+    lacking = sum(row < 0 for row in cameras) - without
     if without:
-        logger.warning("%d of the %d training images have no camera", without, len(rows))
+        logger.warning("%d of the %d training images have no camera", without, len(cameras))
     if lacking:
         logger.warning("%s (%s) lacks cameras of %d training images", KEY, table, lacking)
+    return CommDataset(items, transforms, relabel=True, cameras=cameras, views=views)
 
 
 def test_images(

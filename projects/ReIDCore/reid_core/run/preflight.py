@@ -48,9 +48,7 @@ def dataset_images(cfg: Any, eval_only: bool = False) -> list[str]:
     shared = len(set(train) & set(test))
     if shared:
         logger.warning(
-            "%d of the %d test images are training images, too: the results will tell how well "
-            "these are remembered, not how well others are recognised",
-            shared,
-            len(test),
+            f"{shared} of the {len(test)} test images are training images, too: the results will "
+            "tell how well these are remembered, not how well others are recognised"
         )
     return test if has_filters(cfg) else train + test

@@ -81,7 +81,8 @@ def _open_or_miss(cfg: CfgNode, name: str, **kwargs: Any) -> OpenedSet:
 
 def camera_table(cfg: CfgNode) -> CameraTable:
     """Camera table of a config; no data set is opened where DATASETS.CAMERAS is given."""
-    return table_of(cfg, [] if cfg.DATASETS.CAMERAS else training_sets(cfg))
+    training = [] if cfg.DATASETS.CAMERAS else training_sets(cfg)
+    return table_of(cfg, training)
 
 
 def _labels(opened: OpenedSet, files: Sequence[str]) -> dict[str, Label]:

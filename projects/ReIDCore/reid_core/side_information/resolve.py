@@ -102,10 +102,8 @@ def stored_sizes(stored: Stored, num_cameras: int, num_views: int) -> tuple[int,
     Of a table of viewpoints alone C is 1, and likewise V of one of cameras alone.
     """
     rows = len(stored.get("sie_embed", ()))
-    return (
-        num_cameras or (rows // num_views if num_views else 0),
-        num_views or (rows // num_cameras if num_cameras else 0),
-    )
+    cameras = num_cameras or (num_views and rows // num_views)
+    return cameras, num_views or (num_cameras and rows // num_cameras)
 
 
 def _take_cameras(cfg: CfgNode, stored: Stored) -> None:
@@ -206,6 +204,6 @@ def _check_unknown(
         "" if prepared else "; training with MODEL.SIE.CAMERA_DROPOUT, say 0.3, prepares for that"
     )
     logger.info(
-        "%s: to the SIE %d of %d images are unknown, MODEL.SIE.UNKNOWN is %s%s",
-        *(found, sum(unknown), len(unknown), policy, hint),
+        f"{found}: to the SIE {sum(unknown)} of {len(unknown)} images are unknown, "
+        f"MODEL.SIE.UNKNOWN is {policy}{hint}"
     )
