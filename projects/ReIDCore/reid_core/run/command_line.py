@@ -87,9 +87,10 @@ def split_pairs(
     Keys are words in capitals that the config has, or whose part before the dot is a section of
     the config or nearly one, unless they are the value of an option or a file.
     """
-    keys, options = load_config() if keys is None else keys, parser._option_string_actions
-    others: list[str] = []
-    pairs: list[str] = []
+    if keys is None:  # loading them imports all projects
+        keys = load_config() if any(map(KEY.fullmatch, argv)) else {}
+    options = parser._option_string_actions
+    others, pairs = list[str](), list[str]()
     words = iter(argv)
     for word in words:
         if _is_key(word, keys):

@@ -26,8 +26,7 @@ from torch import nn
 logger = logging.getLogger(__name__)
 
 COMPILERS = ("g++", "clang++", "c++", "cl")
-# One part is compiled for training, evaluation, and again for other batch sizes.
-VARIANTS = 8
+VARIANTS = 8  # of one part: for training, evaluation, and again for other batch sizes
 
 
 @fix(
