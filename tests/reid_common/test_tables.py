@@ -9,7 +9,7 @@ from reid_common.errors import UserError
 from reid_common.tables import cell_number, read_rows
 from reid_core.config import load_config
 from reid_core.data.opening import open_dataset
-from reid_core.side_information.label_files import match
+from reid_core.side_information.labelled_sets import match
 from transreid.inference.image_lists import ImageItem, identity_number, list_images
 
 IMAGES = ("i/1.jpg", "i/2.jpg", "i/3.jpg", "i/4.jpg")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from reid_common.errors import UserError
-from reid_core.config import load_config
+from reid_core.config import Project, fastreid_keys, load_config, projects, register_project
 from reid_core.config.declaration import ABSENT, Key, Rule, add_keys, check_config, value_of
 from reid_core.config.projects import declared_keys
 from reid_core.config.values import TEXT, whole
@@ -277,3 +277,17 @@ def test_the_command_line_says_it_before_a_data_set_is_opened(key, value, says, 
     (said,) = [text for text in done.stderr.splitlines() if text.startswith("error: ")]
     assert key in said and re.search(says, said)
     assert "Traceback" not in done.stderr and not (tmp_path / "absent").exists()
+
+
+def test_a_project_adds_names_of_its_own(monkeypatch) -> None:
+    monkeypatch.setattr(projects, "PROJECTS", dict(projects.PROJECTS))
+    known = {key: list(names) for key, names in fastreid_keys.NAMES.items()}
+    monkeypatch.setattr(fastreid_keys, "NAMES", known)
+    own = {"MODEL.LOSSES.NAME": "CenterLoss", "MODEL.HEADS.CLS_LAYER": "SubCenterArcSoftmax"}
+    keys = [key for key in fastreid_keys.KEYS if key.name in own]
+    values = {"MODEL.LOSSES.NAME": ("CenterLoss",), "MODEL.HEADS.CLS_LAYER": "SubCenterArcSoftmax"}
+    assert all(key.allowed.problem(key.name, values[key.name]) for key in keys)
+    register_project(Project("stripes", names={key: [name] for key, name in own.items()}))
+    assert not any(key.allowed.problem(key.name, values[key.name]) for key in keys)
+    with pytest.raises(UserError, match=r"'MODEL\.HEADS\.NAME' is unknown.* MODEL\.LOSSES"):
+        register_project(Project("other", names={"MODEL.HEADS.NAME": ["MyHead"]}))

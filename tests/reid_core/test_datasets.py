@@ -154,7 +154,7 @@ def test_every_kind_of_missing_data_set(cfg, tmp_path, monkeypatch, name):
 
 def test_unknown_data_set(cfg):
     cfg.DATASETS.NAMES = ("Market1051",)
-    with pytest.raises(UserError, match="'Market1051'; did you mean Market1501"):
+    with pytest.raises(UserError, match=r"'Market1051' is unknown\. Did you mean 'Market1501'"):
         build.build_reid_train_loader(cfg, combineall=False)
 
 

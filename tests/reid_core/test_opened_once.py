@@ -115,6 +115,18 @@ def test_new_folders_and_lists_are_seen(tmp_path) -> None:
     assert len(opened_set(f"CSVReID:{table}").train) == 2
 
 
+def test_a_path_from_another_working_folder_is_another_set(tmp_path, monkeypatch) -> None:
+    for folder, identities in (("a", 2), ("b", 3)):
+        for identity in range(identities):
+            (tmp_path / folder / f"shop/train/{identity}").mkdir(parents=True)
+            (tmp_path / folder / f"shop/train/{identity}/1.jpg").touch()
+    counts = []
+    for folder in ("a", "b", "a"):
+        monkeypatch.chdir(tmp_path / folder)
+        counts.append(len(opened_set("FolderReID:shop").train))
+    assert counts == [2, 3, 2]
+
+
 def test_sets_can_be_forgotten_and_missing_ones_are_not_kept(
     cfg, openings, tmp_path, monkeypatch
 ) -> None:

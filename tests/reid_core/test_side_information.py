@@ -11,8 +11,7 @@ from fastreid.data import build
 from fastreid.data.datasets import DATASET_REGISTRY
 from reid_common.errors import UserError
 from reid_core.run.preflight import preflight
-from reid_core.side_information.label_files import check_side_information, match
-from reid_core.side_information.labelled_sets import camera_table
+from reid_core.side_information.labelled_sets import camera_table, check_side_information, match
 from reid_core.side_information.rows import FIRST_WITHOUT_CAMERA
 
 MARKET = "Market-1501-v15.09.15"

@@ -19,6 +19,7 @@ from reid_core.run.command_line import (
     add_config_arguments,
     command_parser,
     parse_command,
+    split_pairs,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -167,6 +168,9 @@ def test_names_and_lists_before_the_pairs(tmp_path, monkeypatch) -> None:
     assert args.images == ["IMG.PNG", "MSMT17"] and args.stages == ["a", "B"]
     assert (args.weights, args.config_file) == ("A.PTH", "c.yml")
     assert args.opts == ["SEED", "2", "KEEP", "0.5"]
+    # A misspelt name of a file is no key, a misspelt key is one: the config says what it has.
+    words, pairs = split_pairs(parser, ["IMMG.PNG", "SOLVR.BASE_LR", "-0.1", "DINO.OUT_DIM", "9"])
+    assert words == ["IMMG.PNG"] and pairs == ["SOLVR.BASE_LR", "-0.1", "DINO.OUT_DIM", "9"]
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from small_inference import (
 from transreid import FeatureExtractor, resolve_side_information
 from transreid.inference.image_inputs import to_rgb
 from transreid.training import model_with
+from transreid.weights.formats import side_information_of_weights
 from transreid.weights.released import to_released
 
 
@@ -47,7 +48,7 @@ def test_features_are_those_of_the_evaluation(
     cfg.DATALOADER.NUM_WORKERS = 0
     cfg.TEST.IMS_PER_BATCH = 8
     file = write_config(tmp_path, cfg)
-    resolve_side_information(cfg, from_weights=True)
+    resolve_side_information(cfg, side_information_of_weights(cfg))
     model = model_with(cfg, weights).eval()
     loader, _ = DefaultTrainer.build_test_loader(cfg, "Market1501")
     # The user's side has the files alone.

@@ -17,6 +17,7 @@ from reid_common.errors import UserError
 from synthetic import write_market
 from transreid import resolve_side_information
 from transreid.modeling.side_embedding import SideInformationEmbedding
+from transreid.weights.formats import side_information_of_weights
 
 MARKET = "Market-1501-v15.09.15"
 
@@ -180,7 +181,7 @@ def test_table_sizes_come_from_the_checkpoint_in_an_evaluation(cfg, tmp_path) ->
     cfg.MODEL.SIE.VIEW = True
     cfg.MODEL.WEIGHTS = weights_file(tmp_path / "weights.pth", table)
     cfg.DATASETS.NAMES = cfg.DATASETS.TESTS = ("MSMT17",)  # not on this machine
-    resolve_side_information(cfg, from_weights=True)
+    resolve_side_information(cfg, side_information_of_weights(cfg))
     assert (cfg.MODEL.SIE.NUM_CAMERAS, cfg.MODEL.SIE.NUM_VIEWS) == (5, 3)
     assert cfg.DATASETS.CAMERAS == ("elsewhere:5",)
 
@@ -193,7 +194,7 @@ def test_a_table_without_names_is_the_training_sets(cfg, tmp_path, views: int) -
     cfg.MODEL.WEIGHTS = weights_file(tmp_path / "weights.pth", table, names=False)
     cfg.DATASETS.NAMES = ("MSMT17",)
     cfg.DATASETS.TESTS = ()
-    resolve_side_information(cfg, from_weights=True)
+    resolve_side_information(cfg, side_information_of_weights(cfg))
     assert cfg.DATASETS.CAMERAS == ("msmt17:15",) and cfg.MODEL.SIE.NUM_CAMERAS == 15
 
 

@@ -15,6 +15,7 @@ from reid_common.errors import UserError
 from reid_core.side_information.stored import decode_table
 from synthetic import write_market
 from transreid import resolve_side_information
+from transreid.weights.formats import side_information_of_weights
 
 
 def train(cfg):
@@ -179,6 +180,6 @@ def test_fifteen_cameras_read_the_same_rows_in_training_and_testing(
     elsewhere.DATASETS.CAMERAS, elsewhere.MODEL.SIE.NUM_CAMERAS = (), 0
     elsewhere.DATASETS.NAMES = ("MSMT17",)
     elsewhere.MODEL.WEIGHTS = str(weights)
-    resolve_side_information(elsewhere, from_weights=True)
+    resolve_side_information(elsewhere, side_information_of_weights(elsewhere))
     assert elsewhere.DATASETS.CAMERAS == ("fifteen:15",)
     assert elsewhere.MODEL.SIE.NUM_CAMERAS == 15

@@ -20,7 +20,7 @@ moved_modules(
         "fastreid_compat.dataset_names": "reid_core.data.names",
         "fastreid_compat.datasets": "reid_core.run.image_sets",
         "fastreid_compat.cameras": "reid_core.side_information.rows",
-        "fastreid_compat.side_information": "reid_core.side_information.label_files",
+        "fastreid_compat.side_information": "reid_core.side_information.labelled_sets",
         "fastreid_compat.errors": "reid_common.errors",
         "fastreid_compat.atomic_files": "reid_common.files",
         "fastreid_compat.schedules": "fastreid_compat.repairs.training.schedules",

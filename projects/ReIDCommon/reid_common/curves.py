@@ -16,12 +16,9 @@ MARKERS = "osv^D*"  # of the test sets
 
 
 def read_metrics(run: Path) -> list[dict[str, float]]:
-    """Rows of FastReID's metrics.json, one an iteration that was logged, in order.
+    """Rows of the metrics.json of a run, a file or its folder, one an iteration, in order.
 
     A resumed run repeats iterations: of each, the last value of every measure counts.
-
-    Args:
-        run: output folder of a run, or the file itself.
 
     Raises:
         UserError: no such file, or nothing in it.
@@ -45,12 +42,7 @@ def read_metrics(run: Path) -> list[dict[str, float]]:
 
 
 def draw_curves(runs: dict[str, Path], out: Path, title: str) -> None:
-    """Draw training loss, learning rate and test scores of runs over their iterations.
-
-    Args:
-        runs: name -> output folder or metrics.json; one colour a run.
-        out: picture.
-        title: text on top.
+    """Draw training loss, learning rate and test scores over the iterations, one colour a run.
 
     Raises:
         UserError: a run has no metrics.json.
@@ -96,6 +88,5 @@ def _score_styles(rows: list[dict[str, float]]) -> dict[str, dict[str, Any]]:
 
 def _series(rows: list[dict[str, float]], key: str) -> tuple[list[int], list[float]]:
     """Iterations and values of one measure, without gaps and infinities."""
-    points = [(int(row["iteration"]), row[key]) for row in rows if key in row]
-    points = [(x, y) for x, y in points if math.isfinite(y)]
-    return [x for x, _ in points], [y for _, y in points]
+    shown = [row for row in rows if math.isfinite(row.get(key, math.nan))]
+    return [int(row["iteration"]) for row in shown], [row[key] for row in shown]

@@ -32,31 +32,25 @@ def images_digest(rows: Iterable[Sequence[Any]]) -> str:
     Args:
         rows: (path, what else a feature depends on) of each image, as JSON can hold it.
     """
-    return digest(json.dumps([*row, *_file_state(row[0])]) for row in rows)
 
+    def state(path: str) -> tuple[int, int]:
+        try:
+            status = os.stat(path)
+        except (OSError, ValueError):  # ValueError: a NUL in a listed name
+            return -1, -1
+        return status.st_size, status.st_mtime_ns
 
-def _file_state(path: str) -> tuple[int, int]:
-    """Size in bytes and time of the last change in ns; -1 each where there is no such file."""
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):  # ValueError: a NUL in a listed name
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
+    return digest(json.dumps([*row, *state(row[0])]) for row in rows)
 
 
 def differences(
     one: Mapping[str, Any], other: Mapping[str, Any], keys: Mapping[str, str]
 ) -> list[str]:
-    """Names of what differs between two descriptions.
+    """Names, the values of ``keys``, of what differs between two descriptions that JSON can hold.
 
-    Args:
-        one: key -> value that JSON can hold.
-        other: likewise; keys that only one of the two has do not count.
-        keys: keys to compare -> name in messages.
+    Keys that only one of the two has do not count.
     """
-    both = [key for key in keys if key in one and key in other]
-    return [keys[key] for key in both if _as_text(one[key]) != _as_text(other[key])]
-
-
-def _as_text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
+    first, second = (
+        {key: json.dumps(x[key], sort_keys=True) for key in keys if key in x} for x in (one, other)
+    )
+    return [keys[k] for k in keys if k in first and first[k] != second.get(k, first[k])]

@@ -17,11 +17,8 @@ from .errors import UserError
 def replacing(path: str | os.PathLike[str], shared: bool = False) -> Iterator[Path]:
     """Give a name beside ``path``; the file written there takes its place at the end.
 
-    Folders are made as needed. After an exception the older file of that name is untouched.
-
-    Args:
-        path: file.
-        shared: several processes may write it at the same time: the name is this process's own.
+    Folders are made as needed. After an exception the older file of that name is untouched. Where
+    several processes may write it at the same time (``shared``), the name is this process's own.
 
     Raises:
         UserError: the file cannot be written: no permission, no space.
@@ -70,9 +67,8 @@ def write_json_once(path: str | os.PathLike[str], content: object) -> None:
     with _beside(path, shared=True) as temporary:
         temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         try:
-            os.link(temporary, path)
-        except FileExistsError:
-            pass
+            with contextlib.suppress(FileExistsError):
+                os.link(temporary, path)
         except OSError:  # a file system without hard links
             os.replace(temporary, path)
 

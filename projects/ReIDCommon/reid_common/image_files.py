@@ -28,10 +28,7 @@ FORMATS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG\r\n\x1a\n": b"IEND"}
 
 
 def check_images(paths: Iterable[str | os.PathLike[str]]) -> None:
-    """Look whether all image files are there and whole.
-
-    Args:
-        paths: files in any format that PIL reads; each is looked at once.
+    """Look, at each once, whether image files in any format that PIL reads are there and whole.
 
     Raises:
         UserError: some are missing, empty, cut off or no images; names the first of them.

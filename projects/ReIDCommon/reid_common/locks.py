@@ -11,8 +11,7 @@ from filelock import FileLock, Timeout
 
 from .errors import UserError
 
-# Seconds: a holder that ends removes the file, so that whoever has just opened it must try again.
-PATIENCE = 0.5
+PATIENCE = 0.5  # seconds: who has just opened the file of a holder that ends must try again
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
@@ -20,12 +19,10 @@ NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 def only_holder(path: Path, refusal: str | Callable[[], str]) -> Iterator[None]:
     """Hold a lock while the block runs; it ends with the process, however that ends.
 
-    Args:
-        path: file of the lock, in a folder that exists; it is removed at the end.
-        refusal: message where another process holds it, or a function that returns it.
+    Its file, in a folder that exists, is removed at the end.
 
     Raises:
-        UserError: another process holds it.
+        UserError: another process holds it; ``refusal`` is the message or returns it.
     """
     lock = FileLock(path, timeout=PATIENCE, fallback_to_soft=False)
     try:

@@ -34,12 +34,7 @@ class _MovedFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def moved_modules(new_names: Mapping[str, str]) -> None:
-    """Let old names of modules be imported.
-
-    Args:
-        new_names: old name -> new name, both dotted and whole. The package of the old name must
-            exist; one that has the old module still is left alone.
-    """
+    """Let modules be imported under old names, dotted and whole, in packages that exist."""
     _NEW_NAMES.update(new_names)
     if not any(isinstance(finder, _MovedFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _MovedFinder())  # before a package that has its folder's name

@@ -51,17 +51,11 @@ def save_figure(figure: plt.Figure, out: Path) -> None:
 
 @dataclass(frozen=True)
 class Tile:
-    """One image of a contact sheet.
+    """One image of a contact sheet."""
 
-    Attributes:
-        image: file, or (H, W, 3) uint8.
-        caption: below it, a few short lines.
-        colour: of its frame and caption; "" = no frame, and a grey caption.
-    """
-
-    image: str | os.PathLike[str] | np.ndarray
-    caption: str = ""
-    colour: str = ""
+    image: str | os.PathLike[str] | np.ndarray  # file, or (H, W, 3) uint8
+    caption: str = ""  # below it, a few short lines
+    colour: str = ""  # of its frame and caption; "": no frame, and a grey caption
 
 
 def draw_contact_sheet(
@@ -73,9 +67,7 @@ def draw_contact_sheet(
     cell: tuple[float, float] = (1.28, 0.64),
     bits: int = 8,
 ) -> None:
-    """Draw rows of small images, which keep their proportions.
-
-    Few of them are held at a time, each as a thumbnail.
+    """Draw rows of small images, which keep their proportions; few are held at a time.
 
     Args:
         rows: of images, None is a gap; a row may be shorter than others.
@@ -131,28 +123,17 @@ def _show(axis: plt.Axes, tile: Tile, bits: int) -> None:
 
 @dataclass
 class RankRow:
-    """One row of a ranking picture: a query and its nearest images.
-
-    Attributes:
-        query_path: image file of the query.
-        query_caption: text below it, a few short lines.
-        neighbours: (image file, caption, right) of the gallery images, nearest first; ``right`` is
-            True for the query's identity, False for another one, None where it is not known.
-    """
+    """One row of a ranking picture: a query and its nearest images."""
 
     query_path: str
-    query_caption: str
+    query_caption: str  # below the query, a few short lines
+    # (image file, caption, right) of the gallery images, nearest first; right is True for the
+    # query's identity, False for another one, None where it is not known
     neighbours: list[tuple[str, str, bool | None]]
 
 
 def draw_rank_rows(rows: list[RankRow], out: Path, title: str, top: int = 10) -> None:
-    """Draw query rows with their nearest images, framed green (right), red (wrong) or grey.
-
-    Args:
-        rows: at least one; a row may have fewer than ``top`` neighbours.
-        out: PNG file.
-        title: text on top.
-        top: neighbours to show of each row.
+    """Draw queries with their ``top`` nearest images, framed green (right), red (wrong) or grey.
 
     Raises:
         UserError: there is nothing to draw, or an image is missing or cannot be read.
@@ -160,23 +141,13 @@ def draw_rank_rows(rows: list[RankRow], out: Path, title: str, top: int = 10) ->
     if not rows or top < 1:
         raise UserError(f"nothing to draw: {len(rows)} queries with {top} neighbours each")
     colours = {True: GREEN, False: RED, None: NEUTRAL}
-    tiles = [
-        [
-            Tile(row.query_path, row.query_caption, QUERY),
-            *(Tile(path, text, colours[right]) for path, text, right in row.neighbours[:top]),
-        ]
-        for row in rows
-    ]
-    queries = [row.query_path for row in rows]
-    check_images(queries)
-    tall = _proportion(queries)
-    draw_contact_sheet(tiles, out, title, cell=(0.9 * tall, 0.9))
-
-
-def _proportion(paths: list[str]) -> float:
-    """Median height / width of images, held within what a readable picture can show."""
-    proportions = []
-    for path in paths:
-        with Image.open(path) as image:
+    check_images(row.query_path for row in rows)
+    tiles, proportions = [], []
+    for row in rows:
+        found = [Tile(path, text, colours[right]) for path, text, right in row.neighbours[:top]]
+        tiles.append([Tile(row.query_path, row.query_caption, QUERY), *found])
+        with Image.open(row.query_path) as image:
             proportions.append(image.height / image.width)
-    return float(np.clip(np.median(proportions), 0.4, 3.0))
+    # Within what a readable picture can show
+    tall = float(np.clip(np.median(proportions), 0.4, 3.0))
+    draw_contact_sheet(tiles, out, title, cell=(0.9 * tall, 0.9))

@@ -14,10 +14,8 @@ _prctl = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" el
 def end_with_parent(parent: int) -> None:
     """Have this process killed when its parent ends, however that ends; Linux only.
 
-    Neither a session nor a process group of its own makes a difference to it.
-
-    Args:
-        parent: id that the parent has had so far; if it is gone already, this process ends here.
+    Neither a session nor a process group of its own makes a difference to it. If the process
+    ``parent`` is gone already, this one ends here.
     """
     if _prctl is None:
         return

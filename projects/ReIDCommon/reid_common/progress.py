@@ -1,4 +1,4 @@
-"""Progress bars of what takes long; what is finished before they would appear shows none."""
+"""Progress of what takes long; what is finished before they would appear shows none."""
 
 from __future__ import annotations
 
@@ -14,16 +14,3 @@ DELAY_SECONDS = 5.0
 def shown(items: Iterable[Item], what: str, total: int | None = None) -> Iterable[Item]:
     """Iterate over ``items``; after some seconds show how far it is and how long it will take."""
     return tqdm(items, what, total, delay=DELAY_SECONDS, leave=False)
-
-
-def progress_bar(what: str, total: int, unit: str, done: int = 0, hidden: bool = False) -> tqdm:
-    """Bar to be used in a ``with`` statement, and advanced by ``update(n)``.
-
-    Args:
-        what: name of the work.
-        total: number of items.
-        unit: name of an item.
-        done: items that an earlier call finished.
-        hidden: show nothing, as in all processes but the first.
-    """
-    return tqdm(total=total, initial=done, unit=unit, desc=what, disable=hidden)

@@ -29,13 +29,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
-
-    Attributes:
-        caption: what it shows.
-        headers: of the columns.
-        rows: texts, as many a row as there are headers; the first names the row.
-    """
+    """A table; the first text of a row names it, and a row has as many as there are headers."""
 
     kind: ClassVar[str] = "table"
     caption: str
@@ -52,17 +46,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture.
-
-    Attributes:
-        file: PNG, in the folder of the report or below it.
-        alt: what it shows, for who cannot see it.
-        caption: below it.
-    """
+    """A picture, with a text below it."""
 
     kind: ClassVar[str] = "picture"
-    file: Path
-    alt: str
+    file: Path  # PNG, in the folder of the report or below it
+    alt: str  # what it shows, for who cannot see it
     caption: str
 
     @property
@@ -79,18 +67,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Code:
-    """Text as it stands, to be copied.
-
-    Attributes:
-        title: above it.
-        text: lines.
-        folded: whether it is shown only when its title is clicked.
-    """
+    """Text as it stands, to be copied."""
 
     kind: ClassVar[str] = "code"
     title: str
     text: str
-    folded: bool = False
+    folded: bool = False  # shown only when its title is clicked
 
 
 Block = Text | Table | Picture | Code
@@ -106,16 +88,10 @@ class Section:
 
 @dataclass
 class Report:
-    """All of it.
-
-    Attributes:
-        title: heading of the page.
-        lead: paragraphs below it.
-        sections: the rest.
-    """
+    """All of it."""
 
     title: str
-    lead: list[str]
+    lead: list[str]  # paragraphs below the title
     sections: list[Section]
 
 

@@ -20,13 +20,7 @@ from .files import read_json, replacing, write_json_once
 
 
 class Shards:
-    """A list in ranges of one size, and a folder with a file for each range that is finished.
-
-    Args:
-        folder: where the files are.
-        count: N, length of the list.
-        size: entries a shard; the last may have fewer.
-    """
+    """``count`` entries in ranges of one size, and a folder with a file for each finished range."""
 
     pattern = "{:06d}.npz"
     settings_file = "settings.json"
@@ -54,12 +48,8 @@ class Shards:
     def begin(self, settings: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
         """Begin or resume a folder; of several processes that begin it, the first one does.
 
-        Args:
-            settings: of this run, as JSON can hold them.
-            names: settings that must be those of the folder -> name in messages.
-
-        Returns:
-            Names of the settings with which the folder was begun otherwise.
+        Of the settings that must be those of the folder, whose ``names`` in messages are given, it
+        returns the names of those that are not.
 
         Raises:
             UserError: the folder cannot be written, or its settings cannot be read.
@@ -73,10 +63,6 @@ class Shards:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write a shard of arrays (.npz), complete or not at all; ``column_files.npz`` reads it.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    """Write a shard of arrays (.npz), complete or not at all; ``column_files.npz`` reads it."""
     with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)

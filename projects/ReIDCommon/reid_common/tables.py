@@ -24,14 +24,13 @@ Row = tuple[str, Mapping[str, Any]]  # "list.csv, line 7", and its values by col
 def read_rows(path: str, needed: Sequence[str], known: Sequence[str] = COLUMNS) -> Iterator[Row]:
     """Yield the rows of a table: Parquet if the name ends in .parquet or .pq, else CSV.
 
+    CSV is in UTF-8 with a header, its fields separated by commas, semicolons or tabs, its values
+    are text; those of Parquet are anything.
+
     Args:
-        path: CSV in UTF-8 with a header, its fields separated by commas, semicolons or tabs; or
-            Parquet.
+        path: file.
         needed: columns without which the file is refused.
         known: columns that are read, under their names or :data:`ALIASES`; others are ignored.
-
-    Yields:
-        Where the row stands, and its values: text from CSV, anything from Parquet.
 
     Raises:
         UserError: a file that is neither, columns that are missing or stand there twice, a row of
@@ -68,15 +67,13 @@ def _csv_rows(path: str, needed: Sequence[str], known: Sequence[str]) -> Iterato
 
 def _parquet_rows(path: str, needed: Sequence[str], known: Sequence[str]) -> Iterator[Row]:
     pa = import_pyarrow(repr(path), "a CSV")
-    number = 0
     try:
         file = pa.parquet.ParquetFile(path)
         header = file.schema_arrow.names
         columns = {n: header[i] for n, i in _columns(path, header, needed, known).items()}
-        for batch in file.iter_batches(columns=list(columns.values())):
-            for row in batch.to_pylist():
-                number += 1
-                yield f"{path}, row {number}", {name: row[own] for name, own in columns.items()}
+        batches = file.iter_batches(columns=list(columns.values()))
+        for number, row in enumerate((row for b in batches for row in b.to_pylist()), start=1):
+            yield f"{path}, row {number}", {name: row[own] for name, own in columns.items()}
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path!r} is no Parquet file: {error}; write it again") from error
 
@@ -121,9 +118,9 @@ def cell_number(row: Mapping[str, Any], name: str, place: str) -> int:
         return UNKNOWN
     try:
         number = float(text)  # pandas writes 3.0 where other rows of the column are empty
-        if number != int(number):
+        if not number.is_integer():
             raise ValueError
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         raise UserError(
             f"{place}: {name} is {text!r}; write a 0-based integer, or nothing where it is unknown"
         ) from error

@@ -3,6 +3,7 @@
 import toyreid  # noqa: F401  (registers ToyReID)
 from reid_common.moved import moved_modules
 from reid_core.config import Project, load_config, register_project
+from reid_core.side_information.resolve import resolve_side_information
 
 from . import data  # noqa: F401  (registers itself)
 from .build_backbone import build_transreid_backbone
@@ -10,14 +11,14 @@ from .config import KEYS, add_transreid_config
 from .config_rules import RULES
 from .inference.extractor import FeatureExtractor
 from .modeling.backbone import TransReIDBackbone
-from .modeling.bnneck import BNNeck, BNNeckHead
+from .modeling.bnneck import CLASSIFIERS, BNNeck, BNNeckHead
 from .modeling.jpm_head import JPMHead
 from .modeling.meta_arch import TransReID
 from .solver import schedule  # noqa: F401  (registers itself)
 from .weights.checkpoint import load_weights
-from .weights.resolve import resolve_side_information
 
-register_project(Project("transreid", add_transreid_config, keys=KEYS, rules=RULES))
+NAMES = {"MODEL.HEADS.CLS_LAYER": list(CLASSIFIERS)}
+register_project(Project("transreid", add_transreid_config, keys=KEYS, rules=RULES, names=NAMES))
 moved_modules(
     {
         "transreid.features.image_inputs": "transreid.inference.image_inputs",

@@ -6,16 +6,12 @@ from functools import partial
 
 from fastreid.config import CfgNode
 from reid_core.config.declaration import Key, add_keys
-from reid_core.config.fastreid_keys.model import CLASSIFIERS
 from reid_core.config.values import FLAG, PROBABILITY, RATE, TEXT, number, one_of, sequence, whole
 
-from .modeling import bnneck
 from .modeling.patch_embed import STEMS
 from .modeling.side_embedding import POLICIES
 
 GRID = sequence(whole(1), (0, 2), "[rows, columns], or () for the grid of TIMM_NAME")
-
-CLASSIFIERS.update(bnneck.CLASSIFIERS)
 
 train = partial(Key, training=True)
 

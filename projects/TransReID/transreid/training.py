@@ -29,8 +29,9 @@ from reid_core.run.command_line import logged_packages, show_user_errors
 from reid_core.run.output_lock import only_run
 from reid_core.run.preflight import preflight
 from reid_core.run.reports import EVALUATION
+from reid_core.side_information.resolve import resolve_side_information
 
-from .weights.resolve import resolve_side_information
+from .weights.formats import side_information_of_weights
 
 logger = logging.getLogger("fastreid.train_net")
 
@@ -59,7 +60,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
     for package in logged_packages():
         setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=package)
     preflight(cfg, args.eval_only)
-    resolve_side_information(cfg, from_weights=args.eval_only)
+    resolve_side_information(cfg, side_information_of_weights(cfg) if args.eval_only else None)
     cfg.freeze()
     default_setup(cfg, args)
     return cfg

@@ -16,7 +16,7 @@ from dinopretrain.data.path_list import PathList
 from fastreid.config import CfgNode
 from fastreid.utils import comm
 from reid_common.errors import UserError
-from reid_core.config.samplers import IDENTITY_SAMPLERS
+from reid_core.config.fastreid_keys import IDENTITY_SAMPLERS
 from reid_core.data.filter_hook import KEY, ItemFilters
 
 from .chain import run_filters

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 from dinopretrain.data.images import BadImage, UnlabelledImages
-from reid_common.progress import progress_bar
+from tqdm import tqdm
 
 from .base import Items
 from .cache import MeasurementCache, name_hash, no_entries
@@ -31,7 +31,7 @@ def measured(
     values = np.zeros((len(positions), measurement.width), measurement.dtype)
     errors: dict[int, str] = {}
     total_new = 0
-    bar = progress_bar(measurement.key, len(positions), "image")
+    bar = tqdm(desc=measurement.key, total=len(positions), unit="image")
     with bar, ThreadPoolExecutor() as pool:  # decoders let other threads run
         for start in range(0, len(positions), BLOCK):
             chosen = positions[start : start + BLOCK]

@@ -11,7 +11,7 @@ from typing import Any
 
 from fastreid.config import CfgNode
 from reid_common.errors import UserError
-from reid_core.run.validation import check_choice
+from reid_core.config.values import check_choice
 
 from .config import STAGES, load_config, stage_gpus, stage_options
 from .stages.evaluation import evaluation_stage

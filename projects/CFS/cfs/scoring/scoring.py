@@ -29,9 +29,9 @@ from PIL import Image
 from reid_common.column_files.parquet import import_pyarrow
 from reid_common.digests import digest
 from reid_common.errors import UserError
-from reid_common.progress import progress_bar
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 from transreid.inference.extraction import Batch, collate
 from transreid.inference.extractor import PRECISIONS
 
@@ -94,7 +94,9 @@ def score_images(
         missing = [shard for shard in own if not shards.file(shard[0]).exists()]
         if missing:
             total, left = (sum(len(rows) for _, rows in some) for some in (own, missing))
-            with progress_bar("score", total, "image", total - left, options.rank > 0) as bar:
+            hidden = options.rank > 0
+            done = total - left
+            with tqdm(desc="score", total=total, unit="image", initial=done, disable=hidden) as bar:
                 _fill(images, keys, (source, target), transform, shards, missing, options, bar)
     return shards
 

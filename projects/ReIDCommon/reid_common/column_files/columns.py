@@ -13,15 +13,10 @@ from ..errors import UserError
 
 @dataclass
 class Blocks:
-    """A matrix of float32 in blocks of rows, one of which is in memory at a time.
+    """A matrix of float32 in blocks of rows, one of which is in memory at a time."""
 
-    Attributes:
-        shape: (N, D).
-        rows: arrays (n, D) float32, N rows together.
-    """
-
-    shape: tuple[int, int]
-    rows: Iterable[np.ndarray]
+    shape: tuple[int, int]  # (N, D)
+    rows: Iterable[np.ndarray]  # (n, D) float32 each, N rows together
 
 
 Column = list[str] | np.ndarray | Blocks

@@ -29,25 +29,15 @@ META = "meta"
 
 @dataclass
 class ColumnFile:
-    """What was read of a file.
+    """What was read of a file."""
 
-    Attributes:
-        columns: name -> list of text or array; memory that numpy may not write to, in parts.
-        meta: what JSON can hold.
-        numbers: name -> whole number.
-    """
-
-    columns: dict[str, Any]
-    meta: dict[str, Any]
+    columns: dict[str, Any]  # lists of text, or arrays that numpy may not write to, in parts
+    meta: dict[str, Any]  # what JSON can hold
     numbers: dict[str, int]
 
 
 def checked_suffix(path: str | os.PathLike[str], what: str) -> Path:
-    """Return ``path`` if a file of columns may have its name.
-
-    Args:
-        path: file.
-        what: kind of file, for the message: "feature file".
+    """Return ``path`` if a file of columns, ``what`` in a message, may have its name.
 
     Raises:
         UserError: its suffix is neither .npz nor .parquet.
@@ -66,12 +56,8 @@ def write_columns(
 ) -> None:
     """Write a file, in one pass; it appears under its name when it is complete.
 
-    Args:
-        path: see :func:`checked_suffix`. Parquet needs pyarrow.
-        columns: name -> column. Exactly one is :class:`.columns.Blocks`; in Parquet each of its
-            blocks is a row group.
-        meta: what JSON can hold.
-        numbers: name -> whole number.
+    Exactly one column is :class:`.columns.Blocks`, in Parquet a row group each. ``meta`` is what
+    JSON can hold.
 
     Raises:
         UserError: the file cannot be written.
@@ -92,13 +78,7 @@ def read_columns(
     optional: Sequence[str] = (),
     numbers: Sequence[str] = (),
 ) -> ColumnFile:
-    """Read some columns of a file; what it holds besides them is ignored.
-
-    Args:
-        path: file that is there.
-        required: columns without which it is refused.
-        optional: columns that may be absent.
-        numbers: names of whole numbers that may be absent.
+    """Read some columns of a file; ``optional`` ones and ``numbers`` may be absent.
 
     Raises:
         UserError: it cannot be read, or lacks a column.

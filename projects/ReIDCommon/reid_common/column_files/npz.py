@@ -21,8 +21,9 @@ def write_npz(path: Path, columns: Mapping[str, Column]) -> None:
             array = np.array(column, np.str_) if isinstance(column, list) else column
             with archive.open(_member(name, zipfile.ZIP_DEFLATED), "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, array, allow_pickle=False)
-        blocks = {n: column for n, column in columns.items() if isinstance(column, Blocks)}
-        for name, matrix in blocks.items():
+        for name, matrix in columns.items():
+            if not isinstance(matrix, Blocks):
+                continue
             with archive.open(_member(name, zipfile.ZIP_STORED), "w", force_zip64=True) as file:
                 header = {"descr": "<f4", "fortran_order": False, "shape": matrix.shape}
                 np.lib.format.write_array_header_1_0(file, header)
@@ -39,12 +40,7 @@ def _member(name: str, compression: int) -> zipfile.ZipInfo:
 def read_npz(
     path: Path, required: Sequence[str], optional: Sequence[str] | None = ()
 ) -> dict[str, np.ndarray]:
-    """Read arrays of a file.
-
-    Args:
-        path: file.
-        required: names of arrays without which it is refused.
-        optional: names of arrays that may be absent; None reads all there are.
+    """Read arrays of a file; ``optional`` ones may be absent, and None reads all there are.
 
     Raises:
         UserError: the file cannot be read, or lacks an array.

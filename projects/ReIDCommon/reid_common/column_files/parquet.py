@@ -21,12 +21,8 @@ META_KEY = b"transreid"
 def import_pyarrow(needed_by: str = "Parquet files", instead: str = ".npz") -> Any:
     """Return pyarrow with its Parquet reader.
 
-    Args:
-        needed_by: what needs it, for the message.
-        instead: what may be used without it.
-
     Raises:
-        UserError: it is not installed.
+        UserError: it is not installed, ``needed_by`` needs it, and ``instead`` does without.
     """
     try:
         import pyarrow

@@ -6,24 +6,16 @@ import hashlib
 import io
 import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from PIL import Image
 from reid_common.image_files import find_fault
-from tqdm import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """One image file.
-
-    Attributes:
-        fault: why it cannot be read, None if it can.
-        width: in pixels, 0 where it cannot be read.
-        height: in pixels, 0 where it cannot be read.
-        digest: hash of the file's content, "" where it cannot be read.
-    """
+    """One image file: why it cannot be read, else its size in pixels and its content's hash."""
 
     fault: str | None
     width: int = 0
@@ -50,16 +42,14 @@ def look_at(path: str) -> ImageFacts:
 def look_at_all(
     paths: Iterable[str], num_workers: int | None = None, progress: bool = False
 ) -> dict[str, ImageFacts]:
-    """Look at files, several at a time: hashing and decoding leave Python's lock alone.
+    """Look at files, each once, in threads: hashing and decoding leave Python's lock alone.
 
     Args:
-        paths: image files; each is read once.
+        paths: image files.
         num_workers: threads; None: two a core, at most 32.
         progress: show a bar on stderr.
     """
     unique = list(dict.fromkeys(paths))
-    num_workers = num_workers or min(32, 2 * (os.cpu_count() or 1))
-    with ThreadPoolExecutor(num_workers) as pool:
-        facts = pool.map(look_at, unique)
-        shown = tqdm(facts, total=len(unique), unit="image", disable=not progress)
-        return dict(zip(unique, shown, strict=True))
+    threads = num_workers or min(32, 2 * (os.cpu_count() or 1))
+    facts = thread_map(look_at, unique, max_workers=threads, unit="image", disable=not progress)
+    return dict(zip(unique, facts, strict=True))

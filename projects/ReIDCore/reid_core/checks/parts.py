@@ -17,21 +17,13 @@ from .image_facts import ImageFacts
 
 @dataclass(frozen=True)
 class Entry:
-    """One image of a part.
-
-    Attributes:
-        path: image file.
-        identity: "shop 3", the same in training and testing.
-        camera: 0-based, negative where none is known.
-        view: 0-based, negative where none is known; None: the data set has no viewpoints.
-        junk: a false detection or the like, which no query looks for.
-    """
+    """One image of a part; camera and view are 0-based, negative where none is known."""
 
     path: str
-    identity: str
+    identity: str  # "shop 3", the same in training and testing
     camera: int
-    view: int | None = None
-    junk: bool = False
+    view: int | None = None  # None: the data set has no viewpoints
+    junk: bool = False  # a false detection or the like, which no query looks for
 
 
 @dataclass(frozen=True)
@@ -51,13 +43,7 @@ class Part:
 def parts_of(
     name: str, splits: Sequence[str] = (TRAIN, QUERY, GALLERY), combineall: bool = False
 ) -> list[Part]:
-    """Open a registered data set and return those of its parts that have images.
-
-    Args:
-        name: as in DATASETS.NAMES.
-        splits: of these.
-        combineall: train on the test images, too.
-    """
+    """Open a registered data set; return its parts, of ``splits``, that have images."""
     opened = opened_set(name, combineall=combineall)
     parts = [Part(name, split, _entries(opened, getattr(opened, split))) for split in splits]
     return [part for part in parts if part.entries]
@@ -101,13 +87,8 @@ def summary(parts: Sequence[Part], facts: dict[str, ImageFacts]) -> Iterator[dic
             "cameras": sum(camera >= 0 for camera in cameras),
             "no camera": sum(entry.camera == UNKNOWN for entry in part.entries),
             "views": sum(view >= 0 for view in views),
-            "median size": _size(sizes, statistics.median_low),
-            "least size": _size(sizes, min),
+            "median size": "x".join(
+                str(statistics.median_low(s)) for s in zip(*sizes, strict=True)
+            ),
+            "least size": "x".join(str(min(side)) for side in zip(*sizes, strict=True)),
         }
-
-
-def _size(sizes: list[tuple[int, int]], pick: Any) -> str:
-    if not sizes:
-        return ""
-    width, height = (pick(side) for side in zip(*sizes, strict=True))
-    return f"{width}x{height}"

@@ -24,12 +24,7 @@ def check_parts(
 ) -> list[Problem]:
     """Check data sets, print what was found, and return it.
 
-    Args:
-        parts: of all data sets.
-        min_size: images with a shorter side are reported, pixels.
-        show: lines printed of each kind of problem.
-        json_file: receives everything that was found.
-        num_workers: threads; None: two a core.
+    ``show`` lines of each kind of problem are printed; ``json_file`` receives everything.
 
     Raises:
         UserError: ``json_file`` cannot be written.

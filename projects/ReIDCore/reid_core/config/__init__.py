@@ -1,6 +1,5 @@
 """Config keys that all projects share, projects' own keys, and the loading of configs."""
 
-from .loading import load_config
-from .projects import Project, register_project, trainer_class
+from .projects import Project, load_config, register_project, trainer_class
 
 __all__ = ["Project", "load_config", "register_project", "trainer_class"]

@@ -8,6 +8,7 @@ is checked against it (:func:`check_config`), and docs/config.md is written from
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -24,55 +25,41 @@ ABSENT: Any = object()
 
 @dataclass(frozen=True)
 class Key:
-    """One key of a config.
+    """One key of a config."""
 
-    Attributes:
-        name: as in "MODEL.BACKBONE.NAME".
-        default: its default value, INHERITED where the key is there already.
-        allowed: values that it may hold.
-        meaning: what it does; unit, symbol or section of the paper.
-        training: only training reads it, so that an evaluation does not check it.
-        shown_default: for the documentation, where the default depends on the machine.
-    """
-
-    name: str
-    default: Any
+    name: str  # as in "MODEL.BACKBONE.NAME"
+    default: Any  # INHERITED where the key is there already
     allowed: Allowed
-    meaning: str
-    training: bool = False
-    shown_default: str = ""
+    meaning: str  # what it does; unit, symbol or section of the paper
+    training: bool = False  # only training reads it, so that an evaluation does not check it
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What several keys must fulfil together.
+    """What several keys must fulfil together."""
 
-    Attributes:
-        keys: names that it reads; the rule is left out where a config lacks one of them.
-        check: config -> what is wrong and what to do about it, None if nothing is. It may also
-            raise UserError.
-        training: only training needs it.
-    """
-
-    keys: tuple[str, ...]
+    keys: tuple[str, ...]  # that it reads; it is left out where a config lacks one of them
+    # What is wrong and what to do about it, None if nothing is. It may also raise UserError.
     check: Callable[[CfgNode], str | None]
-    training: bool = False
+    training: bool = False  # only training needs it
 
 
-def existing(
-    name: str, allowed: Allowed, meaning: str, training: bool = False, shown_default: str = ""
-) -> Key:
-    """Declare a key that every config of FastReID has."""
-    return Key(name, INHERITED, allowed, meaning, training, shown_default)
+def existing(section: str, *rows: tuple[Any, ...]) -> list[Key]:
+    """Declare keys of a section ("" for none) that every config of FastReID has.
+
+    Args:
+        section: as in "MODEL.BACKBONE".
+        *rows: (name in the section, allowed, meaning), and ``training`` where that is True.
+    """
+    prefix = f"{section}." if section else ""
+    return [Key(prefix + name, INHERITED, *row) for name, *row in rows]
 
 
 def value_of(cfg: CfgNode, name: str) -> Any:
     """Value of a key by its dotted name, ABSENT if the config lacks it."""
     node: Any = cfg
     for part in name.split("."):
-        if not isinstance(node, CfgNode) or part not in node:
-            return ABSENT
-        node = node[part]
+        node = node.get(part, ABSENT) if isinstance(node, CfgNode) else ABSENT
     return node
 
 
@@ -83,9 +70,7 @@ def add_keys(cfg: CfgNode, keys: Iterable[Key]) -> None:
             continue
         node, (*path, name) = cfg, key.name.split(".")
         for part in path:
-            if part not in node:
-                node[part] = CfgNode()
-            node = node[part]
+            node = node.setdefault(part, CfgNode())
         node[name] = copy.deepcopy(key.default)
 
 
@@ -94,25 +79,15 @@ def check_config(
 ) -> None:
     """Check every key that a config has, then what keys must fulfil together.
 
-    Args:
-        cfg: merged.
-        keys: declared keys.
-        rules: declared rules.
-        training: False leaves out what only training reads.
+    ``training`` False leaves out what only training reads.
 
     Raises:
         UserError: the first value that cannot work: its key, the value and what to write instead.
     """
-    for key in keys:
-        value = value_of(cfg, key.name)
-        if value is not ABSENT and (training or not key.training):
-            _raise(key.allowed.problem(key.name, value))
-    for rule in rules:
-        there = all(value_of(cfg, name) is not ABSENT for name in rule.keys)
-        if there and (training or not rule.training):
-            _raise(rule.check(cfg))
-
-
-def _raise(problem: str | None) -> None:
-    if problem:
-        raise UserError(problem)
+    values = ((key, value_of(cfg, key.name)) for key in keys if training or not key.training)
+    problems = (key.allowed.problem(key.name, v) for key, v in values if v is not ABSENT)
+    needed = (rule for rule in rules if training or not rule.training)
+    there = (r for r in needed if all(value_of(cfg, name) is not ABSENT for name in r.keys))
+    for problem in itertools.chain(problems, (rule.check(cfg) for rule in there)):
+        if problem:
+            raise UserError(problem)

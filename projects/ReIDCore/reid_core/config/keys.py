@@ -55,12 +55,7 @@ KEYS = (
         registered("a name in EVALUATOR_REGISTRY", EVALUATOR_REGISTRY._obj_map),
         "Evaluator: ReidEvaluator is FastReID's own, FastEvaluator that of FastEval",
     ),
-    Key(
-        "MODEL.COMPILE",
-        False,
-        FLAG,
-        "torch.compile of the backbone, or of the parts that the model names",
-    ),
+    Key("MODEL.COMPILE", False, FLAG, "torch.compile of the backbone, or what the model names"),
 )
 
 

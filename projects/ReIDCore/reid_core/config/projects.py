@@ -1,4 +1,4 @@
-"""Projects on top of this package: their config keys, their trainers, their log lines.
+"""Projects on top of this package, and the one way to a config with the keys of all of them.
 
 A project registers itself when it is imported. Those that are installed are found by the entry
 point group ``reid_core.projects``, so that a config is read with the keys of all of them.
@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import distributions
 from typing import Any
 
-from fastreid.config import CfgNode
+from fastreid.config import CfgNode, get_cfg
 from fastreid.engine import DefaultTrainer
 
-from . import fastreid_keys, keys
+from . import fastreid_keys, fastreid_rules, keys
 from .declaration import Key, Rule
+from .values import check_choice
 
 GROUP = "reid_core.projects"
 
@@ -32,6 +34,9 @@ class Project:
         trainers: trainer of each meta-architecture that FastReID's cannot train.
         keys: those that ``add_config`` adds, declared.
         rules: what keys must fulfil together.
+        names: further names that a key of FastReID may hold, which only this project knows:
+            ``{"MODEL.LOSSES.NAME": ["CenterLoss"]}``; also of MODEL.HEADS.CLS_LAYER and
+            DATALOADER.SAMPLER_TRAIN. Those of FastReID's registries are known already.
     """
 
     package: str
@@ -39,14 +44,24 @@ class Project:
     trainers: Mapping[str, type[DefaultTrainer]] = field(default_factory=dict)
     keys: Sequence[Key] = ()
     rules: Sequence[Rule] = ()
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 PROJECTS: dict[str, Project] = {}
 
 
 def register_project(project: Project) -> None:
-    """Make a project known; a second time changes nothing."""
-    PROJECTS.setdefault(project.package, project)
+    """Make a project known; a second time changes nothing.
+
+    Raises:
+        UserError: ``names`` has a key whose names a project cannot add to.
+    """
+    if project.package in PROJECTS:
+        return
+    for key, names in project.names.items():
+        check_choice(f"names of project {project.package!r}", key, fastreid_keys.NAMES)
+        fastreid_keys.NAMES[key] += [n for n in names if n not in fastreid_keys.NAMES[key]]
+    PROJECTS[project.package] = project
 
 
 @functools.cache
@@ -59,33 +74,44 @@ def import_installed() -> None:
         importlib.import_module(package)
 
 
-def add_project_configs(cfg: Any) -> None:
-    """Add the keys of all projects, in the order of their names, in place."""
+def all_projects() -> list[Project]:
+    """All projects, those that are installed imported, in the order of their names."""
     import_installed()
-    for name in sorted(PROJECTS):
-        add_config = PROJECTS[name].add_config
-        if add_config is not None:
-            add_config(cfg)
+    return [PROJECTS[name] for name in sorted(PROJECTS)]
+
+
+def load_config(path: str | os.PathLike[str] = "", options: Sequence[Any] = ()) -> CfgNode:
+    """FastReID's defaults, the keys of all projects, a YAML file, then KEY VALUE pairs.
+
+    Args:
+        path: YAML file, "" for none.
+        options: ``["MODEL.DEVICE", "cpu", ...]``, as on the command line.
+
+    Raises:
+        UserError: no such file, no such key, a value of the wrong type.
+    """
+    cfg = get_cfg()
+    for project in all_projects():
+        if project.add_config:
+            project.add_config(cfg)
+    if path:
+        cfg.merge_from_file(os.fspath(path))
+    cfg.merge_from_list(list(options))
+    return cfg
 
 
 def declared_keys() -> dict[str, Sequence[Key]]:
     """Keys by the package that declares them: FastReID's, those of all projects, each project's."""
-    import_installed()
-    own = {name: PROJECTS[name].keys for name in sorted(PROJECTS)}
+    own = {project.package: project.keys for project in all_projects()}
     return {"fastreid": fastreid_keys.KEYS, "reid_core": keys.KEYS, **own}
 
 
 def declared_rules() -> list[Rule]:
     """Rules of FastReID's keys and of every project."""
-    import_installed()
-    own = [rule for name in sorted(PROJECTS) for rule in PROJECTS[name].rules]
-    return [*fastreid_keys.RULES, *own]
+    return [*fastreid_rules.RULES, *(rule for p in all_projects() for rule in p.rules)]
 
 
 def trainer_class(cfg: CfgNode) -> type[DefaultTrainer]:
     """The trainer of a config: FastReID's, but for what that cannot train."""
-    import_installed()
-    for project in PROJECTS.values():
-        if cfg.MODEL.META_ARCHITECTURE in project.trainers:
-            return project.trainers[cfg.MODEL.META_ARCHITECTURE]
-    return DefaultTrainer
+    trainers = {name: known for p in all_projects() for name, known in p.trainers.items()}
+    return trainers.get(cfg.MODEL.META_ARCHITECTURE, DefaultTrainer)

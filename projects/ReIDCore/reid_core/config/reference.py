@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .declaration import Key, value_of
-from .loading import load_config
-from .projects import declared_keys
+from .projects import declared_keys, load_config
 
 INTRODUCTION = """# Config keys
 
@@ -36,6 +35,8 @@ SECTIONS = {
     "TEST.FASTEVAL": "FastEval",
     "DINO": "Pre-training with DINO",
 }
+# Defaults that depend on the machine.
+SHOWN = {"MODEL.DEVICE": "`cuda`, `cpu` without CUDA"}
 
 
 def reference() -> str:
@@ -59,7 +60,7 @@ def table(keys: Iterable[tuple[str, Key]]) -> str:
     defaults = load_config()
     lines = ["| Key | Default | Allowed | Meaning | Package |", "|---|---|---|---|---|"]
     for package, key in keys:
-        default = key.shown_default or f"`{_shown(value_of(defaults, key.name))}`"
+        default = SHOWN.get(key.name) or f"`{_shown(value_of(defaults, key.name))}`"
         mark = "*" if key.training else ""
         cells = [f"`{key.name}`{mark}", default, key.allowed.text, key.meaning, package]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")

@@ -11,22 +11,16 @@ from typing import Any
 import torch
 from reid_common.errors import UserError
 
-KINDS: dict[type, str] = {bool: "True or False", str: "a text", list: "a list", tuple: "a list"}
+Bound = float | None
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """Values that a key may hold.
+    """Values that a key may hold."""
 
-    Attributes:
-        text: what to write, as in "a number above 0".
-        holds: whether a value is one of them.
-        choices: names to choose from, for the closest one in a message; None for other values.
-    """
-
-    text: str
+    text: str  # what to write, as in "a number above 0"
     holds: Callable[[Any], bool]
-    choices: Callable[[], Iterable[str]] | None = None
+    choices: Callable[[], Iterable[str]] | None = None  # names, for the closest one in a message
 
     def problem(self, key: str, value: Any) -> str | None:
         """What is wrong with the value of a key, and what to write; None if nothing is."""
@@ -58,63 +52,43 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def is_whole(value: Any) -> bool:
-    """Whether a value is an int (True and False are none)."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _bounds(
-    low: float | None, high: float | None, above: float | None, below: float | None
-) -> tuple[str, Callable[[float], bool]]:
-    words = ""
+def _bounds(low: Bound, high: Bound) -> str:
     if low is not None and high is not None:
-        words = f" from {low} to {high}"
-    elif low is not None:
-        words = f" of at least {low}"
-    elif high is not None:
-        words = f" of at most {high}"
-    if above is not None:
-        words += f" above {above}"
+        return f" from {low} to {high}"
+    return f" of at least {low}" if low is not None else f" of at most {high}" if high else ""
+
+
+def number(
+    low: Bound = None, high: Bound = None, *, above: Bound = None, below: Bound = None
+) -> Allowed:
+    """A finite number; ``low`` and ``high`` are included, ``above`` and ``below`` are not."""
+    words = _bounds(low, high) + (f" above {above}" if above is not None else "")
     if below is not None:
         words += f"{' and' if words else ''} below {below}"
 
-    def within(value: float) -> bool:
+    def holds(value: Any) -> bool:
         return (
-            (low is None or value >= low)
+            is_number(value)
+            and (low is None or value >= low)
             and (high is None or value <= high)
             and (above is None or value > above)
             and (below is None or value < below)
         )
 
-    return words, within
-
-
-def number(
-    low: float | None = None,
-    high: float | None = None,
-    *,
-    above: float | None = None,
-    below: float | None = None,
-) -> Allowed:
-    """A finite number; ``low`` and ``high`` are included, ``above`` and ``below`` are not."""
-    words, within = _bounds(low, high, above, below)
-    return Allowed(f"a number{words}", lambda value: is_number(value) and within(value))
+    return Allowed(f"a number{words}", holds)
 
 
 def whole(low: int | None = None, high: int | None = None) -> Allowed:
     """A whole number; both ends are included."""
-    words, within = _bounds(low, high, None, None)
-    return Allowed(f"a whole number{words}", lambda value: is_whole(value) and within(value))
+    within = number(low, high)
+    return Allowed(
+        f"a whole number{_bounds(low, high)}",
+        lambda value: isinstance(value, int) and within.holds(value),
+    )
 
 
-def of_kind(default: Any) -> Allowed:
-    """Whatever has the type of a default value: True or False, a text, a list."""
-    wanted = (list, tuple) if isinstance(default, (list, tuple)) else type(default)
-    return Allowed(KINDS[type(default)], lambda value: isinstance(value, wanted))
-
-
-FLAG = of_kind(True)
-TEXT = of_kind("")
+FLAG = Allowed("True or False", lambda value: isinstance(value, bool))
+TEXT = Allowed("a text", lambda value: isinstance(value, str))
 
 
 def one_of(*names: str) -> Allowed:
@@ -124,12 +98,7 @@ def one_of(*names: str) -> Allowed:
 
 
 def registered(what: str, names: Callable[[], Iterable[str]] | Mapping[str, Any]) -> Allowed:
-    """A name that is looked up when a config is checked.
-
-    Args:
-        what: as in "a backbone of BACKBONE_REGISTRY".
-        names: the known names, or what has them as keys.
-    """
+    """A name, such as ``what`` says, that is looked up in ``names`` when a config is checked."""
     known = names if callable(names) else lambda: list(names)
     return Allowed(what, lambda value: value in list(known()), known)
 
@@ -137,13 +106,9 @@ def registered(what: str, names: Callable[[], Iterable[str]] | Mapping[str, Any]
 def sequence(
     item: Allowed, length: int | Sequence[int] | None = None, text: str = "", least: int = 0
 ) -> Allowed:
-    """A list whose items are all allowed.
+    """A list whose items are all allowed, of one of these lengths if any and of ``least`` at least.
 
-    Args:
-        item: of each item.
-        length: how many, or the possible numbers; None for any number.
-        text: what to write; "" makes it up.
-        least: fewest items.
+    ``text`` is what to write; "" makes it up.
     """
     lengths = [length] if isinstance(length, int) else length
 

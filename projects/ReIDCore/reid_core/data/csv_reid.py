@@ -31,11 +31,7 @@ NEEDED = ("image", "identity")
 
 
 def to_records(rows: Iterable[Row], folder: str) -> list[Record]:
-    """Turn rows into records.
-
-    Args:
-        rows: where each row stands, and its values.
-        folder: that image paths are relative to.
+    """Turn rows into records; image paths are relative to ``folder``.
 
     Raises:
         UserError: a value that is missing or wrong, an image twice in a split, or under two
@@ -57,8 +53,7 @@ def to_records(rows: Iterable[Row], folder: str) -> list[Record]:
                 f"{place}: column 'identity': {row['image']!r} is {record.identity!r} here and "
                 f"{identity!r} at {other}; remove one of the two"
             )
-        other = places.setdefault((record.path, record.split), place)
-        if other != place:
+        if (other := places.setdefault((record.path, record.split), place)) != place:
             raise UserError(
                 f"{place}: column 'image': {row['image']!r} stands at {other} already; remove one"
             )
@@ -86,11 +81,8 @@ def _to_record(place: str, row: Mapping[str, Any], folder: str) -> Record:
 class CSVReID(RecordDataset):
     """Images that a table lists; the module's docstring shows its columns.
 
-    Args:
-        root: folder of all data sets.
-        argument: a Parquet file (.parquet, .pq), or a CSV file of any other name, as given or
-            within ``root``.
-        **kwargs: FastReID's, as in ``combineall=True``.
+    ``argument`` is a Parquet file (.parquet, .pq), or a CSV file of any other name, as given or
+    within ``root``, the folder of all data sets.
 
     Raises:
         MissingDataset: the table is not there, or has no rows.

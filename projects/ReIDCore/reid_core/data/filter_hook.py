@@ -24,9 +24,9 @@ class ItemFilters(NamedTuple):
     Attributes:
         check: (cfg) -> None; raises UserError for a wrong list, without looking at the data.
         choose: (cfg, images, identities) -> (K,) int64, ascending indices of the images to train
-            on. ``images`` are all of DATASETS.NAMES together: paths, or what a project has instead
-            of them; ``identities`` are those of the images, None for images without labels. It is
-            called in all processes, in the same order, and gives all of them the same.
+            on, the same in all processes, which call it together. ``images`` are all of
+            DATASETS.NAMES: paths, or what a project has instead; ``identities`` are theirs, None
+            for images without labels.
     """
 
     check: Callable[[CfgNode], None]
@@ -57,12 +57,7 @@ def check_filters(cfg: CfgNode) -> None:
 def chosen_items(
     cfg: CfgNode, images: Any, identities: Sequence[Any] | None = None
 ) -> np.ndarray | None:
-    """Indices of the images that the filters keep, ascending; None where there are no filters.
-
-    Args:
-        cfg: reads DATASETS.FILTERS; more is up to who registered.
-        images: see :class:`ItemFilters`.
-        identities: likewise.
+    """What :class:`ItemFilters` choose, ascending indices; None where there are no filters.
 
     Raises:
         UserError: see :func:`check_filters`; or the filters leave too little to train on.

@@ -38,11 +38,7 @@ _CAMERA = re.compile(r"(?:^|_)c(\d+)(?=[_s.])", re.IGNORECASE)
 
 
 def camera_of(names: list[str]) -> str:
-    """Return the camera of an image, "" for none.
-
-    Args:
-        names: folders below the identity's, then the file: ["hall", "0002.png"].
-    """
+    """Camera, "" for none, of ["hall", "0002.png"]: folders in the identity's, and the file."""
     if len(names) > 1:
         return names[0]
     match = _CAMERA.search(names[0])
@@ -65,10 +61,7 @@ def _is_wanted(name: str) -> bool:
 
 
 def read_folder(root: str) -> list[Record]:
-    """Read the images of a data set.
-
-    Args:
-        root: its folder.
+    """Read the images in the folder of a data set.
 
     Raises:
         UserError: an image in no identity's folder.
@@ -102,10 +95,7 @@ def read_folder(root: str) -> list[Record]:
 class FolderReID(RecordDataset):
     """A folder an identity; the module's docstring shows the tree.
 
-    Args:
-        root: folder of all data sets.
-        argument: folder of this one, as given or within ``root``.
-        **kwargs: FastReID's, as in ``combineall=True``.
+    ``argument`` is its folder, as given or within ``root``, the folder of all data sets.
 
     Raises:
         MissingDataset: the folder is not there, or has no images.

@@ -13,7 +13,6 @@ under which its identities and cameras are known; without it all arguments share
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import os
 import re
@@ -24,32 +23,23 @@ from typing import Any
 from fastreid.data.datasets import DATASET_REGISTRY
 from reid_common.errors import UserError
 
+from ..config.values import check_choice
+
 
 def split_name(name: str) -> tuple[str, str | None]:
-    """Split "FolderReID:/data/shop" into the registered name and its argument.
-
-    Returns:
-        ("FolderReID", "/data/shop"); the argument is None where there is no colon.
-    """
+    """Split "FolderReID:/data/shop" into registered name and argument, None without a colon."""
     registered, colon, argument = name.partition(":")
     return registered, argument if colon else None
 
 
-def dataset_class(name: str) -> Any:
-    """Return the registered class of a data set's name.
+def dataset_class(name: str, key: str = "data set") -> Any:
+    """Return the registered class of a data set's name, which ``key`` holds.
 
     Raises:
-        UserError: no data set of that name is registered, it takes no argument and the name has
-            one, or it needs one and the name has none.
+        UserError: none is registered, or it takes no argument that the name has, or lacks one.
     """
     registered, argument = split_name(name)
-    names = sorted(DATASET_REGISTRY._obj_map)
-    if registered not in names:
-        close = difflib.get_close_matches(registered, names, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise UserError(
-            f"there is no data set {registered!r}; {hint}Registered are: {', '.join(names)}"
-        )
+    check_choice(key, registered, DATASET_REGISTRY._obj_map)
     cls = DATASET_REGISTRY.get(registered)
     parameter = inspect.signature(cls).parameters.get("argument")
     example = getattr(cls, "argument_example", f"{registered}:ARGUMENT")
@@ -76,16 +66,11 @@ def dataset_name(name: str) -> str:
 
 
 def result_name(name: str, root: str) -> str:
-    """Return a data set's name as tables of results show it: "shop", "MSMT17_V1", "Market1501".
-
-    Args:
-        name: as in DATASETS.TESTS.
-        root: folder of all data sets.
-    """
+    """Name of a data set of ``root`` in tables of results: "shop", "MSMT17_V1", "Market1501"."""
     registered, argument = split_name(name)
     cls = DATASET_REGISTRY._obj_map.get(registered)
     if argument and hasattr(cls, "argument_name"):
-        return dataset_name(name)
+        return str(cls.argument_name(argument))
     by_files = getattr(cls, "result_name", None)
     return str(by_files(root)) if by_files else name
 
@@ -108,10 +93,9 @@ def check_distinct(names: Iterable[str]) -> None:
     """
     known: dict[str, str] = {}
     for name in names:
-        cls = DATASET_REGISTRY._obj_map.get(split_name(name)[0])
-        own = hasattr(cls, "argument_name")
         other = known.setdefault(dataset_name(name), name)
-        if other != name and (own or hasattr(dataset_class(other), "argument_name")):
+        classes = (DATASET_REGISTRY._obj_map.get(split_name(n)[0]) for n in (name, other))
+        if other != name and any(hasattr(cls, "argument_name") for cls in classes):
             raise UserError(
                 f"DATASETS.NAMES: {other!r} and {name!r} are both called {dataset_name(name)!r}, so"
                 " that their identities would be mixed up; rename one of the two"

@@ -21,13 +21,8 @@ FOLDERS = ("Occluded_Duke", "Occluded-DukeMTMC-Dataset", "Occluded-Duke", "Occlu
 class OccludedDuke(DukeMTMC):
     """Occluded-Duke in one of :data:`FOLDERS`, with bounding_box_train, query, bounding_box_test.
 
-    Args:
-        root: folder of all data sets.
-        **kwargs: FastReID's, as in ``combineall=True``.
-
     Raises:
-        RuntimeError: a folder is not there, as other data sets of FastReID do; ``open_dataset``
-            makes a MissingDataset of it.
+        RuntimeError: a folder is not there, of which ``open_dataset`` makes a MissingDataset.
     """
 
     dataset_dir = FOLDERS[0]

@@ -1,9 +1,7 @@
 """A data set, opened once: its images in train, query and gallery, with all that a run asks.
 
-:func:`opened_set` keeps what it has opened, so that the checks before a run, the table of cameras,
-and the loaders of training and test images read the disk once between them. A set whose folders or
-lists have changed since is opened again. :func:`forget_opened_sets` empties the store; a run does
-so at its start.
+The checks before a run, the table of cameras and the loaders of training and test images get the
+same :func:`opened_set`. One whose folders or lists have changed since is opened again.
 """
 
 from __future__ import annotations
@@ -31,29 +29,24 @@ class Split:
 
     Attributes:
         items: with -1 in the place of None as camera, because FastReID sorts all cameras.
+        paths: image file of each image.
+        identities: of each image: a text in training ("market1501_7"), a number in testing.
+        cameras: of each image, as the data set names it; ``raw_cameras`` numbers them.
     """
 
     def __init__(self, items: Sequence[Item], viewpoint: Callable[[str], int] | None) -> None:
-        self.items = [item if item[2] is not None else _without_camera(item) for item in items]
+        # In training FastReID's cameras are texts, as its identities are.
+        none = {True: str(UNKNOWN), False: UNKNOWN}
+        self.items = [
+            x if x[2] is not None else (*x[:2], none[isinstance(x[1], str)]) for x in items
+        ]
         self.viewpoint = viewpoint
+        self.paths: list[str] = [item[0] for item in self.items]
+        self.identities = [item[1] for item in self.items]
+        self.cameras = [item[2] for item in self.items]
 
     def __len__(self) -> int:
         return len(self.items)
-
-    @property
-    def paths(self) -> list[str]:
-        """Image file of each image."""
-        return [item[0] for item in self.items]
-
-    @property
-    def identities(self) -> list[Any]:
-        """Identity of each image: a text in training ("market1501_7"), a number in testing."""
-        return [item[1] for item in self.items]
-
-    @property
-    def cameras(self) -> list[Any]:
-        """Camera of each image, as the data set names it; ``raw_cameras`` numbers them."""
-        return [item[2] for item in self.items]
 
     @functools.cached_property
     def views(self) -> list[int]:
@@ -61,11 +54,6 @@ class Split:
         if self.viewpoint is None:
             return [UNKNOWN] * len(self.items)
         return [int(self.viewpoint(path)) for path in self.paths]
-
-
-def _without_camera(item: Item) -> Item:
-    # In training FastReID's cameras are texts, as its identities are.
-    return (*item[:2], str(UNKNOWN) if isinstance(item[1], str) else UNKNOWN)
 
 
 class OpenedSet:
@@ -77,18 +65,21 @@ class OpenedSet:
         missing: why it is not there.
 
     Attributes:
+        dataset_name: name under which its identities and cameras are known: "market1501".
         variants: the same set with the labels of files, by the files and their age.
+        viewpoint: path -> viewpoint; None for a data set without viewpoints.
+        num_views: viewpoints that it can have, 0 where it does not say.
+        viewpoint_source: where it would have its viewpoints from, "" where it does not say.
     """
 
     def __init__(self, name: str, data: Any, missing: MissingDataset | None = None) -> None:
         self.name, self.data, self.missing = name, data, missing
+        self.dataset_name = dataset_name(name)
         self.variants: dict[Hashable, OpenedSet] = {}
+        self.viewpoint: Callable[[str], int] | None = getattr(data, "viewpoint", None)
+        self.num_views: int = getattr(data, "num_views", 0)
+        self.viewpoint_source: str = getattr(data, "viewpoint_source", "")
         self._ages = {place: _age(place) for place in _places(data)}
-
-    @functools.cached_property
-    def dataset_name(self) -> str:
-        """Name under which its identities and cameras are known: "market1501"."""
-        return dataset_name(self.name)
 
     @functools.cached_property
     def train(self) -> Split:
@@ -118,21 +109,6 @@ class OpenedSet:
         root = os.path.abspath(data_root())
         return MissingDataset(f"data set {self.name} has no training images in {root!r}")
 
-    @property
-    def viewpoint(self) -> Callable[[str], int] | None:
-        """Path -> viewpoint; None for a data set without viewpoints."""
-        return getattr(self.data, "viewpoint", None)
-
-    @property
-    def num_views(self) -> int:
-        """Viewpoints that it can have, 0 where it does not say."""
-        return getattr(self.data, "num_views", 0)
-
-    @property
-    def viewpoint_source(self) -> str:
-        """Where it would have its viewpoints from, "" where it does not say."""
-        return getattr(self.data, "viewpoint_source", "")
-
     def _split(self, split: str) -> Split:
         return Split(getattr(self.data, split, ()), self.viewpoint)
 
@@ -142,19 +118,11 @@ class OpenedSet:
 
 
 def opened_set(name: str, **kwargs: Any) -> OpenedSet:
-    """Open a registered data set in :func:`.opening.data_root`, or return it as opened before.
-
-    Args:
-        name: as in DATASETS.NAMES.
-        **kwargs: handed to its class, as in ``combineall=True``.
-
-    Raises:
-        UserError: no data set of that name is registered, it takes no argument, or needs one.
-        MissingDataset: its files are not there; a UserError, too.
-    """
+    """:func:`.opening.open_dataset` in :func:`.opening.data_root`, or what it opened before."""
     if not kwargs.get("combineall", True):
         del kwargs["combineall"]  # the default of all data sets
-    key = (name, os.path.abspath(data_root()), repr(sorted(kwargs.items())))
+    # The working folder, too: an argument may be a path from there.
+    key = (name, os.getcwd(), os.path.abspath(data_root()), repr(sorted(kwargs.items())))
     found = _OPENED.get(key)
     if found is None or found.has_changed():
         found = _OPENED[key] = OpenedSet(name, open_dataset(name, **kwargs))
@@ -162,7 +130,7 @@ def opened_set(name: str, **kwargs: Any) -> OpenedSet:
 
 
 def forget_opened_sets() -> None:
-    """Let every data set be opened again when it is next asked for."""
+    """Let every data set be opened again when it is next asked for, as at the start of a run."""
     _OPENED.clear()
 
 

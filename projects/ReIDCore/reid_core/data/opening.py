@@ -39,7 +39,7 @@ def open_dataset(name: str, root: str | None = None, **kwargs: Any) -> Any:
         **kwargs: handed to the class, as in ``combineall=True``.
 
     Raises:
-        UserError: no data set of that name is registered, or it takes no argument, or needs one.
+        UserError: see :func:`.names.dataset_class`.
         MissingDataset: its files are not there.
     """
     dataset = dataset_class(name)
@@ -64,13 +64,7 @@ def open_dataset(name: str, root: str | None = None, **kwargs: Any) -> Any:
 
 
 def find_path(argument: str, root: str, example: str) -> str:
-    """Return the file or folder that a data set's argument names.
-
-    Args:
-        argument: path; ``~`` is the home folder. One that does not exist as given (from the
-            working directory) is looked for in ``root``.
-        root: folder of all data sets.
-        example: what a right path looks like, for the message.
+    """Return the file or folder that a data set's argument names: as given, else in ``root``.
 
     Raises:
         MissingDataset: it is in neither place.

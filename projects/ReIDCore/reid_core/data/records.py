@@ -23,22 +23,13 @@ Item = tuple[str, "str | int", "str | int"]  # img_path, pid, camid
 
 @dataclass(frozen=True)
 class Record:
-    """One image.
-
-    Attributes:
-        path: image file.
-        identity: name of the person, vehicle or animal; any text.
-        split: "train", "query", "gallery", "test" (queries are chosen by :func:`choose_queries`) or
-            "": for training and, as "test", for testing.
-        camera: name of its camera; any text, "" where it is not known.
-        view: viewpoint, 0-based, -1 where it is not known.
-    """
+    """One image."""
 
     path: str
-    identity: str
-    split: str = ANY
-    camera: str = ""
-    view: int = UNKNOWN
+    identity: str  # name of the person, vehicle or animal; any text
+    split: str = ANY  # of TEST images queries are chosen; ANY: for training and, as TEST, testing
+    camera: str = ""  # its name, any text; "" where it is not known
+    view: int = UNKNOWN  # viewpoint, 0-based
 
 
 def natural_key(text: str) -> tuple[list[str | int], str]:
@@ -53,15 +44,12 @@ def number(names: Iterable[str]) -> dict[str, int]:
 
 
 def choose_queries(records: Sequence[Record]) -> set[int]:
-    """Choose queries among test images: always the same ones, each with a match that counts.
+    """Indices of the queries among test images: always the same, each with a match that counts.
 
     An evaluation ignores matches within one camera. Of an identity under two or more cameras, the
     first image (by path, in natural order) of each camera with several images is a query; if every
     camera has one image, the identity's first image is. An image without a camera counts as its own
     camera. An identity under one camera only has no query: it stays in the gallery to confuse.
-
-    Returns:
-        Indices into ``records``; the others are the gallery.
     """
     images: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for index in sorted(range(len(records)), key=lambda i: natural_key(records[i].path)):
@@ -90,9 +78,8 @@ def number_cameras(records: Sequence[Record]) -> dict[str, int]:
 class RecordDataset(ImageDataset):
     """A FastReID data set of records.
 
-    Identities are numbered over all splits, in natural order of their names: the same identity has
-    the same number in training and testing. Cameras are, too, but those of the training images come
-    first (see :func:`number_cameras`). Items are FastReID's: (path,
+    Identities are numbered over all splits, in natural order of their names, and so are cameras,
+    those of the training images first (:func:`number_cameras`). Items are FastReID's: (path,
     "{name}_{pid}", "{name}_{camid}") for training, (path, pid, camid) for testing; camid is -1
     where no camera is known. With ``combineall`` an image that is in several splits counts once.
 
@@ -100,17 +87,13 @@ class RecordDataset(ImageDataset):
         name: ``dataset_name``.
         records: all images.
         **kwargs: FastReID's, as in ``combineall=True``.
-
-    Attributes:
-        identities: name of each identity.
-        cameras: name of each camera.
     """
 
     def __init__(self, name: str, records: Sequence[Record], **kwargs: object) -> None:
         self.dataset_name = name
         pids = number(record.identity for record in records)
         camids = number_cameras(records)
-        self.identities, self.cameras = list(pids), list(camids)
+        self.identities, self.cameras = list(pids), list(camids)  # their names, by number
         self._views = {record.path: record.view for record in records}
         if any(view != UNKNOWN for view in self._views.values()):
             self.viewpoint = self._views.__getitem__

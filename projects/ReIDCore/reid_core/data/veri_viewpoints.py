@@ -47,24 +47,20 @@ def read_keypoint_file(path: Path) -> dict[str, int]:
     return views
 
 
-def find_keypoint_files(folder: Path) -> list[Path]:
-    """The keypoint files in VeRi's folder, or below a folder of their repository's name in it."""
-    found = []
-    for name in FILES:
-        places = [folder / name, *sorted(folder.glob(f"{FOLDERS}/**/{name}"))]
-        found += [place for place in places if place.is_file()][:1]
-    return found
-
-
 def _views_of(data: Any) -> dict[str, int]:
-    """Viewpoints by file name, read once for an opened data set."""
+    """Viewpoints by file name, read once for an opened data set.
+
+    The files are in VeRi's folder, or below a folder of their repository's name in it.
+    """
     if not hasattr(data, "_views"):
-        folder = Path(data.dataset_dir)
-        files = find_keypoint_files(folder)
+        folder, missing = Path(data.dataset_dir), []
         data._views = {}
-        for file in files:
-            data._views.update(read_keypoint_file(file))
-        missing = [name for name in FILES if name not in {file.name for file in files}]
+        for name in FILES:
+            places = [folder / name, *sorted(folder.glob(f"{FOLDERS}/**/{name}"))]
+            files = [place for place in places if place.is_file()][:1]
+            missing += [] if files else [name]
+            for file in files:
+                data._views.update(read_keypoint_file(file))
         logger.info("VeRi: viewpoints of %d images, from %s", len(data._views), folder)
         if missing:
             logger.info("VeRi: no %s in %s: no viewpoint there", " and ".join(missing), folder)

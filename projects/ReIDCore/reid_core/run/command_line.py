@@ -8,6 +8,7 @@ stand anywhere; options are understood before and behind them, and a value may b
 from __future__ import annotations
 
 import argparse
+import difflib
 import functools
 import logging
 import os
@@ -16,12 +17,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from fastreid.config import CfgNode, get_cfg
+from fastreid.config import CfgNode
 from fastreid.utils.logger import setup_logger
 from reid_common.errors import UserError
 from torch.multiprocessing import ProcessExitedException
 
-from ..config.projects import PROJECTS
+from ..config.projects import PROJECTS, load_config
 
 EXIT_CODE = 2
 INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
@@ -38,15 +39,11 @@ def command_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def add_config_arguments(
-    parser: argparse.ArgumentParser,
-    config_help: str = "config of the model",
-    required: bool = False,
-    default: str = "",
+    parser: argparse.ArgumentParser, config_help: str = "config of the model", **options: Any
 ) -> None:
     """Add ``--config-file`` and KEY VALUE pairs, which :func:`parse_command` gives as ``opts``."""
-    parser.add_argument(
-        "--config-file", required=required, default=default, metavar="YAML", help=config_help
-    )
+    options = {"default": "", "metavar": "YAML", "help": config_help, **options}
+    parser.add_argument("--config-file", **options)
     add_pairs(parser)
 
 
@@ -69,8 +66,7 @@ def parse_command(
     Args:
         parser: of the command.
         argv: words, None for those of this process.
-        keys: the config whose keys without a dot, such as SEED, can begin a pair; default:
-            FastReID's.
+        keys: the config that the pairs change; None: that of all projects.
 
     Raises:
         UserError: a key without a value.
@@ -86,21 +82,15 @@ def parse_command(
 def split_pairs(
     parser: argparse.ArgumentParser, argv: Sequence[str], keys: Mapping[str, Any] | None = None
 ) -> tuple[list[str], list[str]]:
-    """Take the KEY VALUE pairs out of a command line.
+    """Take the KEY VALUE pairs out of a command line: its other words, and the words of the pairs.
 
-    Words in capitals with a dot are keys, unless they are the value of an option or a file.
-
-    Args:
-        parser: knows the options.
-        argv: words of the command line.
-        keys: see :func:`parse_command`.
-
-    Returns:
-        The other words, and the words of the pairs.
+    Keys are words in capitals that the config has, or whose part before the dot is a section of
+    the config or nearly one, unless they are the value of an option or a file.
     """
-    keys, options = get_cfg() if keys is None else keys, parser._option_string_actions
-    others: list[str] = []
-    pairs: list[str] = []
+    if keys is None:  # loading them imports all projects
+        keys = load_config() if any(map(KEY.fullmatch, argv)) else {}
+    options = parser._option_string_actions
+    others, pairs = list[str](), list[str]()
     words = iter(argv)
     for word in words:
         if _is_key(word, keys):
@@ -118,9 +108,13 @@ def split_pairs(
 
 
 def _is_key(word: str, keys: Mapping[str, Any]) -> bool:
+    section, dot, _ = word.partition(".")
     if not KEY.fullmatch(word) or os.path.exists(word):
         return False
-    return "." in word or (word in keys and not isinstance(keys[word], CfgNode))
+    if not dot:
+        return word in keys and not isinstance(keys[word], CfgNode)
+    sections = [name for name in keys if isinstance(keys[name], CfgNode)]
+    return bool(difflib.get_close_matches(section, sections, n=1, cutoff=0.75))
 
 
 def no_value(word: str) -> UserError:
@@ -139,11 +133,9 @@ def positive(text: str) -> int:
     return number
 
 
-class _NoUserErrorTraceback(logging.Filter):
+def _is_no_user_error(record: logging.LogRecord) -> bool:
     """Drop FastReID's "Exception during training" for errors that are shown as a message anyway."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not (record.exc_info and isinstance(record.exc_info[1], UserError))
+    return not (record.exc_info and isinstance(record.exc_info[1], UserError))
 
 
 def logged_packages() -> list[str]:
@@ -167,15 +159,14 @@ def show_user_errors(function: Callable[..., Result]) -> Callable[..., Result]:
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Result:
-        logging.getLogger("fastreid.engine.train_loop").addFilter(_NoUserErrorTraceback())
+        logging.getLogger("fastreid.engine.train_loop").addFilter(_is_no_user_error)
         try:
             return function(*args, **kwargs)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
-            sys.exit(EXIT_CODE)
         except ProcessExitedException as error:
             if error.exit_code != EXIT_CODE:
                 raise
-            sys.exit(EXIT_CODE)
+        sys.exit(EXIT_CODE)
 
     return wrapped

@@ -13,8 +13,8 @@ import logging
 import os
 import shutil
 import sysconfig
-from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from fastreid.config import CfgNode
@@ -26,8 +26,7 @@ from torch import nn
 logger = logging.getLogger(__name__)
 
 COMPILERS = ("g++", "clang++", "c++", "cl")
-# One part is compiled for training, evaluation, and again for other batch sizes.
-VARIANTS = 8
+VARIANTS = 8  # of one part: for training, evaluation, and again for other batch sizes
 
 
 @fix(
@@ -51,19 +50,13 @@ def models_compiled() -> bool:
 
 
 def compile_model(model: nn.Module, backend: str = "inductor") -> None:
-    """Have a model compiled, in place, at its first forward passes.
-
-    Args:
-        model: on the device where it will run.
-        backend: of ``torch.compile``.
+    """Have a model, on the device where it will run, compiled in place at its first forward passes.
 
     Raises:
         UserError: this machine cannot compile.
     """
-    device = next(model.parameters()).device.type
-    check_compiler(device)
-    find_parts: Callable[[], Iterable[nn.Module]] | None
-    find_parts = getattr(model, "parts_to_compile", None)
+    check_compiler(next(model.parameters()).device.type)
+    find_parts: Any = getattr(model, "parts_to_compile", None)
     parts = list(find_parts()) if find_parts else [model.get_submodule("backbone")]
     # Blocks share their code, and each drop-path rate is a variant of it.
     config = torch._dynamo.config
@@ -75,11 +68,7 @@ def compile_model(model: nn.Module, backend: str = "inductor") -> None:
 
 
 def check_compiler(device_type: str) -> None:
-    """Raise UserError when torch.compile would fail here, which it does late and at length.
-
-    Args:
-        device_type: as in ``torch.device.type``.
-    """
+    """Raise UserError when torch.compile would fail here, which it does late and at length."""
     named = os.environ.get("CXX")
     if not any(shutil.which(name) for name in ([named] if named else COMPILERS)):
         raise UserError(

@@ -8,7 +8,6 @@ import logging
 import os
 import platform
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -47,9 +46,8 @@ def cpu_attention_in_float32() -> bool:
 def train_attention_in_float32() -> None:
     """Calculate scaled_dot_product_attention in float32 under autocast on a CPU, if it is trained.
 
-    The output has autocast's type. Float32 is what autocast takes where the lower precision does
-    not pay: of the many small products of fused attention's backward pass none does. Without
-    gradients attention stays torch's own.
+    The output has autocast's type. In the many small products of fused attention's backward pass
+    the lower precision does not pay. Without gradients attention stays torch's own.
     """
     if _libraries:
         return
@@ -67,7 +65,7 @@ def _attention(
     value: Tensor,
     attn_mask: Tensor | None = None,
     *args: Any,
-    **options: Any,
+    **kw: Any,
 ) -> Tensor:
     """Attention of (..., L, D) in autocast's type; of doubles, which autocast leaves, in theirs."""
     dtype = torch.get_autocast_dtype("cpu")
@@ -77,7 +75,7 @@ def _attention(
     query, key, value = _cast(query, wanted), _cast(key, wanted), _cast(value, wanted)
     mask = None if attn_mask is None else _cast(attn_mask, wanted)
     with torch.autocast("cpu", enabled=False):
-        out = F.scaled_dot_product_attention(query, key, value, mask, *args, **options)
+        out = F.scaled_dot_product_attention(query, key, value, mask, *args, **kw)
     return _cast(out, dtype)
 
 
@@ -95,8 +93,8 @@ def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 )
 def cpu_training_keeps_memory() -> bool:
     """A trainer on a CPU keeps the memory of freed tensors for the next step."""
-    cls = defaults.DefaultTrainer
-    original: Callable[[Any, Any], None] = cls.__init__
+    cls: Any = defaults.DefaultTrainer
+    original = cls.__init__
 
     @functools.wraps(original)
     def __init__(self: Any, cfg: Any) -> None:
@@ -133,7 +131,5 @@ def keep_freed_memory() -> bool:
     """
     if os.name != "posix" or malloc_setting():
         return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda *setting: 0)
     return bool(mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, -1))

@@ -33,24 +33,14 @@ EVALUATOR_REGISTRY.register(ReidEvaluator)
 def make_evaluator(
     cfg: CfgNode, name: str, num_query: int, output_dir: str | None = None
 ) -> DatasetEvaluator:
-    """Return the evaluator of a test set.
-
-    Args:
-        cfg: the config; ``TEST.EVALUATOR`` counts.
-        name: data set, as in DATASETS.TESTS.
-        num_query: number of queries, which come first.
-        output_dir: handed to the evaluator.
-    """
-    evaluator = EVALUATOR_REGISTRY.get(cfg.TEST.EVALUATOR)
-    dataset = dataset_class(name)
+    """Return the evaluator of ``name``, as in DATASETS.TESTS, whose queries come first."""
+    evaluator, dataset = EVALUATOR_REGISTRY.get(cfg.TEST.EVALUATOR), dataset_class(name)
     if getattr(dataset, "num_repeats", 1) == 1:
         made = evaluator(cfg, num_query, output_dir)
         made.dataset_name = name  # for those that write files
         return made
     return RepeatedEvaluator(
-        dataset.test_split,
-        dataset.num_repeats,
-        lambda queries: evaluator(cfg, queries, output_dir),
+        dataset.test_split, dataset.num_repeats, lambda count: evaluator(cfg, count, output_dir)
     )
 
 
@@ -78,7 +68,7 @@ def evaluator_by_name() -> bool:
 @fix(
     where="evaluation/testing.py:23",
     since="always",
-    symptom="the table of results does not say whether MSMT17 is V1 or V2, whose figures differ",
+    symptom="the table of results does not say whether MSMT17 is V1 or V2, whose metrics differ",
 )
 def results_name_the_data() -> bool:
     """Show results under the name that tells what was tested: MSMT17_V1, the name of a folder."""

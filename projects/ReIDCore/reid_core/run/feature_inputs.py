@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -29,11 +28,6 @@ def relevant_config(cfg: CfgNode) -> dict[str, Any]:
 
 def state_digest(model: nn.Module) -> str:
     """SHA-256 of a model's parameters and buffers, in the order of their names."""
-    return digest(_state_bytes(model))
-
-
-def _state_bytes(model: nn.Module) -> Iterator[Any]:
-    state = model.state_dict()
-    for name in sorted(state):
-        # As bytes: numpy knows no bfloat16.
-        yield state[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+    tensors = (tensor.detach().cpu() for _, tensor in sorted(model.state_dict().items()))
+    # As bytes: numpy knows no bfloat16.
+    return digest(t.contiguous().flatten().view(torch.uint8).numpy() for t in tensors)

@@ -30,13 +30,9 @@ class CommDataset(loaders.CommDataset):
         img_items: (img_path, pid, camid) of each image.
         transform: applied to the image.
         relabel: number the persons (and, without ``cameras``, the cameras) by their sorted names.
-        cameras: row of each item's camera, that of a CameraTable; None: as in FastReID, the sorted
-            order if ``relabel``, else what the item says.
+        cameras: row of each item's camera in the CameraTable; None: FastReID's number.
         views: viewpoint of each item, 0-based, negative = not known; None: none is known.
     """
-
-    cameras: Sequence[int] | None = None
-    views: Sequence[int] | None = None
 
     def __init__(
         self,
@@ -48,8 +44,7 @@ class CommDataset(loaders.CommDataset):
         views: Sequence[int] | None = None,
     ) -> None:
         super().__init__(img_items, transform, relabel)
-        self.cameras = cameras
-        self.views = views
+        self.cameras, self.views = cameras, views
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         sample = super().__getitem__(index)
@@ -77,19 +72,14 @@ def one_numbering_of_cameras() -> bool:
 def training_set(cfg: CfgNode, transforms: Any, **kwargs: Any) -> CommDataset:
     """Open all of ``cfg.DATASETS.NAMES`` as one data set, of what DATASETS.FILTERS keep.
 
-    Args:
-        cfg: the config.
-        transforms: applied to each image.
-        **kwargs: handed to the data set classes, as in ``combineall=True``.
+    ``kwargs`` are handed to the data set classes, as in ``combineall=True``.
 
     Raises:
         UserError: a data set is unknown, missing, or has no training images, or the filters leave
             too few, or one that they keep cannot be read.
     """
     sets = [open_labelled(cfg, name, **kwargs) for name in cfg.DATASETS.NAMES]
-    items: list[Item] = []
-    cameras: list[int] = []
-    views: list[int] = []
+    items, cameras, views = list[Item](), list[int](), list[int]()
     for opened in sets:
         if opened.train_missing:
             raise opened.train_missing
@@ -106,27 +96,19 @@ def training_set(cfg: CfgNode, transforms: Any, **kwargs: Any) -> CommDataset:
         items, cameras, views = ([x[i] for i in kept] for x in (items, cameras, views))
         if comm.is_main_process():
             check_images(item[0] for item in items)  # preflight leaves that to the filters
-    _report_unknown(cameras, table)
-    return CommDataset(items, transforms, relabel=True, cameras=cameras, views=views)
-
-
-def _report_unknown(rows: Sequence[int], table: CameraTable) -> None:
-    """Warn of training images whose camera is not known, or not in the table."""
-    without = sum(row <= FIRST_WITHOUT_CAMERA for row in rows)
-    lacking = sum(row < 0 for row in rows) - without
+    without = sum(row <= FIRST_WITHOUT_CAMERA for row in cameras)
+    lacking = sum(row < 0 for row in cameras) - without
     if without:
-        logger.warning("%d of the %d training images have no camera", without, len(rows))
+        logger.warning("%d of the %d training images have no camera", without, len(cameras))
     if lacking:
         logger.warning("%s (%s) lacks cameras of %d training images", KEY, table, lacking)
+    return CommDataset(items, transforms, relabel=True, cameras=cameras, views=views)
 
 
 def test_images(
     cfg: CfgNode, registered: str, transforms: Any, **kwargs: Any
 ) -> tuple[CommDataset, int]:
-    """Open the query and gallery images of a data set.
-
-    Returns:
-        The data set, queries first, and the number of queries.
+    """Open the images of a data set, queries first, then gallery; also the number of queries.
 
     Raises:
         UserError: the data set is unknown, missing, or has no query or gallery images.
@@ -140,16 +122,13 @@ def test_images(
         )
     if comm.is_main_process():
         opened.data.show_test()
-    test = opened.test
-    cameras = camera_rows(_known_cameras(cfg), opened.dataset_name, test.cameras)
-    images = CommDataset(test.items, transforms, relabel=False, cameras=cameras, views=test.views)
-    return images, num_query
-
-
-def _known_cameras(cfg: CfgNode) -> CameraTable:
     try:
-        return camera_table(cfg)
+        table = camera_table(cfg)
     except MissingDataset as error:
         # Most models look no camera up: they can be tested where their training images are not.
         logger.warning("All test cameras count as unknown: %s", error)
-        return CameraTable(())
+        table = CameraTable(())
+    test = opened.test
+    cameras = camera_rows(table, opened.dataset_name, test.cameras)
+    images = CommDataset(test.items, transforms, relabel=False, cameras=cameras, views=test.views)
+    return images, num_query

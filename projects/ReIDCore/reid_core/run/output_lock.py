@@ -1,7 +1,6 @@
 """One run at a time in a folder: a second one is refused, with the process that holds it.
 
-An evaluation counts as a run: it writes the log, config.yaml and results of the folder, too. Give
-it an OUTPUT_DIR of its own while a training is running.
+An evaluation counts as a run: it writes the log, config.yaml and results of the folder, too.
 """
 
 from __future__ import annotations
@@ -27,12 +26,9 @@ LOCK, HOLDER = ".run.lock", ".run.json"
 
 @contextlib.contextmanager
 def only_run(folder: str) -> Iterator[None]:
-    """Hold OUTPUT_DIR while the block runs; called in all processes of a run.
+    """Hold OUTPUT_DIR, which is made, while the block runs; called in all processes of a run.
 
-    The main process holds the lock, which ends with it, however that ends.
-
-    Args:
-        folder: OUTPUT_DIR; made if it does not exist. "" is not held.
+    The main process holds the lock, which ends with it, however that ends. "" is not held.
 
     Raises:
         UserError: in all processes, another run holds the folder, or nobody may write to it.
@@ -54,30 +50,20 @@ def only_run(folder: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _held(folder: Path) -> Iterator[None]:
     with only_holder(folder / LOCK, lambda: _refusal(folder)):
-        holder = folder / HOLDER
-        holder.write_text(
-            json.dumps(
-                {
-                    "pid": os.getpid(),
-                    "host": platform.node(),
-                    "since": datetime.now().isoformat(" ", "seconds"),
-                    "command": " ".join([sys.argv[0], shlex.join(sys.argv[1:])]),
-                }
-            )
-        )
+        run = {"pid": os.getpid(), "host": platform.node()}
+        run["since"] = datetime.now().isoformat(" ", "seconds")
+        run["command"] = " ".join([sys.argv[0], shlex.join(sys.argv[1:])])
+        (folder / HOLDER).write_text(json.dumps(run))
         try:
             yield
         finally:
-            holder.unlink(missing_ok=True)
+            (folder / HOLDER).unlink(missing_ok=True)
 
 
 def _refusal(folder: Path) -> str:
     try:
         run = json.loads((folder / HOLDER).read_text())
-        who = (
-            f"process {run['pid']} on {run['host']}, since {run['since']}, started with "
-            f"`{run['command']}`"
-        )
+        who = "process {pid} on {host}, since {since}, started with `{command}`".format(**run)
     except (OSError, ValueError, KeyError):  # it is just beginning or ending
         who = "another process"
     return (

@@ -10,7 +10,7 @@ from reid_common.image_files import check_images
 
 from ..data.filter_hook import has_filters
 from ..data.opened_sets import forget_opened_sets, opened_set
-from ..side_information.label_files import check_side_information
+from ..side_information.labelled_sets import check_side_information
 from .validation import check_output_dir, check_weights, validate_config
 
 logger = logging.getLogger(__name__)
@@ -40,21 +40,15 @@ def dataset_images(cfg: Any, eval_only: bool = False) -> list[str]:
     """List the image files of the data sets in ``cfg``: training (not if eval_only) and test.
 
     Where DATASETS.FILTERS choose training images, these are not listed: those that are kept are
-    looked at when they are known.
-
-    Test images that are training images, too, are warned of.
+    looked at when they are known. Test images that are training images, too, are warned of.
     """
-    train: list[str] = []
-    if not eval_only:
-        for name in cfg.DATASETS.NAMES:
-            train += opened_set(name, combineall=cfg.DATASETS.COMBINEALL).train.paths
+    names, combineall = () if eval_only else cfg.DATASETS.NAMES, cfg.DATASETS.COMBINEALL
+    train = [p for name in names for p in opened_set(name, combineall=combineall).train.paths]
     test = [path for name in cfg.DATASETS.TESTS for path in opened_set(name).test.paths]
     shared = len(set(train) & set(test))
     if shared:
         logger.warning(
-            "%d of the %d test images are training images, too: the results will tell how well "
-            "these are remembered, not how well others are recognised",
-            shared,
-            len(test),
+            f"{shared} of the {len(test)} test images are training images, too: the results will "
+            "tell how well these are remembered, not how well others are recognised"
         )
     return test if has_filters(cfg) else train + test

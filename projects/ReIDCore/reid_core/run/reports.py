@@ -18,29 +18,19 @@ EVALUATION = "evaluation.json"  # metrics of each test set, in OUTPUT_DIR of an 
 
 @dataclass
 class TestSet:
-    """Test features and labels; the first ``num_query`` rows are the queries.
+    """Test features and labels; the first ``num_query`` rows are the queries."""
 
-    Attributes:
-        features: (N, D), L2-normalised.
-        pids: (N,) identities.
-        camids: (N,) cameras.
-        paths: N image files.
-        num_query: number of queries.
-    """
-
-    features: torch.Tensor
-    pids: np.ndarray
-    camids: np.ndarray
+    features: torch.Tensor  # (N, D), L2-normalised
+    pids: np.ndarray  # (N,)
+    camids: np.ndarray  # (N,)
     paths: list[str]
     num_query: int
 
     def kept(self, query: int) -> np.ndarray:
         """Gallery rows that count for a query: all but its identity under its own camera."""
         gallery = np.arange(self.num_query, len(self.pids))
-        same = (self.pids[gallery] == self.pids[query]) & (
-            self.camids[gallery] == self.camids[query]
-        )
-        return gallery[~same]
+        other = (self.pids != self.pids[query]) | (self.camids != self.camids[query])
+        return gallery[other[gallery]]
 
 
 @torch.no_grad()
@@ -54,9 +44,8 @@ def extract(cfg: CfgNode, model: torch.nn.Module, dataset: str) -> TestSet:
         pids.append(batch["targets"].cpu().numpy())
         camids.append(batch["camids"].cpu().numpy())
         paths.extend(batch["img_paths"])
-    return TestSet(
-        torch.cat(features), np.concatenate(pids), np.concatenate(camids), paths, num_query
-    )
+    labels = np.concatenate(pids), np.concatenate(camids)
+    return TestSet(torch.cat(features), *labels, paths, num_query)
 
 
 def chance(test: TestSet) -> dict[str, float]:
@@ -75,10 +64,7 @@ def chance(test: TestSet) -> dict[str, float]:
             rest = (size - harmonic) * (matches - 1) / max(size - 1, 1)
             average_precision.append((harmonic + rest) / size)
             first.append(matches / size)
-    return {
-        "mAP": 100 * float(np.mean(average_precision)),
-        "Rank-1": 100 * float(np.mean(first)),
-    }
+    return {"mAP": 100 * float(np.mean(average_precision)), "Rank-1": 100 * float(np.mean(first))}
 
 
 def evenly_spread(count: int, rows: int) -> list[int]:
@@ -87,15 +73,7 @@ def evenly_spread(count: int, rows: int) -> list[int]:
 
 
 def draw_ranks(test: TestSet, out: Path, title: str, num_rows: int = 8, top: int = 10) -> None:
-    """Draw query rows of a test set with their nearest gallery images.
-
-    Args:
-        test: features and labels.
-        out: PNG file.
-        title: text on top.
-        num_rows: queries, spread evenly over the query set.
-        top: gallery images a row.
-    """
+    """Draw ``num_rows`` queries, evenly spread, with their ``top`` nearest gallery images (PNG)."""
     rows = []
     for query in evenly_spread(test.num_query, num_rows):
         kept = test.kept(query)

@@ -5,15 +5,13 @@ Without these checks FastReID fails late, hangs for ever, or leaves a traceback 
 
 from __future__ import annotations
 
-import functools
+import itertools
 import logging
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.data.transforms import build as transforms
 from fastreid.engine import defaults
 from fastreid.utils import comm
@@ -23,11 +21,10 @@ from fastreid_compat.repairs.loading.samplers import check_instances
 from reid_common.errors import UserError
 
 from ..config.declaration import Rule, check_config
+from ..config.fastreid_keys import IDENTITY_SAMPLERS
 from ..config.projects import declared_keys, declared_rules
-from ..config.samplers import IDENTITY_SAMPLERS
-from ..config.values import check_choice
 from ..data.filter_hook import check_filters
-from ..data.names import check_distinct, dataset_class, split_name
+from ..data.names import check_distinct, dataset_class
 from ..side_information.rows import CameraTable
 from .compiling import check_compiler
 
@@ -37,64 +34,38 @@ logger = logging.getLogger(__name__)
 def validate_config(cfg: Any, world_size: int | None = None, eval_only: bool = False) -> None:
     """Check every declared key and rule, without looking at the data.
 
-    Args:
-        cfg: FastReID's configuration, merged.
-        world_size: number of processes; None asks the process group.
-        eval_only: leave out what only training needs.
+    ``world_size`` is the number of processes; None asks the process group.
 
     Raises:
         UserError: the first value that cannot work: its key, the value and what to write instead.
     """
     world_size = world_size or comm.get_world_size()
-    keys = [key for declared in declared_keys().values() for key in declared]
-    rules = [*RULES, *declared_rules()]
-    check_config(cfg, keys, rules, training=not eval_only)
+    keys = itertools.chain.from_iterable(declared_keys().values())
+    check_config(cfg, keys, [*RULES, *declared_rules()], training=not eval_only)
     check_shares("TEST.IMS_PER_BATCH", cfg.TEST.IMS_PER_BATCH, world_size)
     if not eval_only:
         _check_training_batch(cfg, world_size)
 
 
-def _known_tests(cfg: Any) -> None:
+def _can_run(cfg: Any) -> None:
     for name in cfg.DATASETS.TESTS:
-        check_dataset("DATASETS.TESTS", name)
-
-
-def _known_training_sets(cfg: Any) -> None:
-    for name in cfg.DATASETS.NAMES:
-        check_dataset("DATASETS.NAMES", name)
-    check_distinct(cfg.DATASETS.NAMES)
-
-
-def _camera_table(cfg: Any) -> None:
-    if cfg.DATASETS.CAMERAS:
-        CameraTable.parse(cfg.DATASETS.CAMERAS)
-
-
-def _can_compile(cfg: Any) -> None:
+        dataset_class(name, "DATASETS.TESTS")
+    CameraTable.parse(cfg.DATASETS.CAMERAS)
     if cfg.MODEL.COMPILE:
         check_compiler(resolve_device(cfg).partition(":")[0])
+    transforms.build_transforms(cfg, is_train=False)
 
 
-def _builds_transforms(cfg: Any, is_train: bool) -> None:
-    transforms.build_transforms(cfg, is_train=is_train)
+def _can_train(cfg: Any) -> None:
+    transforms.build_transforms(cfg, is_train=True)
+    for name in cfg.DATASETS.NAMES:
+        dataset_class(name, "DATASETS.NAMES")
+    check_distinct(cfg.DATASETS.NAMES)
+    check_filters(cfg)
 
 
-# Rules that need what is above the config: data sets, transforms, the compiler.
-RULES = (
-    Rule(("DATASETS.TESTS",), _known_tests),
-    Rule(("DATASETS.CAMERAS",), _camera_table),
-    Rule(("MODEL.COMPILE",), _can_compile),
-    Rule(("INPUT.SIZE_TEST",), functools.partial(_builds_transforms, is_train=False)),
-    Rule(("INPUT.SIZE_TRAIN",), functools.partial(_builds_transforms, is_train=True), True),
-    Rule(("DATASETS.NAMES",), _known_training_sets, training=True),
-    Rule(("DATASETS.FILTERS",), check_filters, training=True),
-)
-
-
-def check_dataset(key: str, name: str) -> None:
-    """Raise UserError when no data set ``name``, with its argument if any, is registered."""
-    check_choice(key, split_name(name)[0], DATASET_REGISTRY._obj_map)
-    dataset_class(name)
+# They need what is above the config: data sets, transforms, the compiler.
+RULES = (Rule((), _can_run), Rule((), _can_train, training=True))
 
 
 def check_shares(key: str, batch: int, world_size: int) -> None:
@@ -153,8 +124,8 @@ def check_weights(path: str) -> None:
 )
 def config_validated() -> bool:
     """Call :func:`validate_config` before a trainer builds anything."""
-    cls = defaults.DefaultTrainer
-    original: Callable[[Any, Any], None] = cls.__init__
+    cls: Any = defaults.DefaultTrainer
+    original = cls.__init__
 
     def __init__(self: Any, cfg: Any) -> None:
         validate_config(cfg)

@@ -10,9 +10,9 @@ from reid_common.errors import UserError
 from torch import Tensor
 
 from ..data.opened_sets import OpenedSet, Split
-from .label_files import KEY as FILES_KEY
+from .labelled_sets import KEY as FILES_KEY
 from .labelled_sets import test_sets, training_sets
-from .rows import KEY, CameraTable, camera_rows, raw_cameras, table_of
+from .rows import KEY, CameraTable, raw_cameras, table_of
 from .stored import decode_table
 
 logger = logging.getLogger(__name__)
@@ -44,18 +44,18 @@ def resolve_side_information(cfg: CfgNode, stored: Stored | None = None) -> None
     if not cfg.DATASETS.NAMES:
         raise UserError("DATASETS.NAMES is empty; name the training set, whose cameras SIE embeds")
     evaluating, stored = stored is not None, stored or {}
-    if sie.CAMERA and not cfg.DATASETS.CAMERAS and stored:
+    counted = sie.CAMERA and not cfg.DATASETS.CAMERAS
+    if counted and stored:
         _take_cameras(cfg, stored)
+        counted = not cfg.DATASETS.CAMERAS
     # An evaluation whose sizes are known needs no training images.
     sized = evaluating and (sie.NUM_VIEWS > 0 or not sie.VIEW or "sie_embed" in stored)
-    counted = sie.CAMERA and not cfg.DATASETS.CAMERAS
     training = training_sets(cfg) if counted or not sized else []
     tests = [opened for opened in test_sets(cfg) if not opened.missing]
-    if sie.CAMERA:
-        _resolve_cameras(cfg, training)
+    table = _resolve_cameras(cfg, training) if sie.CAMERA else None
     training = [] if sized else training
     if sie.VIEW:
-        _, sie.NUM_VIEWS = stored_sizes(stored, sie.NUM_CAMERAS if sie.CAMERA else 1, sie.NUM_VIEWS)
+        _, sie.NUM_VIEWS = stored_sizes(stored, sie.NUM_CAMERAS if table else 1, sie.NUM_VIEWS)
     missing = [opened.missing for opened in training if opened.missing]
     if missing and sie.VIEW and not sie.NUM_VIEWS:
         raise missing[0]  # else whoever trains on it is told so by the loader
@@ -64,15 +64,11 @@ def resolve_side_information(cfg: CfgNode, stored: Stored | None = None) -> None
         _resolve_views(cfg, training, tests)
     parts = [("training", opened, opened.train) for opened in training]
     for role, opened, images in [*parts, *(("test", opened, opened.test) for opened in tests)]:
-        _check_unknown(cfg, role, opened, images)
+        _check_unknown(cfg, table, f"the {role} set {opened.name}", opened.dataset_name, images)
 
 
 def fill_from_weights(cfg: CfgNode, stored: Stored) -> None:
-    """Fill what a config leaves open from weights alone, without a look at any data set.
-
-    Args:
-        cfg: changed in place, as by :func:`resolve_side_information`.
-        stored: SIE tensors of MODEL.WEIGHTS.
+    """Fill what a config leaves open, in place, from weights alone, without a look at any data set.
 
     Raises:
         UserError: a size that neither the config nor the weights tell.
@@ -101,21 +97,13 @@ def stored_cameras(stored: Stored) -> tuple[str, ...]:
 
 
 def stored_sizes(stored: Stored, num_cameras: int, num_views: int) -> tuple[int, int]:
-    """Return the number of cameras and of viewpoints of an SIE table of C * V rows.
+    """Cameras C and viewpoints V of a stored SIE table of C * V rows; 0 is not known, also here.
 
-    Args:
-        stored: its tensors.
-        num_cameras: C, 0 = not known; 1 for a table of viewpoints alone.
-        num_views: V, likewise.
-
-    Returns:
-        Both; 0 for one that still is not known.
+    Of a table of viewpoints alone C is 1, and likewise V of one of cameras alone.
     """
     rows = len(stored.get("sie_embed", ()))
-    return (
-        num_cameras or (rows // num_views if num_views else 0),
-        num_views or (rows // num_cameras if num_cameras else 0),
-    )
+    cameras = num_cameras or (num_views and rows // num_views)
+    return cameras, num_views or (num_cameras and rows // num_cameras)
 
 
 def _take_cameras(cfg: CfgNode, stored: Stored) -> None:
@@ -130,7 +118,7 @@ def _take_cameras(cfg: CfgNode, stored: Stored) -> None:
     cfg.DATASETS.CAMERAS = cameras
 
 
-def _resolve_cameras(cfg: CfgNode, training: Sequence[OpenedSet]) -> None:
+def _resolve_cameras(cfg: CfgNode, training: Sequence[OpenedSet]) -> CameraTable:
     sie = cfg.MODEL.SIE
     table = table_of(cfg, training)
     if not table.names():
@@ -154,6 +142,7 @@ def _resolve_cameras(cfg: CfgNode, training: Sequence[OpenedSet]) -> None:
         # More rows than the training images show: cameras that only the test set has.
         table = table.resized(sie.NUM_CAMERAS)
     cfg.DATASETS.CAMERAS = table.format()
+    return table
 
 
 def _resolve_views(cfg: CfgNode, training: Sequence[OpenedSet], tests: Sequence[OpenedSet]) -> None:
@@ -167,8 +156,8 @@ def _resolve_views(cfg: CfgNode, training: Sequence[OpenedSet], tests: Sequence[
             f"them in a file ({FILES_KEY}), or give the data set {source}"
         )
     views = [*(opened.train.views for opened in training), *(opened.test.views for opened in tests)]
-    needed = max([0, *(max(seen, default=-1) + 1 for seen in views)])
-    needed = max([needed, *(opened.num_views for opened in training)])
+    seen = (view + 1 for part in views for view in part)
+    needed = max([0, *seen, *(opened.num_views for opened in training)])
     if sie.NUM_VIEWS == 0:
         sie.NUM_VIEWS = needed
         logger.info("MODEL.SIE.NUM_VIEWS = %d, from the data sets", needed)
@@ -179,25 +168,22 @@ def _resolve_views(cfg: CfgNode, training: Sequence[OpenedSet], tests: Sequence[
         )
 
 
-def _check_unknown(cfg: CfgNode, role: str, opened: OpenedSet, images: Split) -> None:
+def _check_unknown(
+    cfg: CfgNode, table: CameraTable | None, what: str, name: str, images: Split
+) -> None:
     """Log or refuse the images of a data set whose camera or viewpoint has no row.
 
-    Args:
-        cfg: with the sizes of the SIE table.
-        role: "training" or "test".
-        opened: the data set.
-        images: those of this role.
+    ``table`` is None where cameras are not embedded, ``what`` "the test set Market1501", and
+    ``name`` its ``dataset_name``.
     """
     parts, unknown = [], [False] * len(images)
-    if cfg.MODEL.SIE.CAMERA:
-        table = CameraTable.parse(cfg.DATASETS.CAMERAS)
-        rows = camera_rows(table, opened.dataset_name, images.cameras)
-        numbers = raw_cameras(opened.dataset_name, images.cameras)
+    if table:
+        numbers = raw_cameras(name, images.cameras)
+        rows = [-1 if number < 0 else table.row(name, number) for number in numbers]
         unknown = [row < 0 for row in rows]
         lacking = sorted({n for n, row in zip(numbers, rows, strict=True) if row < 0 <= n})
         without = sum(number < 0 for number in numbers)
-        known = ", ".join(cfg.DATASETS.CAMERAS)
-        parts += [f"cameras {lacking} (0-based) that are not among {known}"] if lacking else []
+        parts += [f"cameras {lacking} (0-based) that are not among {table}"] if lacking else []
         parts += [f"{without} images without a camera"] if without else []
     if cfg.MODEL.SIE.VIEW:
         unknown = [u or view < 0 for u, view in zip(unknown, images.views, strict=True)]
@@ -205,21 +191,19 @@ def _check_unknown(cfg: CfgNode, role: str, opened: OpenedSet, images: Split) ->
         parts += [f"{without} images without a viewpoint"] if without else []
     if not parts:
         return
-    what = f"the {role} set {opened.name} has {', '.join(parts)}"
-    if cfg.MODEL.SIE.UNKNOWN == "error":
+    found, policy = f"{what} has {', '.join(parts)}", cfg.MODEL.SIE.UNKNOWN
+    if policy == "error":
         raise UserError(
-            f"{what}: the SIE has no row for them, and MODEL.SIE.UNKNOWN is error. Set that to "
-            f"mean or zero, leave {opened.name} out, raise MODEL.SIE.NUM_CAMERAS if it is the same "
+            f"{found}: the SIE has no row for them, and MODEL.SIE.UNKNOWN is error. Set that to "
+            f"mean or zero, leave {what} out, raise MODEL.SIE.NUM_CAMERAS if it is the same "
             "data set, or set MODEL.SIE.CAMERA or VIEW False"
         )
-    count, policy = sum(unknown), cfg.MODEL.SIE.UNKNOWN
     # A model that has always been told the camera does badly without (tools/unknown_cameras.py).
-    prepared = not cfg.MODEL.SIE.CAMERA or cfg.MODEL.SIE.CAMERA_DROPOUT > 0
+    prepared = not table or cfg.MODEL.SIE.CAMERA_DROPOUT > 0
+    hint = (
+        "" if prepared else "; training with MODEL.SIE.CAMERA_DROPOUT, say 0.3, prepares for that"
+    )
     logger.info(
-        "%s: to the SIE %d of %d images are unknown, MODEL.SIE.UNKNOWN is %s%s",
-        what,
-        count,
-        len(unknown),
-        policy,
-        "" if prepared else "; training with MODEL.SIE.CAMERA_DROPOUT, say 0.3, prepares for that",
+        f"{found}: to the SIE {sum(unknown)} of {len(unknown)} images are unknown, "
+        f"MODEL.SIE.UNKNOWN is {policy}{hint}"
     )

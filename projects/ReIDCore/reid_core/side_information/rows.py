@@ -45,16 +45,14 @@ class CameraTable:
     def __init__(self, entries: Iterable[tuple[str, int | None]]) -> None:
         self._sizes: dict[str, int | None] = {}
         self._offsets: dict[str, int] = {}
-        rows = 0
         for registered, size in entries:
             name = dataset_name(registered)
             if name in self._sizes:
                 raise UserError(f"{KEY} lists {name!r} twice; list each data set once")
             if size is not None and size < 1:
                 raise UserError(f"{KEY} gives {name!r} {size} cameras; at least 1 is needed")
+            self._offsets[name] = sum(known or 0 for known in self._sizes.values())
             self._sizes[name] = size
-            self._offsets[name] = rows
-            rows += size or 0
         if None in self._sizes.values() and len(self._sizes) > 1:
             raise UserError(f"the number of cameras of each data set is needed; set {EXAMPLE}")
 
@@ -141,26 +139,17 @@ def raw_cameras(name: str, cameras: Sequence[str | int | None]) -> list[int]:
 
     Args:
         name: ``dataset_name`` of the data set.
-        cameras: those of all the data set's items, as FastReID gives them; None, a negative number,
-            or a name that ends in "_None" or "_-1", where no camera is known.
+        cameras: those of all its items, as FastReID gives them.
 
     Returns:
-        One number an item, :data:`UNKNOWN` where no camera is known.
+        One number an item; :data:`UNKNOWN` for None, a negative number, or a name that ends so.
     """
-    texts = {camera: _bare(name, camera) for camera in set(cameras)}
-    named = sorted({text for text in texts.values() if text is not None})
-    if all(text.isdecimal() for text in named):
-        numbers = {text: int(text) for text in named}
-    else:
-        numbers = {text: row for row, text in enumerate(named)}
-    rows = {c: UNKNOWN if text is None else numbers[text] for c, text in texts.items()}
-    return [rows[camera] for camera in cameras]
-
-
-def _bare(name: str, camera: str | int | None) -> str | None:
-    """Return a camera without what FastReID puts before its number; None for no camera."""
-    text = str(camera).removeprefix(f"{name}_").removeprefix("test_")
-    return None if text in ("", "None") or re.fullmatch(r"-\d+", text) else text
+    texts = {c: str(c).removeprefix(f"{name}_").removeprefix("test_") for c in set(cameras)}
+    none = {text for text in texts.values() if re.fullmatch(r"|None|-\d+", text)}
+    named = sorted(set(texts.values()) - none)
+    whole = all(text.isdecimal() for text in named)
+    numbers = {text: int(text) if whole else row for row, text in enumerate(named)}
+    return [numbers.get(texts[camera], UNKNOWN) for camera in cameras]
 
 
 def camera_rows(
@@ -170,8 +159,8 @@ def camera_rows(
 
     Args:
         table: of the model.
-        name: ``dataset_name`` of the data set.
-        cameras: cameras of all its items, as FastReID gives them.
+        name: see :func:`raw_cameras`.
+        cameras: likewise.
         start: index of the first of them among all items that are loaded together.
 
     Returns:
@@ -185,7 +174,7 @@ def camera_rows(
 
 
 def table_of(cfg: CfgNode, training: Sequence[OpenedSet]) -> CameraTable:
-    """Return the camera table of a config, the same for training and testing.
+    """Return the camera table of a config and its training sets, which serves testing, too.
 
     It is DATASETS.CAMERAS where that is given; otherwise a data set has as many cameras as the
     largest number among its training images says. If the only training set is not on this machine,
@@ -219,9 +208,9 @@ def sie_rows(
 ) -> Tensor:
     """Return the row of the SIE table for each image, from the row of its camera and its view.
 
-    The C * V rows that are learnt come first (C or V counts as 1 where it is 0). Behind them the
-    table is thought to go on with V rows for an unknown camera under view 0, 1, ..., C rows for
-    camera 0, 1, ... from an unknown view, and one row for both unknown.
+    The C * V rows that are learnt come first (C or V counts as 1 where it is 0). The numbers after
+    them stand for what has no learnt row: V for an unknown camera under view 0, 1, ..., C for
+    camera 0, 1, ... from an unknown view, and one for both unknown.
 
     Args:
         camids: (B,) 0-based camera ids, negative = unknown; None: all are unknown.

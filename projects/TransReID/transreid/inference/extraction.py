@@ -23,10 +23,10 @@ from reid_common.column_files.npz import read_npz
 from reid_common.digests import differences
 from reid_common.errors import UserError
 from reid_common.files import replacing
-from reid_common.progress import progress_bar
 from reid_common.shards import Shards, write_arrays
 from reid_common.tables import read_rows
 from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 
 from .extractor import FeatureExtractor
 from .feature_files import checked_suffix, read_meta, write_feature_blocks
@@ -180,7 +180,7 @@ def _fill(
         pin_memory=extractor.device.type == "cuda",
     )
     stream = iter(loader)
-    with progress_bar("extract", parts.count, "image", done) as progress:
+    with tqdm(None, "extract", parts.count, unit="image", initial=done) as progress:
         for number, rows in missing:
             kept: list[int] = []
             bad: list[tuple[int, str]] = []

@@ -9,11 +9,11 @@ import torch
 from fastreid.engine import DefaultTrainer
 from fastreid_compat.repairs.checkpoints.checkpoint_files import AtomicPathManager
 from reid_core.config import load_config
+from reid_core.side_information.resolve import resolve_side_information
 
 from .checkpoint import load_recognised
-from .formats import read_weights
+from .formats import read_weights, stored_side_information
 from .released import to_released
-from .resolve import resolve_side_information
 
 FORMATS = ("ours", "released")
 
@@ -38,7 +38,7 @@ def convert(source: str, out: str, config_file: str, to: str, options: list[str]
     cfg.DATASETS.TESTS = ()  # no data set is needed here
     cfg.MODEL.BACKBONE.PRETRAIN = False
     cfg.MODEL.HEADS.NUM_CLASSES = cfg.MODEL.HEADS.NUM_CLASSES or weights.num_classes
-    resolve_side_information(cfg, from_weights=True)
+    resolve_side_information(cfg, stored_side_information(weights.state))
     model = DefaultTrainer.build_model(cfg)
     load_recognised(model, weights)
     state: Any = {key: value.cpu() for key, value in model.state_dict().items()}

@@ -8,11 +8,13 @@ under "model", "state_dict" or "teacher".
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fastreid.config import CfgNode
 from fastreid_compat.repairs.checkpoints.checkpoint_files import read_file, unwrapped
 from reid_common.errors import UserError
 from torch import Tensor
@@ -116,6 +118,20 @@ def _backbone(state: Mapping[str, Tensor]) -> State:
 def stored_side_information(state: Mapping[str, Tensor]) -> State:
     """SIE tensors of weights in our names: sie_embed, camera_table; {} where there are none."""
     return {key.removeprefix(SIE): state[key] for key in state if key.startswith(SIE)}
+
+
+def side_information_of_weights(cfg: CfgNode) -> State:
+    """SIE tensors of MODEL.WEIGHTS, for an evaluation; {} for a config without SIE or weights.
+
+    Raises:
+        UserError: MODEL.WEIGHTS does not exist or is no checkpoint.
+    """
+    path, sie = cfg.MODEL.WEIGHTS, cfg.MODEL.SIE
+    if not path or not (sie.CAMERA or sie.VIEW):
+        return {}
+    if not os.path.isfile(path):
+        raise UserError(f"MODEL.WEIGHTS: {path!r} does not exist")
+    return stored_side_information(read_weights(path).state)
 
 
 def num_blocks(state: Mapping[str, Any]) -> int:

@@ -9,9 +9,9 @@ from typing import Any
 
 from fastreid.config import CfgNode
 from reid_common.files import read_json, write_json
+from reid_core.data.names import dataset_class
 from reid_core.data.opened_sets import opened_set
 from reid_core.run.reports import EVALUATION
-from reid_core.run.validation import check_dataset
 
 from .stage import Stage, command_line, errors_of, read_config
 
@@ -25,7 +25,7 @@ class EvaluationStage(Stage):
         """Check the names of the test sets."""
         with errors_of(self.name):
             for name in self.settings["tests"]:
-                check_dataset("EVALUATE.TESTS", name)
+                dataset_class(name, "EVALUATE.TESTS")
 
     def collect(self) -> None:
         """Write the results of all commands: one entry a model, data set and variant."""

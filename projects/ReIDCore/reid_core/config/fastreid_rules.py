@@ -7,29 +7,25 @@ from fastreid_compat.repairs.checkpoints.pretrained import check_pretrain_path
 from fastreid_compat.repairs.training.mixed_precision import check_amp
 from fastreid_compat.repairs.training.schedules import check_schedule
 
-from ..declaration import Rule
-
-
-def delay_leaves_epochs(cfg: CfgNode) -> str | None:
-    """A cosine must begin before the run ends."""
-    solver = cfg.SOLVER
-    if solver.SCHED != "CosineAnnealingLR" or solver.DELAY_EPOCHS < solver.MAX_EPOCH:
-        return None
-    return (
-        f"SOLVER.DELAY_EPOCHS is {solver.DELAY_EPOCHS}, which leaves none of SOLVER.MAX_EPOCH = "
-        f"{solver.MAX_EPOCH} epochs to CosineAnnealingLR; write a number below it"
-    )
+from .declaration import Rule
 
 
 def cosine_falls(cfg: CfgNode) -> str | None:
-    """The last learning rate must not be above the first."""
+    """A cosine must begin before the run ends, and end below its first learning rate."""
     solver = cfg.SOLVER
-    if solver.SCHED != "CosineAnnealingLR" or solver.ETA_MIN_LR <= solver.BASE_LR:
+    if solver.SCHED != "CosineAnnealingLR":
         return None
-    return (
-        f"SOLVER.ETA_MIN_LR is {solver.ETA_MIN_LR}, above SOLVER.BASE_LR = {solver.BASE_LR}: the "
-        "learning rate would rise; write a number below SOLVER.BASE_LR"
-    )
+    if solver.DELAY_EPOCHS >= solver.MAX_EPOCH:
+        return (
+            f"SOLVER.DELAY_EPOCHS is {solver.DELAY_EPOCHS}, which leaves none of SOLVER.MAX_EPOCH "
+            f"= {solver.MAX_EPOCH} epochs to CosineAnnealingLR; write a number below it"
+        )
+    if solver.ETA_MIN_LR > solver.BASE_LR:
+        return (
+            f"SOLVER.ETA_MIN_LR is {solver.ETA_MIN_LR}, above SOLVER.BASE_LR = {solver.BASE_LR}: "
+            "the learning rate would rise; write a number below SOLVER.BASE_LR"
+        )
+    return None
 
 
 def nesterov_has_momentum(cfg: CfgNode) -> str | None:
@@ -69,8 +65,7 @@ def pretrained_file(cfg: CfgNode) -> None:
 
 RULES = (
     Rule(("DATASETS.NAMES",), has_training_set, training=True),
-    Rule(("SOLVER.DELAY_EPOCHS", "SOLVER.SCHED"), delay_leaves_epochs, training=True),
-    Rule(("SOLVER.ETA_MIN_LR", "SOLVER.SCHED"), cosine_falls, training=True),
+    Rule(("SOLVER.DELAY_EPOCHS", "SOLVER.ETA_MIN_LR"), cosine_falls, training=True),
     Rule(("SOLVER.NESTEROV", "SOLVER.MOMENTUM"), nesterov_has_momentum, training=True),
     Rule(("KD.MODEL_CONFIG", "KD.MODEL_WEIGHTS"), one_weight_file_for_each_teacher, training=True),
     Rule(("SOLVER.SCHED",), check_schedule, training=True),
