@@ -1,9 +1,10 @@
-"""Arguments of the commands that put images through a trained model."""
+"""Arguments of the commands that put images through a trained model, or draw pictures."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from fastreid_compat.repairs.distributed.launch import num_cores
 from reid_common.errors import UserError
@@ -47,6 +48,13 @@ def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
     add("--camera", type=int, metavar="N", help=camera)
     add("--overwrite", action="store_true", help="overwrite files made with other settings")
     add_config_arguments(parser)
+
+
+def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the picture's file, see :func:`reid_common.pictures.check_picture_name`, and title."""
+    add = parser.add_argument
+    add("-o", "--out", type=Path, required=True, metavar="FILE", help=".png, .pdf or .svg")
+    add("--title", help="text on top")
 
 
 def build_extractor(args: argparse.Namespace, options: Sequence[str] = ()) -> FeatureExtractor:

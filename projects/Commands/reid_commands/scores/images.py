@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Sequence
 
 from reid_common.errors import UserError
@@ -21,9 +20,3 @@ def dataset_names(args: argparse.Namespace, default: Sequence[str]) -> list[str]
     if args.images and args.dataset:
         raise UserError("--images and --dataset are given; leave one of them out")
     return [f"ImageFolder:{args.images}"] if args.images else args.dataset or [*default]
-
-
-def show_log() -> None:
-    """Print warnings, and what package cfs logs."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("cfs").setLevel(logging.INFO)
