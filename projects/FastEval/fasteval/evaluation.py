@@ -120,13 +120,7 @@ def evaluate_distances(distances: Distances, ranker: GalleryRanker, options: Opt
 
 
 def build_distances(features: Tensor, num_query: int, options: Options) -> Distances:
-    """Return the distances after expansion and re-ranking.
-
-    Args:
-        features: (N, D), queries first.
-        num_query: Q.
-        options: metric, rerank, dba, aqe, block_mb and device count.
-    """
+    """Return the distances of features (N, D), Q queries first, after expansion and re-ranking."""
     features = features.to(options.device, torch.float32)
     if options.dba is not None:
         gallery = expand(features[num_query:], options.dba, options.block_mb)
@@ -149,10 +143,7 @@ def distance_blocks(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (index of the first query, distances (b, G) float32) after all that is asked for.
 
-    Args:
-        query: (Q, D) features.
-        gallery: (G, D) features.
-        options: as for :func:`build_distances`; block_mb says how large a block may be.
+    ``query`` (Q, D) and ``gallery`` (G, D) are features; see :func:`build_distances`.
     """
     distances = build_distances(torch.cat([query, gallery]), len(query), options)
     return blocks(distances, options.block_mb)

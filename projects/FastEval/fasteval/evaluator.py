@@ -18,8 +18,6 @@ import torch
 from fastreid.config import CfgNode, configurable
 from fastreid.evaluation.evaluator import DatasetEvaluator
 from fastreid.utils import comm
-from reid_common.column_files.files import SUFFIXES
-from reid_common.errors import UserError
 from reid_core.run.evaluators import EVALUATOR_REGISTRY
 from torch import Tensor
 
@@ -31,7 +29,6 @@ from .results.result_set import ResultSet, write_results
 
 logger = logging.getLogger(__name__)
 
-UNKNOWN_VIEW = -1
 IDS = {"pids": "targets", "camids": "camids", "viewids": "viewids"}  # column -> key of a batch
 
 
@@ -70,17 +67,10 @@ class FastEvaluator(DatasetEvaluator):
         cls, cfg: CfgNode, num_query: int, output_dir: str | None = None
     ) -> dict[str, Any]:
         """Arguments from TEST, MODEL.DEVICE and OUTPUT_DIR."""
-        save_format = cfg.TEST.FASTEVAL.SAVE_RESULTS
-        formats = [suffix.lstrip(".") for suffix in SUFFIXES]
-        if save_format and save_format not in formats:
-            raise UserError(
-                f"TEST.FASTEVAL.SAVE_RESULTS: {save_format!r} is no format of results; choose one "
-                f"of {', '.join(formats)}, or '' to save none"
-            )
         return {
             "num_query": num_query,
             "options": options_from_config(cfg),
-            "save_format": save_format,
+            "save_format": cfg.TEST.FASTEVAL.SAVE_RESULTS,
             "folder": output_dir or cfg.OUTPUT_DIR,
             "meta": {"evaluation": settings_of(cfg), "weights": cfg.MODEL.WEIGHTS},
         }
@@ -92,22 +82,18 @@ class FastEvaluator(DatasetEvaluator):
         self._paths: list[str] = []
 
     def process(self, inputs: Mapping[str, Any], outputs: Tensor) -> None:
-        """Keep the features of a batch.
+        """Keep the features (B, D) of a batch.
 
-        Args:
-            inputs: "targets" (B,) identities, "camids" (B,), and if known "viewids" (B,) and
-                "img_paths", B of them.
-            outputs: (B, D) features.
+        Its "targets" (B,) are identities; "camids" (B,) must be there, "viewids" (B,) and
+        "img_paths", B of them, may.
         """
         # Copies of ids: those of a loader's worker lie in shared memory and keep a file open.
         count = len(outputs)
         self._features.append(outputs.to("cpu", torch.float32))
         for column, key in IDS.items():
             ids = inputs.get(key) if column == "viewids" else inputs[key]
-            unknown = torch.full((count,), UNKNOWN_VIEW)
-            self._ids[column].append(
-                unknown if ids is None else ids.to("cpu", torch.int64, copy=True)
-            )
+            ids = torch.full((count,), -1) if ids is None else ids.to("cpu", torch.int64, copy=True)
+            self._ids[column].append(ids)
         self._paths.extend(inputs.get("img_paths") or [""] * count)
 
     def evaluate(self) -> dict[str, float]:
@@ -125,11 +111,8 @@ class FastEvaluator(DatasetEvaluator):
         figures = evaluation.figures()
         ignored = evaluation.ranking.num_ignored
         if ignored:
-            logger.info(
-                "%d of the %d queries have no match in the gallery and are ignored",
-                ignored,
-                self.num_query,
-            )
+            message = "%d of the %d queries have no match in the gallery and are ignored"
+            logger.info(message, ignored, self.num_query)
         if self.save_format:
             self._save(results, evaluation, figures)
         return OrderedDict(figures)  # FastReID's table insists

@@ -51,11 +51,7 @@ class CameraPairs:
 class CameraPairRanking:
     """Ranks blocks of queries for the matches of each camera, and sums up.
 
-    Args:
-        q_pids: (Q,) identities of the queries.
-        g_pids: (G,) identities of the gallery.
-        q_camids: (Q,) cameras of the queries.
-        g_camids: (G,) cameras of the gallery.
+    Its arguments are those of :class:`~fasteval.ranking.metrics.GalleryRanker`.
     """
 
     def __init__(
@@ -68,12 +64,7 @@ class CameraPairRanking:
         self._sums = np.zeros((3, len(self.query_cameras), len(self.gallery_cameras)))
 
     def add(self, dist: np.ndarray, start: int) -> None:
-        """Take a block in.
-
-        Args:
-            dist: (b, G) distances, smaller is closer.
-            start: index of the query of the first row.
-        """
+        """Take a block in: distances (b, G) of the queries from ``start`` on."""
         stop = start + len(dist)
         if np.isnan(dist.max()):
             dist = np.where(np.isnan(dist), np.inf, dist)

@@ -25,21 +25,14 @@ class IdentityScores:
     rank1: np.ndarray
     first_hit: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.pids)
-
 
 def identity_scores(ap: np.ndarray, first_hit: np.ndarray, pids: np.ndarray) -> IdentityScores:
-    """Average the scores of queries by identity.
+    """Average the scores of queries by identity; equally bad ones in the order of their numbers.
 
     Args:
         ap: (Q,) average precisions, 0..1.
-        first_hit: (Q,) 0-based ranks of the first right image, -1 for queries without a match,
-            which do not count.
+        first_hit: (Q,) 0-based ranks of the first right image, -1 = no match: it does not count.
         pids: (Q,) identities.
-
-    Returns:
-        The identities; equally bad ones in the order of their numbers.
     """
     counted = first_hit >= 0
     names, of = np.unique(pids[counted], return_inverse=True)

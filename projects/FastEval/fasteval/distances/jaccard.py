@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
-from reid_common.errors import UserError
 from reid_common.progress import shown
 from scipy import sparse
 from torch import Tensor
@@ -38,9 +37,6 @@ class JaccardDistances:
         k2: neighbours whose weights are averaged (local query expansion); 1 = none.
         block_mb: megabytes of a block of distances, on a GPU.
         known: (Q, G) float32, products of queries and gallery, if they are there already.
-
-    Raises:
-        UserError: k1 or k2 is less than 1.
     """
 
     largest = 1.0
@@ -55,8 +51,6 @@ class JaccardDistances:
         block_mb: float = 128,
         known: Tensor | None = None,
     ) -> None:
-        if k1 < 1 or k2 < 1:
-            raise UserError(f"re-ranking with k1={k1}, k2={k2} neighbours: both must be 1 or more")
         self.num_queries, self.num_gallery = num_queries, len(features) - num_queries
         k1, k2 = min(k1, len(features)), min(k2, len(features))
         squared, neighbours = nearest(features, k1, "euclidean", block_mb, known)

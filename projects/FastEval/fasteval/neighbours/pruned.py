@@ -48,12 +48,9 @@ class TileCandidates:
         self._size = 0
 
     def add(self, scores: Tensor, largest: Tensor, start: int) -> None:
-        """Take the scores of another tile.
+        """Take the scores (T, T / C, C) of this tile and the others from ``start`` on.
 
-        Args:
-            scores: (T, T / C, C), of the images of this tile and others.
-            largest: (T, C), their maxima over T / C.
-            start: index of the first of the others.
+        ``largest`` (T, C) are their maxima over T / C.
         """
         torch.maximum(self.largest, largest, out=self.largest)
         self.seen += 1

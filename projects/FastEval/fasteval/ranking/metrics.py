@@ -88,11 +88,8 @@ class RankingResult:
 
 def concatenate(results: Sequence[RankingResult]) -> RankingResult:
     """Put the results of blocks, in the order of the queries, into one."""
-    return RankingResult(
-        np.concatenate([one.first_hit for one in results]),
-        np.concatenate([one.average_precision for one in results]),
-        np.concatenate([one.inverse_penalty for one in results]),
-    )
+    columns = zip(*(vars(one).values() for one in results), strict=True)
+    return RankingResult(*map(np.concatenate, columns))
 
 
 @dataclass
@@ -137,7 +134,7 @@ class GalleryRanker:
         ordered = np.asarray(g_pids)[self._by_pid]
         self._starts = np.searchsorted(ordered, q_pids, side="left")
         self._ends = np.searchsorted(ordered, q_pids, side="right")
-        self._num_diverged = 0
+        self._warned = False
 
     def pairs(self, start: int, stop: int) -> Pairs:
         """Return the pairs of the same identity of the queries ``start`` to ``stop`` - 1."""
@@ -148,12 +145,7 @@ class GalleryRanker:
         return Pairs(rows, columns, self.g_camids[columns] == self.q_camids[start + rows])
 
     def rank(self, dist: np.ndarray, start: int) -> RankingResult:
-        """Rank the gallery for the queries from ``start`` on.
-
-        Args:
-            dist: (b, G) distances, smaller is closer.
-            start: index of the query of the first row.
-        """
+        """Rank the gallery for the b queries from ``start`` on by their distances (b, G)."""
         dist = self.without_nan(dist)
         return rank_block(dist, self.pairs(start, start + len(dist)))
 
@@ -161,19 +153,14 @@ class GalleryRanker:
         """Return ``dist`` with NaN as infinity, so that it ranks last; warn at the first one."""
         if not dist.size or not np.isnan(dist.max()):
             return dist
-        if not self._num_diverged:
+        if not self._warned:
             logger.warning("Some distances are NaN and rank last: has the training diverged?")
-        self._num_diverged += 1
+        self._warned = True
         return np.where(np.isnan(dist), np.inf, dist)
 
 
 def rank_block(dist: np.ndarray, pairs: Pairs) -> RankingResult:
-    """Rank the gallery for the queries of a block.
-
-    Args:
-        dist: (b, G) distances without NaN, smaller is closer.
-        pairs: the pairs of one identity in it.
-    """
+    """Rank the gallery by distances (b, G) without NaN, given the pairs of one identity."""
     rows = pairs.rows[~pairs.junk]
     positions = kept_positions(dist, pairs.rows, pairs.columns, pairs.junk)
     offsets = rows * dist.shape[1]

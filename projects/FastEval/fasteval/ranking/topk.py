@@ -17,8 +17,7 @@ def nearest_kept(dist: np.ndarray, pairs: Pairs, k: int) -> tuple[np.ndarray, np
 
     Args:
         dist: (b, G) distances without NaN, smaller is closer.
-        pairs: those of the block, see :meth:`.metrics.GalleryRanker.pairs`; the junk among them is
-            left out.
+        pairs: those of the block; the junk among them is left out.
         k: K.
 
     Returns:

@@ -77,14 +77,7 @@ class ResultSet:
         return self.paths[self.num_query :]
 
     def check(self, name: str) -> None:
-        """Check that the columns fit one another.
-
-        Args:
-            name: of the results, for the message.
-
-        Raises:
-            UserError: they do not.
-        """
+        """Raise UserError, which names the results, if the columns do not fit one another."""
         count = len(self.features)
         if self.features.ndim != 2 or not 1 <= self.num_query < max(count, 1):
             raise UserError(
