@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fasteval.analysis.cameras import CameraPairRanking, CameraPairs
-from fasteval.analysis.identities import identity_scores
+from fasteval.analysis.groups import CameraPairRanking, CameraPairs, identity_scores
 from fastreid.evaluation.rank import evaluate_py
 from reid_core.side_information.rows import FIRST_WITHOUT_CAMERA
 

@@ -8,8 +8,13 @@ import torch
 from fasteval import Rerank
 from fasteval.distances import jaccard as jaccard_module
 from fasteval.distances.blocks import FeatureDistances
-from fasteval.distances.jaccard import Blend, JaccardDistances, neighbour_weights
-from fasteval.distances.reciprocal import expanded_sets, reciprocal
+from fasteval.distances.jaccard import (
+    Blend,
+    JaccardDistances,
+    expanded_sets,
+    neighbour_weights,
+    reciprocal,
+)
 from fasteval.neighbours.nearest import nearest
 from fastreid.utils.compute_dist import compute_jaccard_distance
 from reid_common.errors import UserError

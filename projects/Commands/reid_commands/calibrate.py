@@ -34,14 +34,8 @@ def parser() -> argparse.ArgumentParser:
     most = "with --identities: maximum number of pairs of either kind; beyond it a random sample"
     add("--max-pairs", type=int, default=MAX_PAIRS, metavar="N", help=f"{most} (%(default)s)")
     add("--seed", type=int, default=0, help="seed of that sample (0)")
-    add(
-        "-o",
-        "--out",
-        type=Path,
-        default=Path("calibration"),
-        metavar="DIR",
-        help="folder (calibration)",
-    )
+    out = Path("calibration")
+    add("-o", "--out", type=Path, default=out, metavar="DIR", help="folder (%(default)s)")
     return lines
 
 

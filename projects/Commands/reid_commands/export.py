@@ -51,13 +51,5 @@ def parser() -> argparse.ArgumentParser:
 @command(parser)
 def main(args: argparse.Namespace) -> None:
     """Run the command line."""
-    export_trained(
-        args.out,
-        args.config_file,
-        args.weights,
-        args.opts,
-        global_only=args.global_only,
-        camera=args.camera,
-        view=args.view,
-        opset=args.opset,
-    )
+    options = {name: getattr(args, name) for name in ("global_only", "camera", "view", "opset")}
+    export_trained(args.out, args.config_file, args.weights, args.opts, **options)

@@ -16,8 +16,8 @@ from cfs.scores.shards import read_meta
 from reid_core.config import load_config
 from reid_core.run.command_line import command_parser
 
+from ..arguments import add_images, dataset_names
 from ..command import command
-from .images import add_images, dataset_names
 
 
 def parser() -> argparse.ArgumentParser:

@@ -24,9 +24,8 @@ from reid_core.config import load_config
 from reid_core.run.command_line import add_config_arguments, command_parser
 from reid_core.run.devices import device_of_process
 
-from ..arguments import add_device_arguments, add_speed_arguments
+from ..arguments import add_device_arguments, add_images, add_speed_arguments, dataset_names
 from ..command import command
-from .images import add_images, dataset_names
 
 
 def parser() -> argparse.ArgumentParser:

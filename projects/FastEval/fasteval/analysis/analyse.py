@@ -10,12 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from ..distances.blocks import Distances
 from ..evaluation import Evaluation, Options, build_distances, evaluate_distances
 from ..ranking.metrics import GalleryRanker
 from ..results.result_set import ResultSet
-from .cameras import CameraPairRanking, CameraPairs
-from .identities import IdentityScores, identity_scores
+from .groups import CameraPairRanking, CameraPairs, IdentityScores, identity_scores
 
 MEASURES = ("mAP", "Rank-1")  # which are means over queries of values that have intervals here
 
@@ -65,23 +63,9 @@ def analyse(results: ResultSet, options: Options) -> Analysis:
     ids = [part for ids in (results.pids, results.camids) for part in np.split(ids, [queries])]
     cameras = CameraPairRanking(*ids)
     distances = build_distances(features, queries, options)
-    evaluation = evaluate_distances(_Watched(distances, cameras), GalleryRanker(*ids), options)
+    evaluation = evaluate_distances(distances, GalleryRanker(*ids), options, cameras.add)
     evaluation.figures()  # raises if there is nothing to rank
     ranking = evaluation.ranking
     identities = identity_scores(ranking.average_precision, ranking.first_hit, ids[0])
     light = replace(results, features=np.empty((len(results), 0), np.float32))
     return Analysis(light, evaluation, cameras.result(), identities)
-
-
-class _Watched:
-    """Distances whose rows are ranked by camera, too, as they pass; each row must pass once."""
-
-    def __init__(self, distances: Distances, cameras: CameraPairRanking) -> None:
-        self._distances, self._cameras = distances, cameras
-        self.num_queries, self.num_gallery = distances.num_queries, distances.num_gallery
-        self.largest, self.enough_mb = distances.largest, distances.enough_mb
-
-    def rows(self, start: int, stop: int) -> np.ndarray:
-        dist = self._distances.rows(start, stop)
-        self._cameras.add(dist, start)
-        return dist

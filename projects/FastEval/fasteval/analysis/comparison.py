@@ -78,13 +78,10 @@ def match_queries(first: list[str], second: list[str]) -> tuple[np.ndarray, np.n
 
 
 def common_names(first: list[str], second: list[str]) -> tuple[list[str], list[str]]:
-    """Names by which the images of two evaluations can be matched.
+    """Names by which images of two evaluations can be matched; UserError if a path is not unique.
 
     They are the paths; where no path is in both, as data lie elsewhere on another machine, only as
     many last parts of all paths as it takes to tell them apart.
-
-    Raises:
-        UserError: a path is unknown or occurs twice.
     """
     for paths in (first, second):
         if not all(paths) or len(set(paths)) != len(paths):

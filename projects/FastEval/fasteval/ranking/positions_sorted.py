@@ -114,7 +114,7 @@ def _with_ties(
         found: (M,) positions behind all others that are as near.
         groups: which of ``found`` are the first of matches with the distance of another.
         row: (G,) bits of the others.
-        columns: (M,) of the matches, ascending.
+        columns: (M,) columns of the matches, ascending.
         values: (M,) their bits.
     """
     if len(groups) > MANY_TIES:

@@ -47,13 +47,10 @@ class Settings:
 def evaluate_files(
     files: dict[str, str], settings: Settings, look: Look, out: Path | None = None
 ) -> None:
-    """Evaluate results files, print their tables, and write a report.
+    """Evaluate files (name -> results or feature file), print their tables, and write a report.
 
-    Args:
-        files: name -> results or feature file; each is compared with the first, query by query.
-        settings: of the evaluation.
-        look: what the pictures show.
-        out: folder of the report; None writes none.
+    Each is compared with the first one, query by query. ``out`` is the folder of the report; None
+    writes none.
 
     Raises:
         UserError: a file that cannot be evaluated or compared, a folder that cannot be written.
@@ -82,12 +79,7 @@ def evaluated(
 ) -> Evaluated:
     """Read and evaluate a file; the queries of ``look`` are checked before that.
 
-    Args:
-        name: under which it is shown.
-        path: results or feature file.
-        settings: of the evaluation.
-        look: what the pictures will show.
-        roc: compute the ROC, also if the settings do not ask for it.
+    With ``roc`` there is a ROC also if the settings do not ask for it.
     """
     results = read_results(path, settings.num_query)
     if look is not None:

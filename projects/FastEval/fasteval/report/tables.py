@@ -23,9 +23,6 @@ class Evaluated:
 
     Attributes:
         name: under which it is shown.
-        path: the file.
-        cfg: settings.
-        analysis: what was found.
         saved: metrics of the evaluation that wrote the file if its settings were these, else {}.
         intervals: measure -> "identity" or "query", the unit that is drawn -> interval, percent.
         level: of the intervals, 0..1.

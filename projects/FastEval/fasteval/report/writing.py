@@ -36,11 +36,7 @@ def write_report(
 ) -> None:
     """Write everything; what is of one of several files goes into a folder of its name.
 
-    Args:
-        ones: at least one.
-        comparisons: name of one of the others -> its comparison with the first.
-        folder: where to.
-        look: what the pictures show.
+    ``comparisons`` are those of the others with the first one.
     """
     evaluations = {one.name: one.analysis.evaluation for one in ones}
     cmc = {name: found.ranking.cmc(look.max_rank) for name, found in evaluations.items()}
@@ -129,8 +125,8 @@ def draw_matrix_and_identities(analysis: Analysis, name: str, folder: Path) -> N
     pairs, identities = analysis.cameras, analysis.identities
     pictures.draw_camera_pairs(
         100 * pairs.ap,
-        [camera_name(camera) for camera in pairs.query_cameras],
-        [camera_name(camera) for camera in pairs.gallery_cameras],
+        [*map(camera_name, pairs.query_cameras)],
+        [*map(camera_name, pairs.gallery_cameras)],
         folder / "camera_pairs.png",
         f"{name}: mAP of queries of one camera\nif only matches of another count",
     )
