@@ -164,12 +164,8 @@ def gather_rows(rows: Tensor) -> Tensor | None:
     FastReID gathers pickled lists: while it does so the first process holds the features as bytes,
     as the lists of each process and as one tensor. Here it receives rows in their place.
 
-    Args:
-        rows: (n, ...) on the CPU; n may differ between the processes and be 0, and what follows
-            n only matters where n > 0.
-
-    Returns:
-        (sum of n, ...) on the first process, None on the others. All processes must call it.
+    All processes must call it, with rows (n, ...) on the CPU; n may differ and be 0, and what
+    follows n only matters where n > 0. The others return None.
     """
     if comm.get_world_size() == 1:
         return rows

@@ -58,10 +58,7 @@ def compare_evaluations(
 
 
 def match_queries(first: list[str], second: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Find the queries that two evaluations share, by their image files.
-
-    Returns:
-        Rows (M,) in ``first``, ascending, and rows (M,) in ``second`` of the shared queries.
+    """Rows (M,) in ``first``, ascending, and in ``second`` of image files that both have.
 
     Raises:
         UserError: a path is unknown or occurs twice, or nothing is shared.

@@ -56,15 +56,9 @@ def compare(
     num_resamples: int = NUM_PERMUTATIONS,
     seed: int = 0,
 ) -> Comparison:
-    """Compare a measure of two models on the same queries.
+    """Compare a measure (Q,) of two models on the same queries, whose identities are ``clusters``.
 
-    Args:
-        first: (Q,) such as average precisions.
-        second: (Q,) of the second model, in the same order.
-        clusters: (Q,) identities of the queries.
-        level: of the intervals, 0..1.
-        num_resamples: draws of the intervals, and permutations.
-        seed: of the draws.
+    The others are those of :func:`confidence_interval`; there are as many permutations as draws.
 
     Raises:
         ValueError: the lengths differ or are 0.

@@ -163,9 +163,7 @@ def sets_of(neighbours: np.ndarray, k: int) -> sparse.csr_array:
 def reciprocal(neighbours: np.ndarray, k: int) -> sparse.csr_array:
     """Return R(i, k), (N, N) ones: images among the first k of i that have i among their first k.
 
-    Args:
-        neighbours: (N, K) int, the nearest first.
-        k: how many of them count; K if that is less.
+    The nearest of the neighbours (N, K) is the first; k is lowered to K.
     """
     forward = sets_of(neighbours, k)
     return forward.multiply(forward.T.tocsr()).tocsr()

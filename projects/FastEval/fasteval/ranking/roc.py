@@ -48,7 +48,7 @@ class RocCollector:
     """Collects blocks of distances for a ROC.
 
     Args:
-        num_pairs: number of queries x gallery images.
+        num_pairs: queries x gallery images.
         largest: a bound of the distances.
         limit_mb: megabytes up to which the distances of all pairs are kept.
     """
