@@ -118,4 +118,4 @@ def test_identities() -> None:
 
 def test_no_identity_has_a_match() -> None:
     none = identity_scores(np.array([np.nan]), np.array([-1]), np.array([3]))
-    assert len(none) == 0
+    assert len(none.pids) == 0

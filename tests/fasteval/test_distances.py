@@ -72,5 +72,5 @@ def test_a_block_has_one_query_at_least(features) -> None:
 
 
 def test_unknown_metric() -> None:
-    with pytest.raises(UserError, match=r"'manhattan' is unknown; .* 'cosine', 'euclidean'"):
+    with pytest.raises(UserError, match=r"'manhattan' is unknown; .*'cosine', 'euclidean'"):
         Options("manhattan")
