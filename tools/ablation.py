@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """Ablation on the synthetic ToyReID: baseline, +JPM, +SIE, both; several seeds; mean and spread."""
 
-import sys
-
 from reid_commands.studies.ablation import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

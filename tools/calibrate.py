@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """Find the similarity from which two images count as the same identity."""
 
-import sys
-
 from reid_commands.calibrate import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

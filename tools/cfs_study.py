@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """Does CFS choose the images that help? A study on synthetic data, several seeds, all arms."""
 
-import sys
-
 from reid_commands.studies.cfs import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

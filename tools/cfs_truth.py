@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """How well scores part the images of ToyUnlabeled that are of the target's domain from the rest."""
 
-import sys
-
 from reid_commands.studies.cfs_truth import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

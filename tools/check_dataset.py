@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """Check a data set before training on it: damaged files, leaks, duplicates, queries."""
 
-import sys
-
 from reid_commands.check_data import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

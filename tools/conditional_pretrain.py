@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """Conditional pre-training: choose what to pre-train on, pre-train, fine-tune, evaluate."""
 
-import sys
-
 from reid_commands.pretrain import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

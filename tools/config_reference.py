@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """Write docs/config.md, the reference of all config keys."""
 
-import sys
-
 from reid_commands.config_reference import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """Continue from a checkpoint of the released DINO, or write ours in its format."""
 
-import sys
-
 from reid_commands.convert_dino import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """Convert weights of any known format into our checkpoint, or ours into a released-format file."""
 
-import sys
-
 from reid_commands.convert_weights import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """The demo: train a small TransReID on the synthetic ToyReID, and show what it learnt."""
 
-import sys
-
 from reid_commands.studies.demo import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

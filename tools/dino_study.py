@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """DINO against training from scratch on synthetic data: the same fine-tuning."""
 
-import sys
-
 from reid_commands.studies.dino import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """Evaluate saved results again, without the model: metrics, intervals, pictures, comparison."""
 
-import sys
-
 from reid_commands.evaluate import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

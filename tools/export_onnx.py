@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """A trained model as one ONNX file, checked against PyTorch with ONNX Runtime."""
 
-import sys
-
 from reid_commands.export import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

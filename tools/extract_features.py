@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """Features of your own images: a folder, a list or a CSV into one .npz or .parquet file."""
 
-import sys
-
 from reid_commands.extract import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

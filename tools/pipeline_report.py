@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """Write the report of a pre-training: report.html (one file) and report.md."""
 
-import sys
-
 from reid_commands.report import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

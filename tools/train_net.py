@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """Train or evaluate: FastReID's command line for all projects of this repository."""
 
-import sys
-
 from reid_commands.train import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """What the SIE does for cameras that training has not seen, on the synthetic ToyReID."""
 
-import sys
-
 from reid_commands.studies.unknown_cameras import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

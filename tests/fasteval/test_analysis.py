@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fasteval.analysis.cameras import CameraPairRanking, CameraPairs
-from fasteval.analysis.identities import identity_scores
+from fasteval.analysis.groups import CameraPairRanking, CameraPairs, identity_scores
 from fastreid.evaluation.rank import evaluate_py
 from reid_core.side_information.rows import FIRST_WITHOUT_CAMERA
 
@@ -119,4 +118,4 @@ def test_identities() -> None:
 
 def test_no_identity_has_a_match() -> None:
     none = identity_scores(np.array([np.nan]), np.array([-1]), np.array([3]))
-    assert len(none) == 0
+    assert len(none.pids) == 0

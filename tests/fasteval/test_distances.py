@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fasteval import Options
 from fasteval.distances import blocks as distances_module
 from fasteval.distances.blocks import FeatureDistances, blocks
 from fastreid.utils.compute_dist import build_dist
+from reid_common.errors import UserError
 
 
 @pytest.fixture
@@ -69,6 +71,6 @@ def test_a_block_has_one_query_at_least(features) -> None:
     assert [len(dist) for _, dist in blocks(distances, 1e-9)] == [1] * 13
 
 
-def test_unknown_metric(features) -> None:
-    with pytest.raises(ValueError, match="'manhattan' is none of cosine, euclidean"):
-        FeatureDistances(*features, "manhattan")
+def test_unknown_metric() -> None:
+    with pytest.raises(UserError, match=r"'manhattan' is unknown; .*'cosine', 'euclidean'"):
+        Options("manhattan")

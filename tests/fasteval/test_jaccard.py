@@ -5,10 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from fasteval import Rerank
 from fasteval.distances import jaccard as jaccard_module
 from fasteval.distances.blocks import FeatureDistances
-from fasteval.distances.jaccard import Blend, JaccardDistances, neighbour_weights
-from fasteval.distances.reciprocal import expanded_sets, reciprocal
+from fasteval.distances.jaccard import (
+    Blend,
+    JaccardDistances,
+    expanded_sets,
+    neighbour_weights,
+    reciprocal,
+)
 from fasteval.neighbours.nearest import nearest
 from fastreid.utils.compute_dist import compute_jaccard_distance
 from reid_common.errors import UserError
@@ -130,4 +136,4 @@ def test_a_set_is_expanded_by_what_shares_more_than_two_thirds() -> None:
 @pytest.mark.parametrize("k1, k2", [(0, 6), (20, 0)])
 def test_k_must_be_positive(k1, k2) -> None:
     with pytest.raises(UserError, match=f"k1={k1}, k2={k2}"):
-        JaccardDistances(torch.randn(5, 3), 2, k1, k2)
+        Rerank(k1, k2)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fasteval.ranking import topk
-from fasteval.ranking.metrics import GalleryRanker
-from fasteval.ranking.topk import nearest_kept
+from fasteval.ranking import metrics
+from fasteval.ranking.metrics import GalleryRanker, nearest_kept
 
 
 def naive(dist: np.ndarray, junk: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -23,7 +22,7 @@ def naive(dist: np.ndarray, junk: np.ndarray, k: int) -> tuple[np.ndarray, np.nd
 @pytest.mark.parametrize("group_size", [2, 64])
 def test_is_a_stable_sort_without_junk(k: int, levels: int, group_size: int, monkeypatch) -> None:
     """12 gallery images, few levels = many ties, some distances infinite, k beyond the gallery."""
-    monkeypatch.setattr(topk, "GROUP_SIZE", group_size)
+    monkeypatch.setattr(metrics, "GROUP_SIZE", group_size)
     for seed in range(20):
         rng = np.random.default_rng(seed)
         dist = rng.integers(0, levels, (9, 12)).astype(np.float32)

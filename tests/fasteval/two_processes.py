@@ -13,7 +13,7 @@ from pathlib import Path
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import torch
 from fasteval import FastEvaluator, Options, Rerank
-from fasteval.gathering import gather_rows
+from fasteval.evaluator import gather_rows
 from fasteval.unfinished import UnfinishedEvaluation
 from fastreid.data import samplers
 from fastreid.data.build import DataLoaderX

@@ -209,3 +209,14 @@ def test_facts_of_files(tmp_path):
     assert (facts[str(first)].width, facts[str(first)].height) == (8, 12)
     assert facts[str(first)].digest != facts[str(second)].digest
     assert look_at(str(tmp_path / "no.jpg")).fault == "No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "least"), [("--min-size", -1, 0), ("--show", -2, 0), ("--workers", 0, 1)]
+)
+def test_a_number_out_of_range_is_refused(option, value, least, shop, capsys):
+    with pytest.raises(SystemExit) as error:
+        check(shop, option, str(value))
+    assert error.value.code == 2
+    message = f"error: {option} is {value}; give a whole number of at least {least}\n"
+    assert capsys.readouterr().err == message

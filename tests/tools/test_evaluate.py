@@ -88,7 +88,7 @@ def drawn(monkeypatch) -> list[tuple]:
         next(one for one in arguments if isinstance(one, Path)).touch()
 
     for name in ("cmc", "roc", "camera_pairs", "identities", "differences"):
-        monkeypatch.setattr(writing.evaluation_pictures, f"draw_{name}", draw)
+        monkeypatch.setattr(writing.pictures, f"draw_{name}", draw)
     monkeypatch.setattr(rank_lists.pictures, "draw_rank_rows", draw)
     return calls
 

@@ -181,3 +181,18 @@ def test_the_tool_draws_the_sheet(small_root, tmp_path, capsys):
     arguments = ["--pool", "--root", str(small_root), "--out", str(out), "--rows", "1"]
     assert draw(arguments) == 0
     assert out.is_file() and str(out) in capsys.readouterr().out
+
+
+def test_the_tool_reads_the_variable_and_writes_here(small_root, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("FASTREID_DATASETS", str(small_root))
+    monkeypatch.chdir(tmp_path)
+    assert draw(["--pool", "--rows", "1"]) == 0
+    assert [file.name for file in tmp_path.iterdir()] == ["toyunlabeled.png"]
+
+
+def test_the_tool_refuses_a_name_before_it_renders(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path))
+    with pytest.raises(SystemExit):
+        draw(["--pool", "-o", "sheet.doc"])
+    assert "'sheet.doc' is no name of a picture" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -8,9 +8,8 @@ transreid extract photos/ -o features.npz --config-file logs/run/config.yaml \\
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
-from .groups import group_parser, run_group
+from .groups import group_main
 
 # Command -> module, what it does
 COMMANDS = {
@@ -34,10 +33,7 @@ COMMANDS = {
     "draw-toyreid": ("draw_toyreid", "draw a contact sheet of the synthetic data sets"),
 }
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    return run_group(group_parser(__doc__, COMMANDS, "transreid"), COMMANDS, argv)
+main = group_main(__doc__, COMMANDS, "transreid")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,18 @@
-"""Arguments of the commands that put images through a trained model."""
+"""Arguments that several commands have: models, images, pictures."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from fastreid_compat.repairs.distributed.launch import num_cores
 from reid_common.errors import UserError
 from reid_core.run.command_line import add_config_arguments
 from transreid.inference.extraction import SHARD_SIZE
 from transreid.inference.extractor import PRECISIONS, FeatureExtractor
+
+EXTRACTOR_OPTIONS = ("device", "batch_size", "precision", "global_only")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, batch_size: int = 64) -> None:
@@ -49,16 +52,31 @@ def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
 
 
+def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the picture's file, see :func:`reid_common.pictures.check_picture_name`, and title."""
+    add = parser.add_argument
+    add("-o", "--out", type=Path, required=True, metavar="FILE", help=".png, .pdf or .svg")
+    add("--title", help="text on top")
+
+
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """Add arguments that say where the images are."""
+    names = "data sets, as in DATASETS.NAMES"
+    parser.add_argument("--dataset", nargs="+", metavar="NAME", help=names)
+    parser.add_argument("--images", metavar="PLACE", help="folder, list, LMDB or tar of images")
+
+
+def dataset_names(args: argparse.Namespace, default: Sequence[str]) -> list[str]:
+    """Data sets of :func:`add_images`, else the default ones."""
+    if args.images and args.dataset:
+        raise UserError("--images and --dataset are given; leave one of them out")
+    return [f"ImageFolder:{args.images}"] if args.images else args.dataset or [*default]
+
+
 def build_extractor(args: argparse.Namespace, options: Sequence[str] = ()) -> FeatureExtractor:
     """The model of a command line, with more KEY VALUE pairs behind the user's."""
     if not args.config_file:
         raise UserError("--config-file is missing: the YAML that the model was trained with")
-    return FeatureExtractor(
-        args.config_file,
-        args.weights,
-        device=args.device,
-        batch_size=args.batch_size,
-        precision=getattr(args, "precision", "fp32"),
-        global_only=getattr(args, "global_only", False),
-        options=[*args.opts, *options],
-    )
+    given = {name: getattr(args, name) for name in EXTRACTOR_OPTIONS if hasattr(args, name)}
+    options = [*args.opts, *options]
+    return FeatureExtractor(args.config_file, args.weights, options=options, **given)

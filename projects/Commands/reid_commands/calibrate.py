@@ -12,13 +12,14 @@ threshold and the share of true pairs accepted, with 95% intervals.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from reid_common.errors import UserError
-from reid_core.run.command_line import command_parser, show_user_errors
+from reid_core.run.command_line import command_parser
 from transreid.inference.calibration import PairChoice, calibrate
 from transreid.inference.pairs import MAX_PAIRS
+
+from .command import command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,23 +34,15 @@ def parser() -> argparse.ArgumentParser:
     most = "with --identities: maximum number of pairs of either kind; beyond it a random sample"
     add("--max-pairs", type=int, default=MAX_PAIRS, metavar="N", help=f"{most} (%(default)s)")
     add("--seed", type=int, default=0, help="seed of that sample (0)")
-    add(
-        "-o",
-        "--out",
-        type=Path,
-        default=Path("calibration"),
-        metavar="DIR",
-        help="folder (calibration)",
-    )
+    out = Path("calibration")
+    add("-o", "--out", type=Path, default=out, metavar="DIR", help="folder (%(default)s)")
     return lines
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    args = parser().parse_args(argv)
+@command(parser)
+def main(args: argparse.Namespace) -> None:
+    """Run the command line."""
     if bool(args.pairs) == args.identities:
         raise UserError("give either a CSV of pairs or --identities")
     choice = PairChoice(args.pairs, args.across_cameras, args.max_pairs, args.seed)
     calibrate(args.features, choice, args.far, args.out)
-    return 0

@@ -10,7 +10,6 @@ Every file is read and decoded once. A config's training and test sets are check
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from reid_common.errors import UserError
@@ -19,14 +18,12 @@ from reid_core.checks.problems import MIN_SIZE
 from reid_core.checks.report import check_parts
 from reid_core.config import load_config
 from reid_core.config.projects import import_installed
-from reid_core.run.command_line import (
-    add_config_arguments,
-    command_parser,
-    parse_command,
-    show_user_errors,
-)
+from reid_core.run.command_line import add_config_arguments, command_parser
+
+from .command import command
 
 PROBLEMS_FOUND = 1  # exit status with --strict
+LEAST = {"min-size": 0, "show": 0, "workers": 1}  # value of an option
 
 
 def parser() -> argparse.ArgumentParser:
@@ -57,10 +54,13 @@ def parts_to_check(args: argparse.Namespace) -> list[Part]:
     return [part for name in dict.fromkeys(args.names) for part in parts_of(name)]
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    args = parse_command(parser(), argv)
+@command(parser)
+def main(args: argparse.Namespace) -> int:
+    """Run the command line."""
+    for option, least in LEAST.items():
+        value = vars(args)[option.replace("-", "_")]
+        if value is not None and value < least:
+            raise UserError(f"--{option} is {value}; give a whole number of at least {least}")
     parts = parts_to_check(args)
     problems = check_parts(parts, args.min_size, args.show, args.out, args.workers)
     return PROBLEMS_FOUND if args.strict and problems else 0

@@ -6,12 +6,13 @@ transreid config-reference -o docs/config.md
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from reid_common.files import replacing
 from reid_core.config.reference import reference
-from reid_core.run.command_line import command_parser, show_user_errors
+from reid_core.run.command_line import command_parser
+
+from .command import command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -21,10 +22,8 @@ def parser() -> argparse.ArgumentParser:
     return lines
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    args = parser().parse_args(argv)
+@command(parser)
+def main(args: argparse.Namespace) -> None:
+    """Run the command line."""
     with replacing(args.out) as temporary:
         temporary.write_text(reference())
-    return 0

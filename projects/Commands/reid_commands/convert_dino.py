@@ -11,17 +11,13 @@ transreid convert-dino logs/LUPerson/dino_vit_small/model_0019.pth --to released
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
 from dinopretrain.weights.runs import convert
 from reid_common.errors import UserError
 from reid_core.config import load_config
-from reid_core.run.command_line import (
-    add_config_arguments,
-    command_parser,
-    parse_command,
-    show_user_errors,
-)
+from reid_core.run.command_line import add_config_arguments, command_parser
+
+from .command import command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,11 +32,9 @@ def parser() -> argparse.ArgumentParser:
     return lines
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    args = parse_command(parser(), argv)
+@command(parser)
+def main(args: argparse.Namespace) -> None:
+    """Run the command line."""
     if not args.config_file:
         raise UserError("--config-file is needed: the config of the run that the checkpoint is of")
     print(convert(args.checkpoint, args.to, args.out, load_config(args.config_file, args.opts)))
-    return 0

@@ -8,17 +8,12 @@ transreid convert ours.pth -o released.pth --to released --config-file ...
 from __future__ import annotations
 
 import argparse
-import logging
-from collections.abc import Sequence
 
 from reid_common.errors import UserError
-from reid_core.run.command_line import (
-    add_config_arguments,
-    command_parser,
-    parse_command,
-    show_user_errors,
-)
+from reid_core.run.command_line import add_config_arguments, command_parser
 from transreid.weights.conversion import FORMATS, convert
+
+from .command import command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,14 +27,10 @@ def parser() -> argparse.ArgumentParser:
     return lines
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    args = parse_command(parser(), argv)
+@command(parser, logged="transreid")
+def main(args: argparse.Namespace) -> None:
+    """Run the command line."""
     if not args.config_file:
         raise UserError("--config-file is needed: the config of the model that the weights are of")
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("transreid").setLevel(logging.INFO)  # the report of what was loaded
     convert(args.weights, args.out, args.config_file, args.to, args.opts)
     print(f"wrote {args.out} ({args.to})")
-    return 0

@@ -14,19 +14,14 @@ first), rank lists of the worst queries, and all of it as tables and results.jso
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from fasteval.analysis.paired import NUM_PERMUTATIONS
 from fasteval.report.evaluating import Settings, evaluate_files, named
 from fasteval.report.rank_lists import Look
-from reid_core.run.command_line import (
-    add_pairs,
-    command_parser,
-    parse_command,
-    positive,
-    show_user_errors,
-)
+from reid_core.run.command_line import add_pairs, command_parser, positive
+
+from .command import command
 
 SWITCHES = {
     "rerank": "TEST.RERANK.ENABLED",
@@ -78,10 +73,8 @@ def settings(args: argparse.Namespace) -> Settings:
     return Settings(options, *numbers)
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    args = parse_command(parser(), argv)
+@command(parser)
+def main(args: argparse.Namespace) -> None:
+    """Run the command line."""
     look = Look(args.max_rank, args.queries, args.rows, args.images)
     evaluate_files(named(args.results, args.names), settings(args), look, args.out)
-    return 0

@@ -12,18 +12,13 @@ also takes "camids" and "viewids" (B,), int64, 0-based, negative = unknown, unle
 from __future__ import annotations
 
 import argparse
-import logging
-from collections.abc import Sequence
 from pathlib import Path
 
-from reid_core.run.command_line import (
-    add_config_arguments,
-    command_parser,
-    parse_command,
-    show_user_errors,
-)
+from reid_core.run.command_line import add_config_arguments, command_parser
 from transreid.export.onnx_model import INPUT, OFF
 from transreid.export.trained import export_trained
+
+from .command import command
 
 
 def side_choice(text: str) -> int | str:
@@ -53,19 +48,8 @@ def parser() -> argparse.ArgumentParser:
     return lines
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    args = parse_command(parser(), argv)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    export_trained(
-        args.out,
-        args.config_file,
-        args.weights,
-        args.opts,
-        global_only=args.global_only,
-        camera=args.camera,
-        view=args.view,
-        opset=args.opset,
-    )
-    return 0
+@command(parser)
+def main(args: argparse.Namespace) -> None:
+    """Run the command line."""
+    options = {name: getattr(args, name) for name in ("global_only", "camera", "view", "opset")}
+    export_trained(args.out, args.config_file, args.weights, args.opts, **options)

@@ -11,25 +11,19 @@ table the columns image, identity, split, camera and view are read.
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from reid_core.run.command_line import (
-    INTERRUPTED,
-    RESUMES,
-    command_parser,
-    parse_command,
-    show_user_errors,
-)
+from reid_core.run.command_line import command_parser
 from transreid.inference.extraction import ExtractionReport, bad_list, extract_to_file
 from transreid.inference.extractor import FeatureExtractor
 from transreid.inference.feature_files import checked_suffix
 from transreid.inference.image_lists import ImageItem, list_images
 
 from .arguments import add_extraction_arguments, build_extractor
+from .command import command
 
 MAX_NAMED = 10
 
@@ -54,13 +48,7 @@ def extract(
     """Extract listed images into ``out``, and say on stderr what was left out."""
     if args.camera is not None:
         items = [i if i.camid >= 0 else i._replace(camid=args.camera) for i in items]
-    try:
-        report = extract_to_file(
-            extractor, items, out, args.num_workers, args.shard_size, overwrite
-        )
-    except KeyboardInterrupt:
-        print(RESUMES, file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    report = extract_to_file(extractor, items, out, args.num_workers, args.shard_size, overwrite)
     if report.bad:
         total = report.num_images + len(report.bad)
         print(f"{len(report.bad)} of {total} images left out ({bad_list(out)}):", file=sys.stderr)
@@ -71,11 +59,9 @@ def extract(
     return report
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    args = parse_command(parser(), argv)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+@command(parser, resumes=True)
+def main(args: argparse.Namespace) -> int:
+    """Run the command line."""
     out = checked_suffix(args.out)
     items = list_images(args.source)  # first: a misspelt name is found before a model is built
     extractor = build_extractor(args)

@@ -13,19 +13,12 @@ in ALL.MODEL.DEVICE cpu SOURCE.SOLVER.MAX_EPOCH 3.
 from __future__ import annotations
 
 import argparse
-import signal
-import sys
-from collections.abc import Sequence
 
 from cfs.pipeline import run as pipeline_run
 from cfs.pipeline.config import STAGES, default_config
-from reid_core.run.command_line import (
-    RESUMES,
-    add_config_arguments,
-    command_parser,
-    parse_command,
-    show_user_errors,
-)
+from reid_core.run.command_line import add_config_arguments, command_parser
+
+from .command import command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -40,19 +33,13 @@ def parser() -> argparse.ArgumentParser:
     return lines
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    args = parse_command(parser(), argv, default_config())
+@command(parser, default_config, resumes=True)
+def main(args: argparse.Namespace) -> None:
+    """Run the command line."""
     work = (args.config_file, args.opts, args.only, args.start)
-    try:
-        if args.dry_run:
-            from cfs.pipeline.dry_run import dry_run
+    if args.dry_run:
+        from cfs.pipeline.dry_run import dry_run
 
-            print(dry_run(*work))
-        else:
-            pipeline_run.run_pipeline(*work)
-    except KeyboardInterrupt as interruption:  # of a child: Interrupted
-        print(RESUMES, file=sys.stderr)
-        return 128 + getattr(interruption, "signum", signal.SIGINT)
-    return 0
+        print(dry_run(*work))
+    else:
+        pipeline_run.run_pipeline(*work)

@@ -8,11 +8,12 @@ It can be written at any time, also when only some stages are done.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from cfs.pipeline.report.writing import write_report
-from reid_core.run.command_line import command_parser, show_user_errors
+from reid_core.run.command_line import command_parser
+
+from .command import command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -22,9 +23,8 @@ def parser() -> argparse.ArgumentParser:
     return lines
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    for file in write_report(parser().parse_args(argv).folder):
+@command(parser)
+def main(args: argparse.Namespace) -> None:
+    """Run the command line."""
+    for file in write_report(args.folder):
         print(f"wrote {file}")
-    return 0

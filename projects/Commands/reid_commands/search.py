@@ -13,15 +13,13 @@ from __future__ import annotations
 
 import argparse
 import functools
-import logging
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from reid_common.column_files.files import SUFFIXES
 from reid_common.errors import UserError
-from reid_core.run.command_line import command_parser, parse_command, show_user_errors
+from reid_core.run.command_line import command_parser
 from reid_core.run.reports import evenly_spread
 from tqdm import tqdm
 from transreid.inference.feature_files import FeatureSet, read_features, write_ranking
@@ -30,6 +28,7 @@ from transreid.inference.search import rank_gallery
 from transreid.visualize.rank_lists import draw_ranking, table
 
 from .arguments import add_extraction_arguments, build_extractor
+from .command import command
 from .extract import extract
 
 
@@ -74,11 +73,9 @@ def load_sides(args: argparse.Namespace) -> tuple[FeatureSet, FeatureSet]:
     return features[0], features[1]
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    args = parse_command(parser(), argv)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+@command(parser, resumes=True)
+def main(args: argparse.Namespace) -> None:
+    """Run the command line."""
     if args.top < 1 or args.rows < 0:
         raise UserError(f"--top is {args.top}, --rows {args.rows}; give at least 1 and 0")
     query, gallery = load_sides(args)
@@ -94,4 +91,3 @@ def main(argv: Sequence[str] | None = None) -> int:
             draw_ranking(ranking, args.out / "ranks.png", shown, args.top)
         except UserError as error:  # the search is no failure where the images are gone
             print(f"no picture: {error}", file=sys.stderr)
-    return 0

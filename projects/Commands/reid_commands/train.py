@@ -9,16 +9,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 
-from reid_core.run.command_line import (
-    add_config_arguments,
-    command_parser,
-    parse_command,
-    positive,
-    show_user_errors,
-)
+from reid_core.run.command_line import add_config_arguments, command_parser, positive
 from transreid.training import launch_run
+
+from .command import command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,11 +31,8 @@ def parser() -> argparse.ArgumentParser:
     return lines
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    args = parse_command(parser(), argv)
-    words = sys.argv if argv is None else [sys.argv[0], *argv]
-    print("Command line:", " ".join(words))
+@command(parser)
+def main(args: argparse.Namespace) -> None:
+    """Run the command line."""
+    print("Command line:", " ".join(sys.argv))
     launch_run(args)
-    return 0

@@ -6,7 +6,7 @@ neighbours of a query.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +19,14 @@ from .distances.blocks import Distances, FeatureDistances, blocks
 from .distances.expansion import expand
 from .distances.jaccard import Blend, JaccardDistances
 from .options import Options
-from .ranking.metrics import GalleryRanker, RankingResult, concatenate, rank_block
+from .ranking.metrics import (
+    GalleryRanker,
+    RankingResult,
+    concatenate,
+    nearest_kept,
+    rank_block,
+)
 from .ranking.roc import RocCollector, RocCurve
-from .ranking.topk import nearest_kept
 
 RANKS = (1, 5, 10)
 FALSE_POSITIVE_RATES = (1e-4, 1e-3, 1e-2)
@@ -71,15 +76,14 @@ def evaluate_features(
     """Rank the gallery for each query.
 
     Args:
-        features: (N, D), queries first.
+        features: (N, D), queries first, as are the others.
         pids: (N,) identities.
         camids: (N,) cameras.
         num_query: Q.
         options: what is evaluated; None = cosine distances alone.
 
     Raises:
-        UserError: there are no queries, or no gallery, or not one of each for every image; no
-            query has a match (when figures are asked for).
+        UserError: there are no queries, or no gallery, or not one of each for every image.
     """
     options = options or Options()
     features = torch.as_tensor(features)
@@ -97,8 +101,16 @@ def evaluate_features(
     return evaluate_distances(distances, ranker, options)
 
 
-def evaluate_distances(distances: Distances, ranker: GalleryRanker, options: Options) -> Evaluation:
-    """Rank with any distances; of the options those of ROC, top K and memory count."""
+def evaluate_distances(
+    distances: Distances,
+    ranker: GalleryRanker,
+    options: Options,
+    watch: Callable[[np.ndarray, int], None] | None = None,
+) -> Evaluation:
+    """Rank with any distances; of the options those of ROC, top K and memory count.
+
+    ``watch`` gets each block of distances (b, G) without NaN, and the index of its first query.
+    """
     shape = (distances.num_queries, distances.num_gallery)
     roc = RocCollector(shape[0] * shape[1], distances.largest, options.roc_mb)
     indices = np.empty((shape[0], options.top_k), np.int64)
@@ -108,6 +120,8 @@ def evaluate_distances(distances: Distances, ranker: GalleryRanker, options: Opt
         stop = start + len(dist)
         dist, pairs = ranker.without_nan(dist), ranker.pairs(start, stop)
         results.append(rank_block(dist, pairs))
+        if watch is not None:
+            watch(dist, start)
         if options.roc:
             roc.add(dist, pairs)
         if options.top_k:
@@ -120,13 +134,7 @@ def evaluate_distances(distances: Distances, ranker: GalleryRanker, options: Opt
 
 
 def build_distances(features: Tensor, num_query: int, options: Options) -> Distances:
-    """Return the distances after expansion and re-ranking.
-
-    Args:
-        features: (N, D), queries first.
-        num_query: Q.
-        options: metric, rerank, dba, aqe, block_mb and device count.
-    """
+    """Return the distances of features (N, D), Q queries first, after expansion and re-ranking."""
     features = features.to(options.device, torch.float32)
     if options.dba is not None:
         gallery = expand(features[num_query:], options.dba, options.block_mb)
@@ -149,10 +157,7 @@ def distance_blocks(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (index of the first query, distances (b, G) float32) after all that is asked for.
 
-    Args:
-        query: (Q, D) features.
-        gallery: (G, D) features.
-        options: as for :func:`build_distances`; block_mb says how large a block may be.
+    ``query`` (Q, D) and ``gallery`` (G, D) are features; see :func:`build_distances`.
     """
     distances = build_distances(torch.cat([query, gallery]), len(query), options)
     return blocks(distances, options.block_mb)

@@ -15,23 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from fastreid.config import CfgNode, configurable
 from fastreid.evaluation.evaluator import DatasetEvaluator
 from fastreid.utils import comm
-from reid_common.column_files.files import SUFFIXES
-from reid_common.errors import UserError
 from reid_core.run.evaluators import EVALUATOR_REGISTRY
 from torch import Tensor
 
 from .evaluation import Evaluation, evaluate_features
-from .gathering import gather_rows
 from .options import Options, options_from_config
 from .results.meta import settings_of
 from .results.result_set import ResultSet, write_results
 
 logger = logging.getLogger(__name__)
 
-UNKNOWN_VIEW = -1
 IDS = {"pids": "targets", "camids": "camids", "viewids": "viewids"}  # column -> key of a batch
 
 
@@ -70,17 +67,10 @@ class FastEvaluator(DatasetEvaluator):
         cls, cfg: CfgNode, num_query: int, output_dir: str | None = None
     ) -> dict[str, Any]:
         """Arguments from TEST, MODEL.DEVICE and OUTPUT_DIR."""
-        save_format = cfg.TEST.FASTEVAL.SAVE_RESULTS
-        formats = [suffix.lstrip(".") for suffix in SUFFIXES]
-        if save_format and save_format not in formats:
-            raise UserError(
-                f"TEST.FASTEVAL.SAVE_RESULTS: {save_format!r} is no format of results; choose one "
-                f"of {', '.join(formats)}, or '' to save none"
-            )
         return {
             "num_query": num_query,
             "options": options_from_config(cfg),
-            "save_format": save_format,
+            "save_format": cfg.TEST.FASTEVAL.SAVE_RESULTS,
             "folder": output_dir or cfg.OUTPUT_DIR,
             "meta": {"evaluation": settings_of(cfg), "weights": cfg.MODEL.WEIGHTS},
         }
@@ -92,22 +82,18 @@ class FastEvaluator(DatasetEvaluator):
         self._paths: list[str] = []
 
     def process(self, inputs: Mapping[str, Any], outputs: Tensor) -> None:
-        """Keep the features of a batch.
+        """Keep the features (B, D) of a batch.
 
-        Args:
-            inputs: "targets" (B,) identities, "camids" (B,), and if known "viewids" (B,) and
-                "img_paths", B of them.
-            outputs: (B, D) features.
+        Its "targets" (B,) are identities; "camids" (B,) must be there, "viewids" (B,) and
+        "img_paths", B of them, may.
         """
         # Copies of ids: those of a loader's worker lie in shared memory and keep a file open.
         count = len(outputs)
         self._features.append(outputs.to("cpu", torch.float32))
         for column, key in IDS.items():
             ids = inputs.get(key) if column == "viewids" else inputs[key]
-            unknown = torch.full((count,), UNKNOWN_VIEW)
-            self._ids[column].append(
-                unknown if ids is None else ids.to("cpu", torch.int64, copy=True)
-            )
+            ids = torch.full((count,), -1) if ids is None else ids.to("cpu", torch.int64, copy=True)
+            self._ids[column].append(ids)
         self._paths.extend(inputs.get("img_paths") or [""] * count)
 
     def evaluate(self) -> dict[str, float]:
@@ -125,11 +111,8 @@ class FastEvaluator(DatasetEvaluator):
         figures = evaluation.figures()
         ignored = evaluation.ranking.num_ignored
         if ignored:
-            logger.info(
-                "%d of the %d queries have no match in the gallery and are ignored",
-                ignored,
-                self.num_query,
-            )
+            message = "%d of the %d queries have no match in the gallery and are ignored"
+            logger.info(message, ignored, self.num_query)
         if self.save_format:
             self._save(results, evaluation, figures)
         return OrderedDict(figures)  # FastReID's table insists
@@ -173,3 +156,33 @@ def _joined(parts: list[Tensor], nothing: Tensor) -> Tensor:
     if len(parts) > 1:
         parts[:] = [torch.cat(parts)]
     return parts[0]
+
+
+def gather_rows(rows: Tensor) -> Tensor | None:
+    """Put the rows of all processes together on the first one, in the order of their ranks.
+
+    FastReID gathers pickled lists: while it does so the first process holds the features as bytes,
+    as the lists of each process and as one tensor. Here it receives rows in their place.
+
+    All processes must call it, with rows (n, ...) on the CPU; n may differ and be 0, and what
+    follows n only matters where n > 0. The others return None.
+    """
+    if comm.get_world_size() == 1:
+        return rows
+    shapes = comm.all_gather(tuple(rows.shape))
+    group = comm._get_global_gloo_group()
+    rows = rows.contiguous()
+    if not comm.is_main_process():
+        if len(rows):
+            dist.send(rows, dst=0, group=group)
+        return None
+    filled = [shape for shape in shapes if shape[0]]
+    tail = filled[0][1:] if filled else rows.shape[1:]
+    everything = torch.empty((sum(shape[0] for shape in filled), *tail), dtype=rows.dtype)
+    everything[: len(rows)] = rows
+    end = len(rows)
+    for source, shape in enumerate(shapes):
+        if source and shape[0]:
+            dist.recv(everything[end : end + shape[0]], src=source, group=group)
+            end += shape[0]
+    return everything

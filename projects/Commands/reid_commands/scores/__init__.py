@@ -13,9 +13,7 @@ machines.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from ..groups import group_parser, run_group
+from ..groups import group_main
 
 COMMANDS = {
     "score": ("scores.score", "score a data set into a folder"),
@@ -24,7 +22,4 @@ COMMANDS = {
     "select": ("scores.select", "write the list of the best images"),
 }
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    return run_group(group_parser(__doc__, COMMANDS), COMMANDS, argv)
+main = group_main(__doc__, COMMANDS)

@@ -6,11 +6,12 @@ transreid inspect --scores scores/
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
 from cfs.scores.summary import headline, summary_of
-from reid_core.run.command_line import command_parser, show_user_errors
+from reid_core.run.command_line import command_parser
 from tabulate import tabulate
+
+from ..command import command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -22,10 +23,9 @@ def parser() -> argparse.ArgumentParser:
     return lines
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    args = parser().parse_args(argv)
+@command(parser)
+def main(args: argparse.Namespace) -> None:
+    """Run the command line."""
     summary = summary_of(args.scores)
     print(headline(summary))
     for reason, count in summary.bad.items():
@@ -38,4 +38,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"\n{len(folders):,} folders, the {args.folders} highest and lowest of them:")
     table = [(name or "(none)", count, mean) for name, count, mean in shown]
     print("\n" + tabulate(table, ("folder", "images", "mean score"), "github", floatfmt=".4f"))
-    return 0

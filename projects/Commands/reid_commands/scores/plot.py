@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from cfs.images.listing import open_listing
@@ -15,9 +14,10 @@ from cfs.scores import pictures
 from cfs.scores.reading import read_scores
 from cfs.scores.shards import read_meta
 from reid_core.config import load_config
-from reid_core.run.command_line import command_parser, show_user_errors
+from reid_core.run.command_line import command_parser
 
-from .images import add_images, dataset_names, show_log
+from ..arguments import add_images, dataset_names
+from ..command import command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,11 +32,9 @@ def parser() -> argparse.ArgumentParser:
     return lines
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    args = parser().parse_args(argv)
-    show_log()
+@command(parser, logged="cfs")
+def main(args: argparse.Namespace) -> None:
+    """Run the command line."""
     meta, scores, cfg = read_meta(Path(args.scores)), read_scores(args.scores), load_config()
     images = open_listing(cfg, dataset_names(args, meta.get("dataset", [])))
     target = None
@@ -46,4 +44,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         target = open_listing(cfg, [name])
     for file in pictures.draw_all(scores, images, target, args.out, args.number):
         print(f"wrote {file}")
-    return 0

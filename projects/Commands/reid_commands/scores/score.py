@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from cfs.images.listing import open_listing
@@ -23,18 +21,11 @@ from cfs.scoring.scoring import score_images
 from fastreid.data import build as data_build
 from fastreid_compat.repairs.distributed.launch import share_threads
 from reid_core.config import load_config
-from reid_core.run.command_line import (
-    INTERRUPTED,
-    RESUMES,
-    add_config_arguments,
-    command_parser,
-    parse_command,
-    show_user_errors,
-)
+from reid_core.run.command_line import add_config_arguments, command_parser
 from reid_core.run.devices import device_of_process
 
-from ..arguments import add_device_arguments, add_speed_arguments
-from .images import add_images, dataset_names, show_log
+from ..arguments import add_device_arguments, add_images, add_speed_arguments, dataset_names
+from ..command import command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,8 +44,9 @@ def parser() -> argparse.ArgumentParser:
     return lines
 
 
-def score(args: argparse.Namespace) -> str:
-    """Score the images of a command line; returns what was done, in words."""
+@command(parser, logged="cfs", resumes=True)
+def main(args: argparse.Namespace) -> None:
+    """Score the images, and print what was done."""
     files = (args.config_file, args.target_config_file or args.config_file)
     source_cfg, target_cfg = (load_config(file, args.opts) for file in files)
     share_threads(int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
@@ -68,18 +60,6 @@ def score(args: argparse.Namespace) -> str:
     shards = score_images(images, source, target, transform, args.out, run, {"dataset": names})
     missing = len(shards.missing())
     if missing:
-        return f"{args.out}: {missing} shards of other processes are not written yet"
-    return f"{args.out}: complete. {headline(summary_of(str(args.out)))}"
-
-
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    args = parse_command(parser(), argv)
-    show_log()
-    try:
-        print(score(args))
-    except KeyboardInterrupt:
-        print(RESUMES, file=sys.stderr)
-        return INTERRUPTED
-    return 0
+        print(f"{args.out}: {missing} shards of other processes are not written yet")
+    else:
+        print(f"{args.out}: complete. {headline(summary_of(str(args.out)))}")

@@ -6,7 +6,6 @@ transreid select --scores scores/ --keep 0.5 -o CFS_list.pkl
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,9 @@ from cfs import select
 from cfs.scores.lists import check_list_name, write_list
 from cfs.scores.reading import read_scores
 from cfs.scores.selection import check_keep
-from reid_core.run.command_line import command_parser, show_user_errors
+from reid_core.run.command_line import command_parser
+
+from ..command import command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,10 +29,9 @@ def parser() -> argparse.ArgumentParser:
     return lines
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    args = parser().parse_args(argv)
+@command(parser)
+def main(args: argparse.Namespace) -> None:
+    """Run the command line."""
     check_list_name(args.out)
     check_keep(args.keep, args.keep_num)
     scores = read_scores(args.scores)
@@ -40,4 +40,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     scored = int(np.isfinite(scores.values).sum())
     lowest = f", down to a score of {scores.values[chosen[-1]]:.4f}" if len(chosen) else ""
     print(f"{args.out}: {len(chosen):,} of {scored:,} images with a score{lowest}")
-    return 0

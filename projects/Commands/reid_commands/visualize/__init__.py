@@ -10,9 +10,7 @@ Pictures are PNG, PDF or SVG, by the suffix of their name. No data set is needed
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from ..groups import group_parser, run_group
+from ..groups import group_main
 
 COMMANDS = {
     "attention": ("visualize.attention", "attention maps of images"),
@@ -21,7 +19,4 @@ COMMANDS = {
     "curves": ("visualize.curves", "loss, learning rate and metrics of runs"),
 }
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    return run_group(group_parser(__doc__, COMMANDS), COMMANDS, argv)
+main = group_main(__doc__, COMMANDS)

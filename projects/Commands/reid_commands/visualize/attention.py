@@ -6,21 +6,16 @@ transreid visualize attention --config-file c.yml --weights model.pth *.jpg -o a
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
 from reid_common.errors import UserError
 from reid_common.image_files import check_images
-from reid_core.run.command_line import (
-    add_config_arguments,
-    command_parser,
-    parse_command,
-    show_user_errors,
-)
+from reid_common.pictures import check_picture_name
+from reid_core.run.command_line import add_config_arguments, command_parser
 from tqdm import tqdm
 from transreid.visualize import model_pictures
 
-from ..arguments import add_model_arguments, build_extractor
-from .output import add_picture_arguments, check_output
+from ..arguments import add_model_arguments, add_picture_arguments, build_extractor
+from ..command import command
 
 MAX_IMAGES = 40  # rows of one picture
 # What an extractor may be built with to save work, but what hides the attention
@@ -50,11 +45,10 @@ def rows(args: argparse.Namespace) -> list[model_pictures.AttentionRow]:
     return found
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    args = parse_command(parser(), argv)
-    check_output(args)
+@command(parser)
+def main(args: argparse.Namespace) -> None:
+    """Run the command line."""
+    check_picture_name(args.out)
     if len(args.images) > MAX_IMAGES:
         raise UserError(
             f"{len(args.images)} images are too many for a picture; give at most {MAX_IMAGES}"
@@ -62,4 +56,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_images(args.images)
     model_pictures.draw_attention(rows(args), args.out, args.title or "Attention of [cls]")
     print(f"wrote {args.out}")
-    return 0

@@ -6,13 +6,14 @@ transreid visualize curves logs/run1 logs/run2 -o curves.png
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from reid_common.curves import draw_curves
-from reid_core.run.command_line import command_parser, show_user_errors
+from reid_common.pictures import check_picture_name
+from reid_core.run.command_line import command_parser
 
-from .output import add_picture_arguments, check_output
+from ..arguments import add_picture_arguments
+from ..command import command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,13 +24,11 @@ def parser() -> argparse.ArgumentParser:
     return lines
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    args = parser().parse_args(argv)
-    check_output(args)
+@command(parser)
+def main(args: argparse.Namespace) -> None:
+    """Run the command line."""
+    check_picture_name(args.out)
     short = [str(run.name or run) for run in args.runs]
     names = short if len(set(short)) == len(short) else [str(run) for run in args.runs]
     draw_curves(dict(zip(names, args.runs, strict=True)), args.out, args.title or "Training")
     print(f"wrote {args.out}")
-    return 0

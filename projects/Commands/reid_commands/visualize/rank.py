@@ -6,13 +6,14 @@ transreid visualize rank results/ranking.npz -o ranks.png --queries 3 17
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
-from reid_core.run.command_line import command_parser, positive, show_user_errors
+from reid_common.pictures import check_picture_name
+from reid_core.run.command_line import command_parser, positive
 from transreid.visualize.rank_lists import draw_results
 
-from .output import add_picture_arguments, check_output
+from ..arguments import add_picture_arguments
+from ..command import command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,11 +29,9 @@ def parser() -> argparse.ArgumentParser:
     return lines
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    args = parser().parse_args(argv)
-    check_output(args)
+@command(parser)
+def main(args: argparse.Namespace) -> None:
+    """Run the command line."""
+    check_picture_name(args.out)
     draw_results(args.results, args.out, args.queries, args.rows, args.top, args.title)
     print(f"wrote {args.out}")
-    return 0

@@ -6,18 +6,13 @@ transreid visualize sie --config-file c.yml --weights model.pth -o sie.png
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
-from reid_core.run.command_line import (
-    add_config_arguments,
-    command_parser,
-    parse_command,
-    show_user_errors,
-)
+from reid_common.pictures import check_picture_name
+from reid_core.run.command_line import add_config_arguments, command_parser
 from transreid.visualize import model_pictures
 
-from ..arguments import add_model_arguments, build_extractor
-from .output import add_picture_arguments, check_output
+from ..arguments import add_model_arguments, add_picture_arguments, build_extractor
+from ..command import command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,15 +24,13 @@ def parser() -> argparse.ArgumentParser:
     return lines
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    args = parse_command(parser(), argv)
-    check_output(args)
+@command(parser)
+def main(args: argparse.Namespace) -> None:
+    """Run the command line."""
+    check_picture_name(args.out)
     model = build_extractor(args).model
     sie = model_pictures.sie_of(model)
     title = args.title or "Cosines of the side information embeddings"
     model_pictures.draw_sie(sie, args.out, title)
     print(model_pictures.sie_statistics(sie))
     print(f"wrote {args.out}")
-    return 0

@@ -1,4 +1,4 @@
-"""All that is looked at in a results file: figures, curves, cameras, identities, ranked images.
+"""All that is looked at in a results file: metrics, curves, cameras, identities, ranked images.
 
 The model is not needed, and the distances are computed once, in blocks of queries.
 """
@@ -10,13 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from ..distances.blocks import Distances
 from ..evaluation import Evaluation, Options, build_distances, evaluate_distances
 from ..ranking.metrics import GalleryRanker
 from ..results.result_set import ResultSet
-from .bootstrap import NUM_RESAMPLES, Interval, confidence_interval
-from .cameras import CameraPairRanking, CameraPairs
-from .identities import IdentityScores, identity_scores
+from .groups import CameraPairRanking, CameraPairs, IdentityScores, identity_scores
 
 MEASURES = ("mAP", "Rank-1")  # which are means over queries of values that have intervals here
 
@@ -43,37 +40,11 @@ class Analysis:
         return self.results.pids[: self.results.num_query]
 
     def values(self, measure: str) -> np.ndarray:
-        """Values, 0..1, whose mean over the counted queries is a measure of :data:`MEASURES`.
-
-        Returns:
-            (Q,) float64, NaN at queries without a match.
-        """
+        """Values (Q,), 0..1, whose mean is one of :data:`MEASURES`; NaN without a match."""
         ranking = self.evaluation.ranking
         if measure == "mAP":
             return ranking.average_precision
         return np.where(ranking.counted, ranking.first_hit == 0, np.nan)
-
-    def interval(
-        self,
-        measure: str,
-        by_identity: bool,
-        level: float = 0.95,
-        num_resamples: int = NUM_RESAMPLES,
-        seed: int = 0,
-    ) -> Interval:
-        """Bootstrap interval of a measure, 0..1; see :mod:`fasteval.analysis.bootstrap`.
-
-        Args:
-            measure: one of :data:`MEASURES`.
-            by_identity: whether identities are drawn, or else single queries.
-            level: 0..1.
-            num_resamples: number of draws.
-            seed: of the draws.
-        """
-        counted = self.evaluation.ranking.counted
-        clusters = self.query_pids[counted] if by_identity else None
-        values = self.values(measure)[counted]
-        return confidence_interval(values, clusters, level, num_resamples, seed)
 
     def worst_queries(self) -> np.ndarray:
         """Queries with a match, lowest AP first; equal ones in their order."""
@@ -83,41 +54,18 @@ class Analysis:
 
 
 def analyse(results: ResultSet, options: Options) -> Analysis:
-    """Evaluate the features of a results file.
-
-    Args:
-        results: what was saved.
-        options: settings; they may be others than those of the evaluation that saved it.
+    """Evaluate the features of a results file, with any settings.
 
     Raises:
         UserError: no query has a match.
     """
     features, queries = torch.from_numpy(results.features), results.num_query
-    ids = (
-        results.pids[:queries],
-        results.pids[queries:],
-        results.camids[:queries],
-        results.camids[queries:],
-    )
+    ids = [part for ids in (results.pids, results.camids) for part in np.split(ids, [queries])]
     cameras = CameraPairRanking(*ids)
     distances = build_distances(features, queries, options)
-    evaluation = evaluate_distances(_Watched(distances, cameras), GalleryRanker(*ids), options)
+    evaluation = evaluate_distances(distances, GalleryRanker(*ids), options, cameras.add)
     evaluation.figures()  # raises if there is nothing to rank
     ranking = evaluation.ranking
     identities = identity_scores(ranking.average_precision, ranking.first_hit, ids[0])
     light = replace(results, features=np.empty((len(results), 0), np.float32))
     return Analysis(light, evaluation, cameras.result(), identities)
-
-
-class _Watched:
-    """Distances whose rows are ranked by camera, too, as they pass; each row must pass once."""
-
-    def __init__(self, distances: Distances, cameras: CameraPairRanking) -> None:
-        self._distances, self._cameras = distances, cameras
-        self.num_queries, self.num_gallery = distances.num_queries, distances.num_gallery
-        self.largest, self.enough_mb = distances.largest, distances.enough_mb
-
-    def rows(self, start: int, stop: int) -> np.ndarray:
-        dist = self._distances.rows(start, stop)
-        self._cameras.add(dist, start)
-        return dist

@@ -26,6 +26,10 @@ class Interval:
     low: float
     high: float
 
+    def percent(self) -> Interval:
+        """Return the interval of 0..1 in percent."""
+        return Interval(100 * self.mean, 100 * self.low, 100 * self.high)
+
 
 def confidence_interval(
     values: np.ndarray,

@@ -33,14 +33,7 @@ def compare_evaluations(
     num_resamples: int = NUM_PERMUTATIONS,
     seed: int = 0,
 ) -> Compared:
-    """Compare two evaluations on the queries that both have.
-
-    Args:
-        first: the one that is compared with.
-        second: the other.
-        level: of the intervals, 0..1.
-        num_resamples: number of draws.
-        seed: of the draws.
+    """Compare the second evaluation with the first, on queries that both have; as :func:`compare`.
 
     Raises:
         UserError: their galleries differ, or they have no query with a match in common.
@@ -65,15 +58,7 @@ def compare_evaluations(
 
 
 def match_queries(first: list[str], second: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Find the queries that two evaluations share.
-
-    Args:
-        first: image files of the queries of one evaluation.
-        second: of the other.
-
-    Returns:
-        Rows (M,) in ``first`` and rows (M,) in ``second`` of the shared queries, in the order of
-        the first.
+    """Rows (M,) in ``first``, ascending, and in ``second`` of image files that both have.
 
     Raises:
         UserError: a path is unknown or occurs twice, or nothing is shared.
@@ -86,18 +71,14 @@ def match_queries(first: list[str], second: list[str]) -> tuple[np.ndarray, np.n
             f"the two evaluations share no query: one has {first[0]!r}, the other {second[0]!r}; "
             "only results of the same test set can be compared"
         )
-    pairs = np.array(shared)
-    return pairs[:, 0], pairs[:, 1]
+    return tuple(np.array(shared).T)
 
 
 def common_names(first: list[str], second: list[str]) -> tuple[list[str], list[str]]:
-    """Names by which the images of two evaluations can be matched.
+    """Names by which images of two evaluations can be matched; UserError if a path is not unique.
 
     They are the paths; where no path is in both, as data lie elsewhere on another machine, only as
     many last parts of all paths as it takes to tell them apart.
-
-    Raises:
-        UserError: a path is unknown or occurs twice.
     """
     for paths in (first, second):
         if not all(paths) or len(set(paths)) != len(paths):

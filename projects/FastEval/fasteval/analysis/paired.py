@@ -26,9 +26,7 @@ class Comparison:
     """What a second model is to a first one, over queries that count for both.
 
     Attributes:
-        num_queries: how many there are.
-        first: mean of the first model.
-        second: mean of the second model.
+        first: mean of the first model, as second of the second one.
         difference: second - first, with its bootstrap interval over identities.
         by_query: the same with the interval over single queries, which is narrower.
         p_value: of the sign-flip permutation test over identities, two-sided.
@@ -58,15 +56,9 @@ def compare(
     num_resamples: int = NUM_PERMUTATIONS,
     seed: int = 0,
 ) -> Comparison:
-    """Compare a measure of two models on the same queries.
+    """Compare a measure (Q,) of two models on the same queries, whose identities are ``clusters``.
 
-    Args:
-        first: (Q,) such as average precisions, of the first model.
-        second: (Q,) of the second model, in the same order.
-        clusters: (Q,) identities of the queries.
-        level: of the intervals, 0..1.
-        num_resamples: number of draws of the intervals and of permutations.
-        seed: of the draws.
+    The others are those of :func:`confidence_interval`; there are as many permutations as draws.
 
     Raises:
         ValueError: the lengths differ or are 0.
@@ -95,12 +87,8 @@ def sign_flip_p_value(
 ) -> float:
     """Two-sided p-value of "the sum of ``changes`` is 0 but for chance", 0..1.
 
-    Exact where there are so few changes that all combinations of signs can be tried.
-
-    Args:
-        changes: (C,) independent differences, one a query or summed over an identity's queries.
-        num_resamples: combinations that are tried.
-        seed: of their draw.
+    ``changes`` (C,) are independent: one a query, or summed over an identity's queries. Exact where
+    they are so few that all combinations of signs can be tried; else ``num_resamples`` are.
     """
     changes = changes[changes != 0]  # whose sign says nothing; and the exact test stays small
     if len(changes) < 2:

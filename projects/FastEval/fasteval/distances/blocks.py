@@ -55,8 +55,6 @@ class FeatureDistances:
     """
 
     def __init__(self, query: Tensor, gallery: Tensor, metric: str) -> None:
-        if metric not in METRICS:
-            raise ValueError(f"metric {metric!r} is none of {', '.join(METRICS)}")
         self.query, self.gallery, self.metric = query, gallery, metric
         self.num_queries, self.num_gallery = len(query), len(gallery)
         self.largest = 2.0
@@ -69,11 +67,10 @@ class FeatureDistances:
 
     @torch.no_grad()
     def keep_products(self) -> Tensor | None:
-        """Make all products (Q, G) now, for others and for :meth:`rows`.
+        """Make all products (Q, G) now, for others and for :meth:`rows`; nobody may write to them.
 
         Returns:
-            They, which nobody may write to; None where they are not worth their memory: on a GPU,
-            for "euclidean", and above KEPT_MB.
+            None where they are not worth their memory: on a GPU, for "euclidean", above KEPT_MB.
         """
         size = self.num_queries * self.num_gallery * BYTES
         if self.metric == "cosine" and self.query.device.type == "cpu" and size <= KEPT_MB * 2**20:
@@ -97,11 +94,9 @@ class FeatureDistances:
 
 
 def blocks(distances: Distances, block_mb: float) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (index of the first query, distances (b, G)) for all queries.
+    """Yield (index of the first query, distances (b, G)) for all queries, in order.
 
-    Args:
-        distances: what is cut into blocks.
-        block_mb: megabytes that a block may take; it has one query at least.
+    A block takes at most ``block_mb`` megabytes, but has one query at least.
     """
     block_mb = min(block_mb, distances.enough_mb)
     size = max(1, int(block_mb * 2**20 / (BYTES * distances.num_gallery)))

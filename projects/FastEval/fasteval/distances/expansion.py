@@ -47,17 +47,10 @@ class Expansion:
 
 @torch.no_grad()
 def expand(features: Tensor, how: Expansion, block_mb: float = 128) -> Tensor:
-    """Replace each feature by the weighted mean of its neighbours.
+    """Return features (N, D) float32, each the weighted mean of its neighbours.
 
-    The sum is divided by k, not by the weights, as in FastReID: lengths change, cosines do not.
-
-    Args:
-        features: (N, D) float32, of any length.
-        how: neighbours, weights and rounds; k is lowered to N - 1, as in FastReID.
-        block_mb: megabytes of a block of similarities, on a GPU.
-
-    Returns:
-        (N, D) float32, a new tensor.
+    As in FastReID k is lowered to N - 1, and the sum is divided by k, not by the weights: lengths
+    change, cosines do not. ``block_mb``: megabytes of a block of similarities, on a GPU.
     """
     k = min(how.k, len(features) - 1)
     if k < 1:

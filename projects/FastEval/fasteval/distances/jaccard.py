@@ -6,6 +6,9 @@ Where two images are equally near, either may count as the k1-th or the k2-th ne
 it is the first in both. (Another order of the sum in a product can make a tie of what is none, or
 the reverse, in the last bit of a float32.)
 
+A row of a sparse matrix (N, N) here is an image, its columns are the images of its set; a set has
+at most k1 of the N images, or a few times that when expanded, so that memory is linear in N.
+
 Letters: N images = Q queries, then G of the gallery; D dimensions.
 """
 
@@ -15,14 +18,12 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
-from reid_common.errors import UserError
 from reid_common.progress import shown
 from scipy import sparse
 from torch import Tensor
 
 from ..neighbours.nearest import nearest
 from .blocks import SMALL_BLOCK_MB, Distances
-from .reciprocal import expanded_sets, sets_of
 
 PAIRS_AT_ONCE = 1024
 QUERIES_AT_ONCE = 16
@@ -38,9 +39,6 @@ class JaccardDistances:
         k2: neighbours whose weights are averaged (local query expansion); 1 = none.
         block_mb: megabytes of a block of distances, on a GPU.
         known: (Q, G) float32, products of queries and gallery, if they are there already.
-
-    Raises:
-        UserError: k1 or k2 is less than 1.
     """
 
     largest = 1.0
@@ -55,8 +53,6 @@ class JaccardDistances:
         block_mb: float = 128,
         known: Tensor | None = None,
     ) -> None:
-        if k1 < 1 or k2 < 1:
-            raise UserError(f"re-ranking with k1={k1}, k2={k2} neighbours: both must be 1 or more")
         self.num_queries, self.num_gallery = num_queries, len(features) - num_queries
         k1, k2 = min(k1, len(features)), min(k2, len(features))
         squared, neighbours = nearest(features, k1, "euclidean", block_mb, known)
@@ -153,3 +149,42 @@ def neighbour_weights(
     weights = np.exp(np.repeat(np.minimum.reduceat(dist, starts), sizes) - dist)
     weights /= np.repeat(np.add.reduceat(weights, starts), sizes)
     return sparse.csr_array((weights, sets.indices, sets.indptr), shape=sets.shape)
+
+
+def sets_of(neighbours: np.ndarray, k: int) -> sparse.csr_array:
+    """Return the first ``k`` of the neighbours (N, K) of each image as rows of (N, N) ones."""
+    count = len(neighbours)
+    columns = neighbours[:, :k].astype(np.int32)
+    ends = np.arange(count + 1, dtype=np.int64) * columns.shape[1]
+    ones = np.ones(columns.size, np.float32)
+    return sparse.csr_array((ones, columns.ravel(), ends), shape=(count, count))
+
+
+def reciprocal(neighbours: np.ndarray, k: int) -> sparse.csr_array:
+    """Return R(i, k), (N, N) ones: images among the first k of i that have i among their first k.
+
+    The nearest of the neighbours (N, K) is the first; k is lowered to K.
+    """
+    forward = sets_of(neighbours, k)
+    return forward.multiply(forward.T.tocsr()).tocsr()
+
+
+def expanded_sets(neighbours: np.ndarray, k1: int) -> sparse.csr_array:
+    """Return R*(i, k1), equation 5: R(i, k1) and all R(c, k1 / 2) of which it has two thirds.
+
+    As in FastReID, whose search returns k1 images (the image itself among them), R(i, k1) has k1
+    at most, and the halves round(k1 / 2) + 1, with round half to even.
+
+    Returns:
+        (N, N); what is stored is in the set, whatever its value; columns of a row are sorted.
+    """
+    whole = reciprocal(neighbours, k1)
+    half = reciprocal(neighbours, int(np.around(k1 / 2)) + 1)
+    sizes = np.diff(half.indptr)
+    # For each candidate c of i: how many of the half set of c are in the set of i
+    common = (whole @ half.T.tocsr()).multiply(whole).tocsr()
+    common.data = (common.data > 2 / 3 * sizes[common.indices]).astype(np.float32)
+    common.eliminate_zeros()
+    united = (whole + common @ half).tocsr()
+    united.sort_indices()
+    return united

@@ -1,11 +1,10 @@
 """The k nearest neighbours of all features among themselves.
 
 On the CPU the product of all features by all features is rounded and made once for both images of
-a pair, and what it cannot decide is computed exactly (neighbours_pruned.py): the neighbours are
-those of faiss, which FastReID's re-ranking calls, but for distances that differ in the last bits of
-a float32. Few features, many neighbours, and numbers
-that are not finite, huge or tiny are left to faiss. On a GPU torch
-searches.
+a pair, and what it cannot decide is computed exactly (pruned.py): the neighbours are those of
+faiss, which FastReID's re-ranking calls, but for distances that differ in the last bits of a
+float32. Few features, many neighbours, and numbers that are not finite, huge or tiny are left to
+faiss. On a GPU torch searches.
 
 Letters: N features, D dimensions, k neighbours.
 """

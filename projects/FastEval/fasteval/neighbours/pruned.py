@@ -1,6 +1,6 @@
 """The exact nearest neighbours of all features among themselves, with few exact distances.
 
-Rounded scores of all pairs (neighbours_bounds.py) leave a few candidates for each image: those that
+Rounded scores of all pairs (bounds.py) leave a few candidates for each image: those that
 may be among its k nearest whatever the errors are. Their distances are computed in float32. Each
 pair of images is multiplied once, for both of them.
 
@@ -48,12 +48,9 @@ class TileCandidates:
         self._size = 0
 
     def add(self, scores: Tensor, largest: Tensor, start: int) -> None:
-        """Take the scores of another tile.
+        """Take the scores (T, T / C, C) of this tile and the others from ``start`` on.
 
-        Args:
-            scores: (T, T / C, C), of the images of this tile and others.
-            largest: (T, C), their maxima over T / C.
-            start: index of the first of the others.
+        ``largest`` (T, C) are their maxima over T / C.
         """
         torch.maximum(self.largest, largest, out=self.largest)
         self.seen += 1
@@ -113,12 +110,8 @@ def pruned_search(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the neighbours of each feature, as :func:`fasteval.neighbours.nearest.nearest`.
 
-    Args:
-        features: (N, D) float32 on the CPU, finite.
-        k: at most N and CLASSES.
-        metric: "euclidean" or "inner_product".
-        dtype: of the scores, bfloat16 or float32.
-        known: products that are there already; see there.
+    Features are finite and on the CPU, k is at most CLASSES, ``dtype`` (of the scores) bfloat16 or
+    float32.
     """
     scores = RoundedScores(features, metric, dtype, TILE, known)
     parts = enumerate(scores.errors.split(TILE))

@@ -88,9 +88,7 @@ def _runs(rows: np.ndarray, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
 def _batches(counts: np.ndarray, row_bytes: int) -> Iterator[tuple[np.ndarray, bool]]:
     """Yield rows (r,) with alike numbers of pairs, most first, and whether they are to be sorted.
 
-    Args:
-        counts: (b,) pairs of each row; rows without are left out.
-        row_bytes: bytes of a row.
+    ``counts`` are the pairs (b,) of each row; rows without any are left out.
     """
     order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
     num_sorted = int(np.count_nonzero(counts >= SORTING_PAYS_FROM))
@@ -129,30 +127,20 @@ def _compared_positions(
 
 
 class Counter:
-    """Counts for values of rows how many numbers of their row are smaller or equal.
-
-    Args:
-        length: G, of the rows.
-
-    Attributes:
-        stride: bytes that the outcomes of a comparison of a value with its row take.
-    """
+    """Counts for values of rows, of length G, how many numbers of their row are smaller."""
 
     def __init__(self, length: int) -> None:
         self.length = length
         words = math.ceil(length / WORD)
         self._groups = max(1, math.ceil(words / MOST_WORDS))
         self._words = math.ceil(words / self._groups)
+        # Bytes that the outcomes of a comparison of a value with its row take
         self.stride = self._groups * self._words * WORD
         # What is beyond the row stays False.
         self._outcomes = np.zeros((0, self.stride), bool)
 
     def counts(self, block: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Count for each value the numbers of its row that are smaller.
-
-        Args:
-            block: (r, G).
-            values: (r, M), numbers of their rows.
+        """Count for each value (r, M) the numbers of its row of ``block`` (r, G) that are smaller.
 
         Returns:
             (r, M) int64; and whether the row has a value more than once, (r, M) bool.

@@ -76,11 +76,7 @@ def stable_positions(row: np.ndarray, columns: np.ndarray) -> np.ndarray:
 
 
 def _give_order_of_numbers(flat: np.ndarray) -> bool:
-    """Make ``flat``, int32 bits of float32, integers 0..FARTHEST - 1 of their order.
-
-    Returns:
-        False, and nothing is done, if they do not fit.
-    """
+    """Make int32 bits of float32 integers 0..FARTHEST - 1 of their order; False if they cannot."""
     if flat.min() >= 0:
         return True
     # The sign is the highest bit; -0 equals 0.
@@ -118,7 +114,7 @@ def _with_ties(
         found: (M,) positions behind all others that are as near.
         groups: which of ``found`` are the first of matches with the distance of another.
         row: (G,) bits of the others.
-        columns: (M,) of the matches, ascending.
+        columns: (M,) columns of the matches, ascending.
         values: (M,) their bits.
     """
     if len(groups) > MANY_TIES:

@@ -48,7 +48,7 @@ class RocCollector:
     """Collects blocks of distances for a ROC.
 
     Args:
-        num_pairs: number of queries x gallery images.
+        num_pairs: queries x gallery images.
         largest: a bound of the distances.
         limit_mb: megabytes up to which the distances of all pairs are kept.
     """
@@ -63,12 +63,7 @@ class RocCollector:
         self._counts = np.zeros(0 if self.exact else NUM_BINS + 1, np.int64)
 
     def add(self, dist: np.ndarray, pairs: Pairs) -> None:
-        """Count a block.
-
-        Args:
-            dist: (b, G) distances without NaN.
-            pairs: the pairs of one identity in it.
-        """
+        """Count a block: distances (b, G) without NaN, and its pairs of one identity."""
         same = dist[pairs.rows, pairs.columns]
         self._matching.append(same[~pairs.junk])
         if self.exact:

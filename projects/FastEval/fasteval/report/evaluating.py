@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fastreid.config import CfgNode
 from reid_common.errors import UserError
 from reid_core.run.devices import find_device
 
@@ -16,7 +15,7 @@ from ..analysis.comparison import Compared, compare_evaluations
 from ..analysis.paired import NUM_PERMUTATIONS
 from ..options import options_from_config
 from ..results.meta import config_of, settings_of
-from ..results.result_set import ResultSet, checked_results_name, read_results
+from ..results.result_set import checked_results_name, read_results
 from .rank_lists import Look
 from .tables import Evaluated, comparison_table, intervals_of, metrics_table
 from .writing import make_folder, write_report
@@ -48,13 +47,10 @@ class Settings:
 def evaluate_files(
     files: dict[str, str], settings: Settings, look: Look, out: Path | None = None
 ) -> None:
-    """Evaluate results files, print their tables, and write a report.
+    """Evaluate files (name -> results or feature file), print their tables, and write a report.
 
-    Args:
-        files: name -> results or feature file; each is compared with the first, query by query.
-        settings: of the evaluation.
-        look: what the pictures show.
-        out: folder of the report; None writes none.
+    Each is compared with the first one, query by query. ``out`` is the folder of the report; None
+    writes none.
 
     Raises:
         UserError: a file that cannot be evaluated or compared, a folder that cannot be written.
@@ -81,19 +77,16 @@ def evaluate_files(
 def evaluated(
     name: str, path: str, settings: Settings, look: Look | None = None, roc: bool = False
 ) -> Evaluated:
-    """Read and evaluate a file.
+    """Read and evaluate a file; the queries of ``look`` are checked before that.
 
-    Args:
-        name: under which it is shown.
-        path: results or feature file.
-        settings: of the evaluation.
-        look: its queries are checked before the evaluation.
-        roc: compute the ROC, also if the settings do not ask for it.
+    With ``roc`` there is a ROC also if the settings do not ask for it.
     """
     results = read_results(path, settings.num_query)
     if look is not None:
         look.check_queries(results.num_query)
-    cfg = configured(results, settings)
+    cfg = config_of(results.meta.get("evaluation", {}))
+    cfg.TEST.FASTEVAL.DEVICE = str(find_device(settings.device))
+    cfg.merge_from_list([*settings.options])
     options = options_from_config(cfg)
     analysis = analyse(
         results, replace(options, roc=roc or cfg.TEST.ROC.ENABLED, top_k=settings.top)
@@ -102,14 +95,6 @@ def evaluated(
     saved = results.meta.get("scores", {}) if same else {}
     intervals = intervals_of(analysis, settings.level, settings.resamples, settings.seed)
     return Evaluated(name, path, cfg, analysis, saved, intervals, settings.level)
-
-
-def configured(results: ResultSet, settings: Settings) -> CfgNode:
-    """Settings of the evaluation that wrote the file, with the changes that are asked for."""
-    cfg = config_of(results.meta.get("evaluation", {}))
-    cfg.TEST.FASTEVAL.DEVICE = str(find_device(settings.device))
-    cfg.merge_from_list([*settings.options])
-    return cfg
 
 
 def named(files: list[str], names: list[str] | None) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Pictures of evaluations: CMC, ROC, pairs of cameras, identities, and what two models differ in.
 
-Scores are percent, 0..100; NaN where there is none.
+Scores are percent, 0..100; NaN where there is none. ``out`` is the picture's file, ``title`` the
+text on top.
 """
 
 from __future__ import annotations
@@ -22,14 +23,8 @@ LOWEST_FPR = 1e-6
 
 
 def draw_cmc(curves: dict[str, np.ndarray], out: Path, title: str) -> None:
-    """Draw cumulative matching characteristics.
-
-    Args:
-        curves: name -> (R,) 0..1, share of queries with a right image within the first 1..R.
-        out: picture.
-        title: text on top.
-    """
-    figure, axis = plt.subplots(figsize=(6, 4.2), dpi=100, layout="constrained")
+    """Draw CMCs: name -> (R,) 0..1, share of queries with a right image within the first 1..R."""
+    figure, axis = _axes(size=(6, 4.2))
     for name, curve in curves.items():
         label = f"{name}: Rank-1 {100 * curve[0]:.2f}"
         axis.plot(np.arange(1, len(curve) + 1), 100 * curve, ".-", markersize=4, label=label)
@@ -44,13 +39,8 @@ def draw_roc(curves: dict[str, RocCurve], out: Path, title: str) -> None:
     """Draw receiver operating characteristics over a logarithmic false positive rate.
 
     The classes are FastReID's, as in its TPR@FPR: positive = another identity, rejected.
-
-    Args:
-        curves: name -> curve.
-        out: picture.
-        title: text on top.
     """
-    figure, axis = plt.subplots(figsize=(6, 4.2), dpi=100, layout="constrained")
+    figure, axis = _axes(size=(6, 4.2))
     for name, curve in curves.items():
         label = f"{name}: {100 * curve.tpr_at(1e-3):.1f} at 0.1 %"
         axis.plot(100 * curve.fpr, 100 * curve.tpr, label=label)
@@ -70,61 +60,38 @@ def draw_roc(curves: dict[str, RocCurve], out: Path, title: str) -> None:
 def draw_camera_pairs(
     scores: np.ndarray, queries: list[str], galleries: list[str], out: Path, title: str
 ) -> None:
-    """Draw a matrix of pairs of cameras.
-
-    Args:
-        scores: (A, B) percent; NaN, drawn hatched, where no query has a match.
-        queries: A names of the cameras of the queries.
-        galleries: B names of the cameras of the gallery.
-        out: picture.
-        title: text on top.
-    """
-    side = min(0.55 * max(len(queries), len(galleries)), MAX_INCHES)
-    size = (max(side * len(galleries) / max(len(queries), len(galleries)) + 2.2, 4.5), side + 1.4)
-    figure, axis = plt.subplots(figsize=size, dpi=100, layout="constrained")
+    """Draw scores (A, B) of A cameras of queries and B of the gallery; NaN is drawn hatched."""
+    longest = max(scores.shape)
+    side = min(0.55 * longest, MAX_INCHES)
+    figure, axis = _axes(size=(max(side * len(galleries) / longest + 2.2, 4.5), side + 1.4))
     axis.patch.set(facecolor="#eeeeee", hatch="////", edgecolor="#cccccc")
-    shown = np.ma.masked_invalid(scores)
-    image = axis.imshow(shown, cmap=COLOURS)  # from the worst pair to the best
+    image = axis.imshow(np.ma.masked_invalid(scores), cmap=COLOURS)  # from the worst to the best
     axis.set_xticks(range(len(galleries)), galleries, rotation="vertical")
     axis.set_yticks(range(len(queries)), queries)
     axis.set(xlabel="camera of the match", ylabel="camera of the query")
     axis.set_title(title, fontsize=10)
-    if max(scores.shape) <= MAX_CELLS_WITH_NUMBERS:
+    if longest <= MAX_CELLS_WITH_NUMBERS:
         for (row, column), score in np.ndenumerate(scores):
             if np.isfinite(score):
                 dark = np.mean(image.to_rgba(score)[:3]) < 0.5
-                colour = "white" if dark else "black"
-                text = axis.text(column, row, f"{score:.1f}", fontsize=8, color=colour)
-                text.set(ha="center", va="center")
+                text = axis.text(column, row, f"{score:.1f}", fontsize=8, ha="center", va="center")
+                text.set_color("white" if dark else "black")
     figure.colorbar(image, ax=axis, label="mAP, %", shrink=0.8)
     save_figure(figure, out)
 
 
-def draw_identities(
-    scores: np.ndarray, names: list[str], out: Path, title: str, num_named: int = NUM_WORST
-) -> None:
-    """Draw the scores of all identities, and the worst of them by name.
-
-    Args:
-        scores: (I,) percent, ascending.
-        names: I identities.
-        out: picture.
-        title: text on top.
-        num_named: how many of the worst are named.
-    """
-    figure, (every, worst) = plt.subplots(
-        1, 2, figsize=(10, 4.4), dpi=100, layout="constrained", width_ratios=(3, 2)
-    )
+def draw_identities(scores: np.ndarray, names: list[str], out: Path, title: str) -> None:
+    """Draw the scores (I,), ascending, of all identities, and the worst of them by name."""
+    figure, (every, worst) = _axes(2, (10, 4.4), width_ratios=(3, 2))
     every.fill_between(np.arange(1, len(scores) + 1), scores, step="mid", alpha=0.5)
     every.axhline(scores.mean(), color="black", linewidth=1, linestyle="--")
     every.text(1, scores.mean() + 1, f"mean {scores.mean():.1f}", fontsize=8)
     every.set(xlabel="identities, worst first", ylabel="AP, %", ylim=(0, 105), title=title)
     every.set_xlim(0.5, len(scores) + 0.5)
-    shown = slice(None, num_named)
-    colours = matplotlib.colormaps[COLOURS](scores[shown] / 100)
-    bars = worst.barh(np.arange(len(scores[shown])), scores[shown], color=colours)
+    lowest, shown = scores[:NUM_WORST], range(len(scores[:NUM_WORST]))
+    bars = worst.barh(shown, lowest, color=matplotlib.colormaps[COLOURS](lowest / 100))
     worst.bar_label(bars, fmt="%.1f", fontsize=7, padding=2)
-    worst.set_yticks(range(len(scores[shown])), names[shown], fontsize=8)
+    worst.set_yticks(shown, names[:NUM_WORST], fontsize=8)
     worst.invert_yaxis()
     worst.set(xlabel="AP, %", xlim=(0, 105), title="the worst")
     save_figure(figure, out)
@@ -133,16 +100,8 @@ def draw_identities(
 def draw_differences(
     first: np.ndarray, second: np.ndarray, names: tuple[str, str], out: Path, title: str
 ) -> None:
-    """Draw the scores of two models against one another, query by query, and their differences.
-
-    Args:
-        first: (Q,) percent.
-        second: (Q,) percent of the same queries.
-        names: of the two models.
-        out: picture.
-        title: text on top.
-    """
-    figure, (pairs, change) = plt.subplots(1, 2, figsize=(10, 4.4), dpi=100, layout="constrained")
+    """Draw the scores (Q,) of two models against one another, and their differences by query."""
+    figure, (pairs, change) = _axes(2, (10, 4.4))
     # Thousands of points are a blot: cells of the plane say how many lie in them.
     cells = pairs.hist2d(first, second, 40, ((0, 100), (0, 100)), norm="log", cmap="viridis")
     pairs.plot((0, 100), (0, 100), color="black", linewidth=0.8, linestyle="--")
@@ -158,6 +117,10 @@ def draw_differences(
     _finish(change)
     figure.suptitle(title)
     save_figure(figure, out)
+
+
+def _axes(number: int = 1, size: tuple[float, float] = (6, 4), **options: Any) -> tuple[Any, Any]:
+    return plt.subplots(1, number, figsize=size, dpi=100, layout="constrained", **options)
 
 
 def _finish(axis: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +24,8 @@ class Look:
         max_rank: ranks of the CMC.
         queries: of the rank lists: ["worst"], ["spread"], or numbers, 0-based.
         rows: queries of the rank lists, if they are not numbered.
-        images: folder that has the images on this machine, None where the evaluation saw them.
+        images: folder that has the images on this machine; it replaces the folder that all their
+            paths have in common. None: they are where the evaluation saw them.
     """
 
     max_rank: int
@@ -51,24 +51,14 @@ class Look:
                 raise UserError(f"--queries {word}: give worst, spread or numbers 0..{count - 1}")
 
 
-def draw_rank_lists(
-    analysis: Analysis, queries: Sequence[int], images: str | None, out: Path, title: str
-) -> str | None:
+def draw_rank_lists(analysis: Analysis, look: Look, out: Path, title: str) -> str | None:
     """Draw queries with their nearest images, those that the protocol leaves out left out.
-
-    Args:
-        analysis: the evaluation, with ranked images.
-        queries: their rows, 0-based.
-        images: folder that has the images now, if they are no more where the evaluation saw them:
-            the folder that all paths have in common is replaced by it.
-        out: picture.
-        title: text on top.
 
     Returns:
         None, or why there is no picture: images are not there, on a machine without the data set.
     """
-    paths = moved(analysis.results.paths, images)
-    rows = [_rank_row(analysis, paths, query) for query in queries]
+    paths = moved(analysis.results.paths, look.images)
+    rows = [_rank_row(analysis, paths, query) for query in look.rank_lists(analysis)]
     neighbours = (path for row in rows for path, _, _ in row.neighbours)
     for path in dict.fromkeys([row.query_path for row in rows] + list(neighbours)):
         fault = find_fault(path) if path else "the results have no paths"

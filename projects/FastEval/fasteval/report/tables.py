@@ -9,7 +9,7 @@ from fastreid.config import CfgNode
 from tabulate import tabulate
 
 from ..analysis.analyse import MEASURES, Analysis
-from ..analysis.bootstrap import Interval
+from ..analysis.bootstrap import Interval, confidence_interval
 from ..analysis.comparison import Compared
 from ..analysis.paired import Comparison
 from ..results.meta import describe, settings_of
@@ -23,9 +23,6 @@ class Evaluated:
 
     Attributes:
         name: under which it is shown.
-        path: the file.
-        cfg: settings.
-        analysis: what was found.
         saved: metrics of the evaluation that wrote the file if its settings were these, else {}.
         intervals: measure -> "identity" or "query", the unit that is drawn -> interval, percent.
         level: of the intervals, 0..1.
@@ -44,19 +41,17 @@ def intervals_of(
     analysis: Analysis, level: float, num_resamples: int, seed: int
 ) -> dict[str, dict[str, Interval]]:
     """Intervals of all measures, as :class:`Evaluated` has them."""
-    ways = {"identity": True, "query": False}
+    counted = analysis.evaluation.ranking.counted
+    units = {"identity": analysis.query_pids[counted], "query": None}
     return {
         measure: {
-            how: percent(analysis.interval(measure, by_identity, level, num_resamples, seed))
-            for how, by_identity in ways.items()
+            unit: confidence_interval(
+                analysis.values(measure)[counted], clusters, level, num_resamples, seed
+            ).percent()
+            for unit, clusters in units.items()
         }
         for measure in MEASURES
     }
-
-
-def percent(interval: Interval) -> Interval:
-    """An interval of 0..1 in percent."""
-    return Interval(100 * interval.mean, 100 * interval.low, 100 * interval.high)
 
 
 def metrics_table(one: Evaluated) -> str:
@@ -69,7 +64,7 @@ def metrics_table(one: Evaluated) -> str:
         queries += f" ({ignored} without a match do not count)"
     head = (
         f"{one.name}: {describe(one.cfg)}; {queries}, {len(results) - results.num_query} gallery "
-        f"images, {len(analysis.identities)} identities, "
+        f"images, {len(analysis.identities.pids)} identities, "
         f"{len(analysis.cameras.gallery_cameras)} cameras"
     )
     rows = []
@@ -97,7 +92,7 @@ def comparison_table(names: tuple[str, str], compared: Compared, level: float) -
             f"{100 * one.first:.2f}",
             f"{100 * one.second:.2f}",
             f"{100 * one.difference.mean:+.2f}",
-            span(percent(one.difference)),
+            span(one.difference.percent()),
             f"{one.p_value:.4f}",
             f"{one.p_by_query:.4f}",
             f"{one.wilcoxon:.4f}",

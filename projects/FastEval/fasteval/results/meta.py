@@ -6,6 +6,7 @@ What is kept are the config keys that turn features into metrics, under their na
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,7 +33,7 @@ SETTINGS = (
 
 def settings_of(cfg: CfgNode) -> dict[str, Any]:
     """Values of :data:`SETTINGS` in a config, which JSON can hold."""
-    return {key: _value(cfg, key) for key in SETTINGS}
+    return {key: functools.reduce(getattr, key.split("."), cfg) for key in SETTINGS}
 
 
 def config_of(settings: Mapping[str, Any]) -> CfgNode:
@@ -61,9 +62,3 @@ def describe(cfg: CfgNode) -> str:
         rerank = test.RERANK
         words.append(f"re-ranked (k1 {rerank.K1}, k2 {rerank.K2}, lambda {rerank.LAMBDA})")
     return ", ".join(words)
-
-
-def _value(cfg: CfgNode, key: str) -> Any:
-    for name in key.split("."):
-        cfg = cfg[name]
-    return cfg

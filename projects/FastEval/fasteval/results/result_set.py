@@ -77,14 +77,7 @@ class ResultSet:
         return self.paths[self.num_query :]
 
     def check(self, name: str) -> None:
-        """Check that the columns fit one another.
-
-        Args:
-            name: of the results, for the message.
-
-        Raises:
-            UserError: they do not.
-        """
+        """Raise UserError, which names the results, if the columns do not fit one another."""
         count = len(self.features)
         if self.features.ndim != 2 or not 1 <= self.num_query < max(count, 1):
             raise UserError(
@@ -113,11 +106,9 @@ class ResultSet:
 
 
 def write_results(path: str | os.PathLike[str], results: ResultSet) -> None:
-    """Write a results file; it appears under its name when it is complete.
+    """Write a results file, .npz or (with pyarrow) .parquet; it appears when it is complete.
 
-    Args:
-        path: .npz or .parquet. Parquet needs pyarrow.
-        results: what to write. Features of length 0 or with NaN are written as they are.
+    Features of length 0 or with NaN are written as they are.
 
     Raises:
         UserError: another suffix, columns that do not fit one another, or a file that cannot be
@@ -143,11 +134,7 @@ def _normalised(features: np.ndarray, norms: np.ndarray) -> Iterator[np.ndarray]
 
 
 def read_results(path: str | os.PathLike[str], num_query: int | None = None) -> ResultSet:
-    """Read a results file, or a feature file of tools/extract_features.py.
-
-    Args:
-        path: .npz or .parquet.
-        num_query: of a feature file, which does not say how many of its first images are queries.
+    """Read a results file, or a feature file, which needs ``num_query``.
 
     Raises:
         UserError: no such file, no results, or columns that do not fit one another.

@@ -25,7 +25,6 @@ from torch.multiprocessing import ProcessExitedException
 from ..config.projects import PROJECTS, load_config
 
 EXIT_CODE = 2
-INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
 RESUMES = "\ninterrupted: the same command resumes from here"
 Result = TypeVar("Result")
 KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*")

@@ -1,4 +1,4 @@
-"""Which pairs of cameras fail: how well queries of one camera find their matches of another.
+"""Who is hard to find, and which pairs of cameras fail: scores of each identity and pair.
 
 For a pair (a, b) queries of camera a are ranked in the whole gallery, but only images of camera b
 count as matches; matches of other cameras are left out, as if they were not there. A pair of a
@@ -51,11 +51,7 @@ class CameraPairs:
 class CameraPairRanking:
     """Ranks blocks of queries for the matches of each camera, and sums up.
 
-    Args:
-        q_pids: (Q,) identities of the queries.
-        g_pids: (G,) identities of the gallery.
-        q_camids: (Q,) cameras of the queries.
-        g_camids: (G,) cameras of the gallery.
+    Its arguments are those of :class:`~fasteval.ranking.metrics.GalleryRanker`.
     """
 
     def __init__(
@@ -68,15 +64,8 @@ class CameraPairRanking:
         self._sums = np.zeros((3, len(self.query_cameras), len(self.gallery_cameras)))
 
     def add(self, dist: np.ndarray, start: int) -> None:
-        """Take a block in.
-
-        Args:
-            dist: (b, G) distances, smaller is closer.
-            start: index of the query of the first row.
-        """
+        """Take a block in: distances (b, G) without NaN of the queries from ``start`` on."""
         stop = start + len(dist)
-        if np.isnan(dist.max()):
-            dist = np.where(np.isnan(dist), np.inf, dist)
         pairs = self._ranker.pairs(start, stop)
         row_of, ones = self._row_of[start:stop], np.ones(len(dist))
         for camera in range(len(self.gallery_cameras)):
@@ -100,3 +89,43 @@ def _cameras(camids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     camids = np.maximum(camids, FIRST_WITHOUT_CAMERA)
     keys, which = np.unique(np.where(camids < 0, BEHIND - camids, camids), return_inverse=True)
     return np.where(keys < BEHIND, keys, BEHIND - keys), which
+
+
+@dataclass
+class IdentityScores:
+    """Scores of I identities that have a query with a match, worst mean AP first.
+
+    Attributes:
+        pids: (I,) identities.
+        num_queries: (I,) their queries that count.
+        ap: (I,) mean average precision of these, 0..1.
+        rank1: (I,) share of these whose nearest image is right, 0..1.
+        first_hit: (I,) mean 1-based rank of the first right image.
+    """
+
+    pids: np.ndarray
+    num_queries: np.ndarray
+    ap: np.ndarray
+    rank1: np.ndarray
+    first_hit: np.ndarray
+
+
+def identity_scores(ap: np.ndarray, first_hit: np.ndarray, pids: np.ndarray) -> IdentityScores:
+    """Average the scores of queries by identity; equally bad ones in the order of their numbers.
+
+    Args:
+        ap: (Q,) average precisions, 0..1.
+        first_hit: (Q,) 0-based ranks of the first right image, -1 = no match: it does not count.
+        pids: (Q,) identities.
+    """
+    counted = first_hit >= 0
+    names, of = np.unique(pids[counted], return_inverse=True)
+    num_queries = np.bincount(of, minlength=len(names))
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.bincount(of, weights=values[counted], minlength=len(names)) / num_queries
+
+    scores = mean(ap)
+    worst_first = np.argsort(scores, kind="stable")
+    columns = (names, num_queries, scores, mean(first_hit == 0), mean(first_hit + 1))
+    return IdentityScores(*(column[worst_first] for column in columns))
