@@ -13,21 +13,17 @@ the seconds of opening.
 from __future__ import annotations
 
 import argparse
-import functools
-import itertools
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import torch
 from dinopretrain.data.images import UnlabelledImages
 from reid_core.data.opening import open_dataset
-from reid_core.run.command_line import show_user_errors
 from torch.utils.data import DataLoader, Dataset
 
-from .harness import PEAK, Sample, alternate, header, print_table, timed
-from .processes import HIGHEST, PSS, RSS, USS, in_child, memory
+from .harness import PEAK, Benchmark, Row, Sample, alternate, timed
+from .processes import HIGHEST, PSS, RSS, USS, in_child, in_children, memory
 from .synthetic import LISTINGS, write_listing
 
 START_METHODS = ("fork", "spawn")
@@ -68,26 +64,23 @@ def measure(path: str, method: str) -> Sample:
     return {**sample, WORKER: uss, "worker PSS, MiB": pss}
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--names", type=int, default=4_200_000, help="entries of a listing")
-    parser.add_argument("--kinds", nargs="+", default=list(LISTINGS), choices=LISTINGS)
-    args = parser.parse_args(argv)
-    header(args)
+def rows(args: argparse.Namespace) -> Iterator[Row]:
+    """Each kind of listing with each kind of workers."""
     with tempfile.TemporaryDirectory() as folder:
         few = write_listing(Path(folder) / "few", "text", FEW)
         small = {method: in_child(measure, str(few), method) for method in START_METHODS}
-        contenders = {}
+        cases = {}
         for kind in args.kinds:
-            path = write_listing(Path(folder) / kind, kind, args.names)
-            for method in START_METHODS:
-                name = f"{kind}, {method}ed workers"
-                contenders[name] = functools.partial(in_child, measure, str(path), method)
-        rows = zip(alternate(contenders, 1).rows(), itertools.cycle(START_METHODS), strict=False)
-        print_table(
-            {**row, "added, MiB": float(row[WORKER]) - small[method][WORKER]}
-            for row, method in rows
-        )
-    return 0
+            path = str(write_listing(Path(folder) / kind, kind, args.names))
+            cases |= {f"{kind}, {method}ed workers": (path, method) for method in START_METHODS}
+        found = alternate(in_children(measure, cases)).rows()
+        for row, (_, method) in zip(found, cases.values(), strict=True):
+            yield {**row, "added, MiB": float(row[WORKER]) - small[method][WORKER]}
+
+
+BENCHMARK = Benchmark(
+    __doc__,
+    rows,
+    {"names": (4_200_000, "entries of a listing"), "kinds": (LISTINGS, "of listings")},
+)
+main, parser = BENCHMARK.main, BENCHMARK.parser

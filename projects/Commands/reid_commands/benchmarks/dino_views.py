@@ -14,32 +14,27 @@ from __future__ import annotations
 import argparse
 import functools
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import numpy as np
 import torch
 import torchvision.transforms as tv
 from dinopretrain.transforms.decode import decode_image
 from dinopretrain.transforms.views import MultiCrop, dino_views, use_one_thread
 from PIL import Image, ImageFilter
-from reid_core.run.command_line import show_user_errors
 from torch import nn
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms import v2
 
-from .harness import CPU, Comparison, alternate, header, print_table, timed
+from .harness import CPU, Benchmark, Row, alternate, timed
 from .synthetic import jpegs
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 GLOBAL, LOCAL, NUM_LOCAL = (256, 128), (128, 64), 8
 SOURCES = [(128, 64), (256, 128)]  # (H, W) of the JPEGs
-KINDS = {
-    "global 1": (1.0, 0.0),
-    "global 2": (0.1, 0.2),
-    "local": (0.5, 0.0),
-}  # P(blur), P(solarize)
+# P(blur), P(solarize)
+KINDS = {"global 1": (1.0, 0.0), "global 2": (0.1, 0.2), "local": (0.5, 0.0)}
 Views = Callable[[bytes], Any]
 Transform = Callable[[Any], torch.Tensor]
 
@@ -104,36 +99,36 @@ def pipelines() -> dict[str, Views]:
     }
 
 
-def measure(size: tuple[int, int], images: int, rounds: int) -> Comparison:
+def measure(size: tuple[int, int], args: argparse.Namespace) -> Iterator[Row]:
     """Time all pipelines, alternating, for images of one size (H, W)."""
-    files = jpegs(size, images)
-    ways = pipelines()
+    files = jpegs(size, args.images)
 
-    def run(name: str) -> None:
+    def run(views: Views) -> None:
         for data in files:
-            ways[name](data)
+            views(data)
 
-    contenders = {name: timed(functools.partial(run, name)) for name in ways}
+    ways = pipelines()
     for views in ways.values():
         views(files[0])  # the first call fills tables
-    return alternate(contenders, rounds, key=CPU)
+    contenders = {name: timed(functools.partial(run, views)) for name, views in ways.items()}
+    for row in alternate(contenders, args.rounds, key=CPU).rows(images=args.images):
+        yield {"JPEG, WxH": f"{size[1]}x{size[0]}", **row}
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=20, help="a round of each pipeline")
-    parser.add_argument("--rounds", type=int, default=9)
-    args = parser.parse_args(argv)
+def rows(args: argparse.Namespace) -> Iterator[Row]:
+    """All pipelines for each size."""
     use_one_thread()
     torch.set_num_threads(1)
     np.random.seed(0)
     torch.manual_seed(0)
-    header(args, "torchvision", "Pillow", "opencv-python-headless")
-    print_table(
-        {"JPEG, WxH": f"{size[1]}x{size[0]}", **row}
-        for size in SOURCES
-        for row in measure(size, args.images, args.rounds).rows(images=args.images)
-    )
-    return 0
+    for size in SOURCES:
+        yield from measure(size, args)
+
+
+BENCHMARK = Benchmark(
+    __doc__,
+    rows,
+    {"images": (20, "a round of each pipeline"), "rounds": (9, "of all pipelines")},
+    ["torchvision", "Pillow", "opencv-python-headless"],
+)
+main, parser = BENCHMARK.main, BENCHMARK.parser

@@ -1,8 +1,9 @@
-"""What all benchmarks share: contenders that take turns, two clocks, ratios, and the table.
+"""What all benchmarks share: command line, contenders in turns, two clocks, ratios, and the table.
 
-A contender is a function that returns a sample: numbers by the column of the table. Contenders take
-turns, so that a machine that gets slower slows all of them; medians over the rounds are compared
-with those of one of them, the baseline.
+A benchmark is a :class:`Benchmark`: options, and what makes the rows of its table. A contender is
+a function that returns a sample: numbers by the column of the table. Contenders take turns, so that
+a machine that gets slower slows all of them; medians over the rounds are compared with those of one
+of them, the baseline.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ from typing import Any, NamedTuple
 import torch
 from fastreid_compat.repairs.distributed.launch import num_cores
 from reid_common.errors import UserError
+from reid_core.run.command_line import show_user_errors
 
 WALL, CPU, PEAK = "seconds", "processor seconds", "peak MiB"
 
 Sample = dict[str, float]
 Cell = str | float
+Row = Mapping[str, Cell]
 
 
 class Clock(NamedTuple):
@@ -91,26 +94,20 @@ class Comparison:
 
     def ratios(self, name: str) -> list[float]:
         """The same round by round; of a baseline that ran once, that run counts for all rounds."""
-        base = [sample[self.key] for sample in self.samples[self.baseline]]
-        own = [sample[self.key] for sample in self.samples[name]]
+        base, own = ([s[self.key] for s in self.samples[who]] for who in (self.baseline, name))
         return [base[min(i, len(base) - 1)] / value for i, value in enumerate(own)]
 
     def _median(self, name: str) -> float:
         return summary(self.samples[name])[self.key]
 
-    def rows(self, **items: float) -> Iterator[dict[str, Cell]]:
-        """Rows of the table.
-
-        Args:
-            items: what one sample handles: ``images=8`` adds a column "images/s".
-        """
+    def rows(self, images: int = 0) -> Iterator[dict[str, Cell]]:
+        """Rows of the table; with the number of images of a sample also images/s."""
         for name, samples in self.samples.items():
-            rates = {f"{unit}/s": count / self._median(name) for unit, count in items.items()}
             ratios = self.ratios(name)
             yield {
                 "contender": name,
                 **summary(samples),
-                **rates,
+                **({"images/s": images / self._median(name)} if images else {}),
                 f"ratio of {self.key}": self.ratio(name),
                 "round by round": f"{min(ratios):.2f}-{max(ratios):.2f}",
             }
@@ -118,7 +115,7 @@ class Comparison:
 
 def alternate(
     contenders: Mapping[str, Callable[[], Sample]],
-    rounds: int,
+    rounds: int = 1,
     *,
     baseline: str | None = None,
     key: str = WALL,
@@ -163,6 +160,59 @@ def check_agreement(found: Mapping[str, Sample], tolerance: float) -> None:
                 )
 
 
+def compare_steps(
+    steps: Mapping[str, Callable[[], float]], rounds: int, tolerance: float
+) -> Comparison:
+    """Compare training steps, which return their loss; the first one, not timed, must agree."""
+    check_agreement({name: {"loss": step()} for name, step in steps.items()}, tolerance)
+    return alternate({name: timed(step) for name, step in steps.items()}, rounds)
+
+
+class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Help that shows a module's docstring as it is written, and the defaults."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """The command line of a benchmark, which prints a table.
+
+    Attributes:
+        description: docstring of the module.
+        rows: from the arguments to the rows of the table.
+        options: name -> default and help. A default is a switch (False), several words (a list),
+            as many words (a tuple), keys of a mapping (by default all), or one word.
+        packages: their versions are printed with those of Python, torch and numpy.
+    """
+
+    description: str | None
+    rows: Callable[[argparse.Namespace], Iterable[Row]]
+    options: Mapping[str, tuple[Any, str]]
+    packages: Sequence[str] = ()
+
+    def parser(self) -> argparse.ArgumentParser:
+        """The command line."""
+        lines = argparse.ArgumentParser(description=self.description, formatter_class=Help)
+        for name, (default, text) in self.options.items():
+            how: dict[str, Any] = {"action": "store_true"}
+            if isinstance(default, (list, tuple, dict)):
+                of = type([*default, ""][0])
+                nargs = len(default) if isinstance(default, tuple) else "+"
+                choices = default if isinstance(default, dict) else None
+                how = {"type": of, "nargs": nargs, "choices": choices, "default": [*default]}
+            elif default is not False:
+                how = {"type": type(default), "default": default}
+            lines.add_argument(f"--{name}", help=text or " ", **how)
+        return lines
+
+    @show_user_errors
+    def main(self, argv: Sequence[str] | None = None) -> int:
+        """Run the command line; returns the exit status."""
+        args = self.parser().parse_args(argv)
+        header(args, *self.packages)
+        print_table(self.rows(args))
+        return 0
+
+
 def header(args: argparse.Namespace, *packages: str) -> None:
     """Print machine, threads, versions of Python, torch, numpy and ``packages``, and options."""
     cpu_info = Path("/proc/cpuinfo")
@@ -175,17 +225,17 @@ def header(args: argparse.Namespace, *packages: str) -> None:
         machine += subprocess.run(query, capture_output=True, text=True).stdout.splitlines()
     versions = [f"{name} {version(name)}" for name in ("torch", "numpy", *packages)]
     print(", ".join([*machine, f"Python {platform.python_version()}", *versions]))
-    print(", ".join(f"{k} {v}" for k, v in vars(args).items() if not callable(v)) + "\n")
+    print(", ".join(f"{name} {value}" for name, value in vars(args).items()) + "\n")
 
 
-def print_table(rows: Iterable[Mapping[str, Cell]]) -> None:
-    """Print Markdown row by row; the columns are those of the first row."""
+def print_table(rows: Iterable[Row]) -> None:
+    """Print Markdown row by row; rows with other columns than the one before begin a new table."""
     columns: list[str] = []
     for row in rows:
-        if not columns:
+        if columns != list(row):
+            print("\n" * bool(columns) + "| " + " | ".join(row) + " |\n" + "|---" * len(row) + "|")
             columns = list(row)
-            print("| " + " | ".join(columns) + " |\n" + "|---" * len(row) + "|")
-        print("| " + " | ".join(_shown(row[key]) for key in columns) + " |", flush=True)
+        print("| " + " | ".join(map(_shown, row.values())) + " |", flush=True)
 
 
 def _shown(value: Cell) -> str:

@@ -1,4 +1,4 @@
-"""Synthetic names, listings and JPEGs of a data set like LUPerson, for benchmarks."""
+"""Synthetic names, listings and images of a data set like LUPerson, for benchmarks."""
 
 from __future__ import annotations
 
@@ -11,15 +11,26 @@ import cv2
 import numpy as np
 from cfs.scores.shards import ScoreShards
 from cfs.scoring.options import SHARD_SIZE
+from dinopretrain.data.images import UnlabelledImages
 
 LUPERSON = 4_180_243  # images
-LISTINGS = ("text", "parquet", "pickle", "lmdb")
+LISTINGS = {  # kind -> file
+    "text": "list.txt",
+    "parquet": "list.parquet",
+    "pickle": "CFS_list.pkl",
+    "lmdb": "keys.pkl",
+}
 
 
 def names(count: int) -> Iterator[str]:
     """Names as long as LUPerson's."""
-    for i in range(count):
-        yield f"{i // 1000:05d}_video_{i * 2654435761 % 2**32:08x}/frame_{i % 1000:06d}_person.jpg"
+    return map(name_of, range(count))
+
+
+def name_of(index: int) -> str:
+    """The name of one image."""
+    number = index * 2654435761 % 2**32
+    return f"{index // 1000:05d}_video_{number:08x}/frame_{index % 1000:06d}_person.jpg"
 
 
 def write_listing(folder: Path, kind: str, count: int) -> Path:
@@ -28,10 +39,10 @@ def write_listing(folder: Path, kind: str, count: int) -> Path:
     Returns:
         The path that a config names; its data set is "LUPerson:" and that.
     """
-    first = folder / next(names(1))
+    first = folder / name_of(0)
     first.parent.mkdir(parents=True)
     first.touch()
-    path = folder / {"text": "list.txt", "parquet": "list.parquet"}.get(kind, "CFS_list.pkl")
+    path = folder / LISTINGS[kind]
     if kind == "text":
         path.write_text("".join(f"{name}\n" for name in names(count)))
     elif kind == "parquet":
@@ -44,8 +55,7 @@ def write_listing(folder: Path, kind: str, count: int) -> Path:
             import lmdb
 
             with lmdb.open(str(folder / "lmdb")) as base, base.begin(write=True) as transaction:
-                transaction.put(next(names(1)).encode(), b"image")
-            path = folder / "keys.pkl"
+                transaction.put(name_of(0).encode(), b"image")
         path.write_bytes(pickle.dumps(list(names(count))))
     return folder if kind == "lmdb" else path
 
@@ -71,3 +81,39 @@ def jpegs(size: tuple[int, int], count: int) -> list[bytes]:
         image += rng.integers(-16, 17, image.shape, dtype=np.int16)
         files.append(cv2.imencode(".jpg", image.clip(0, 255).astype(np.uint8))[1].tobytes())
     return files
+
+
+class Drawn(UnlabelledImages):
+    """Images that are made when they are asked for: JPEGs, or pixels.
+
+    Args:
+        count: N.
+        size: (H, W) in pixels.
+        num_jpegs: different JPEGs; 0: pixels by the number of the image, nothing to decode.
+    """
+
+    def __init__(self, count: int, size: tuple[int, int], num_jpegs: int = 0) -> None:
+        self.count, self.size = count, size
+        self.jpegs = jpegs(size, num_jpegs)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def name(self, index: int) -> str:
+        """As long as LUPerson's."""
+        return name_of(index)
+
+    def stamp(self, index: int) -> tuple[int, int]:
+        """Always the same."""
+        return 0, 0
+
+    def content(self, index: int) -> bytes:
+        """One of the JPEGs."""
+        return self.jpegs[index % len(self.jpegs)]
+
+    def read(self, index: int) -> np.ndarray:
+        """Decode, or draw."""
+        if self.jpegs:
+            return super().read(index)
+        pixels = np.arange(3, dtype=np.uint32) * 97 + index * 31
+        return np.broadcast_to((pixels % 256).astype(np.uint8), (*self.size, 3)).copy()

@@ -1,55 +1,47 @@
-"""Many images: memory of scoring them, and seconds of selecting from their scores."""
+"""Memory of scoring many images, each number of them in a process of its own.
+
+python tools/benchmarks/scoring.py memory --rows 10000 100000 1000000
+
+Images are drawn as they are asked for, and go through a network of one layer; peaks are what Linux
+says.
+"""
 
 from __future__ import annotations
 
 import argparse
-import functools
 import resource
 import tempfile
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import torch
-from cfs import select
 from cfs.images.keys import key_list
-from cfs.scores.lists import write_list
-from cfs.scores.reading import read_scores
-from cfs.scores.summary import summarise
 from cfs.scoring import scoring
 from cfs.scoring.models import FeatureModel
 from cfs.scoring.options import ScoringOptions
 from fastreid.data.build import build_transforms
+from reid_core.config import load_config
 from torch import nn
 
-from ..harness import PEAK, Sample, alternate, print_table, timed
-from ..processes import HIGHEST, in_child, memory
-from ..synthetic import write_scores
-from .speed import Drawn, config
+from ..harness import PEAK, Benchmark, Row, Sample, alternate, timed
+from ..processes import HIGHEST, in_children, memory
+from ..synthetic import Drawn
 
+SIZE = (16, 8)
 WORKERS = 2
-MIB = 2**20
-
-
-def memory_of_scoring(args: argparse.Namespace) -> None:
-    """Print the peak of memory for each number of rows; the first is the baseline."""
-    contenders = {f"{rows:,}": functools.partial(in_child, measure, rows) for rows in args.rows}
-    print_table(alternate(contenders, 1, key=PEAK).rows())
 
 
 def measure(rows: int) -> Sample:
     """Score ``rows`` images; in a fresh process."""
-    size = (16, 8)
-    images = Drawn(rows, size)
     torch.manual_seed(0)
     source, target = (
         FeatureModel(nn.Conv2d(3, 8, 8, stride=8), nn.Identity(), [0.0] * 3, [1.0] * 3).eval()
         for _ in range(2)
     )
-    transform = build_transforms(config({}, size), is_train=False)
-    listing = key_list(images).nbytes / MIB
+    transform = build_transforms(load_config("", ["INPUT.SIZE_TEST", SIZE]), is_train=False)
     run = ScoringOptions(num_workers=WORKERS)
+    few, images = Drawn(1000, SIZE), Drawn(rows, SIZE)
+    listing = key_list(images).nbytes / 2**20
     with tempfile.TemporaryDirectory() as folder:
-        few = Drawn(1000, size)
         scoring.score_images(few, source, target, transform, f"{folder}/few", run)  # loads all
         before = memory(HIGHEST)
         out = f"{folder}/all"
@@ -66,32 +58,10 @@ def measure(rows: int) -> Sample:
     }
 
 
-def select_many(args: argparse.Namespace) -> None:
-    """Print the seconds of each step; those of reading are the baseline."""
-    found: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        # 91 names a folder, as LUPerson has images a scene
-        names = (f"video_{i // 91:08d}/frame_{i:08d}_person_00.jpg" for i in range(args.rows))
-        write_scores(Path(folder), names, args.rows)
+def rows(args: argparse.Namespace) -> Iterator[Row]:
+    """Each number of images; the first is the baseline."""
+    return alternate(in_children(measure, {f"{n:,}": (n,) for n in args.rows}), key=PEAK).rows()
 
-        def read() -> None:
-            found["scores"] = read_scores(folder)
 
-        def choose() -> None:
-            scores = found["scores"]
-            found["chosen"] = select(scores.names, scores.values, keep=0.5)
-
-        def write() -> None:
-            scores, chosen = found["scores"], found["chosen"]
-            listed = scores.names.take(chosen)
-            write_list(Path(folder) / "CFS_list.pkl", listed, scores.values[chosen])
-
-        steps = {
-            "read": timed(read),
-            "select": timed(choose),
-            "write CFS_list.pkl": timed(write),
-            "inspect": timed(lambda: summarise(found["scores"])),
-        }
-        print_table(alternate(steps, 1, baseline="read").rows())
-    peak = memory(HIGHEST)
-    print(f"\n{len(found['chosen']):,} of {args.rows:,} kept; peak of memory {peak:,.0f} MiB")
+BENCHMARK = Benchmark(__doc__, rows, {"rows": ([10_000, 100_000, 1_000_000], "numbers of images")})
+main, parser = BENCHMARK.main, BENCHMARK.parser
