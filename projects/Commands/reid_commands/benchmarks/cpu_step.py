@@ -28,7 +28,7 @@ from reid_core.run.cpu_speed import (
 )
 from torch import Tensor
 
-from .harness import CPU, PEAK, Benchmark, Row, Sample, alternate, summary, timed
+from .harness import CPU, PEAK, Row, Sample, alternate, benchmark, summary, timed
 from .models import dino_on_noise, dino_step
 from .processes import HIGHEST, in_children, memory
 
@@ -77,14 +77,4 @@ def rows(args: argparse.Namespace) -> Iterator[Row]:
     return alternate(in_children(measure, cases), args.rounds, key=CPU).rows()
 
 
-BENCHMARK = Benchmark(
-    __doc__,
-    rows,
-    {
-        "batch": (64, "images a step"),
-        "steps": (4, "timed steps of each process"),
-        "rounds": (3, "processes of each contender"),
-        "options": ([], "KEY VALUE pairs"),
-    },
-)
-main, parser = BENCHMARK.main, BENCHMARK.parser
+main, parser = benchmark(__doc__, rows, batch=64, steps=4, rounds=3, options=[])

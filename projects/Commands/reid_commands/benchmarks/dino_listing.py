@@ -22,7 +22,7 @@ from dinopretrain.data.images import UnlabelledImages
 from reid_core.data.opening import open_dataset
 from torch.utils.data import DataLoader, Dataset
 
-from .harness import PEAK, Benchmark, Row, Sample, alternate, timed
+from .harness import PEAK, Row, Sample, alternate, benchmark, timed
 from .processes import HIGHEST, PSS, RSS, USS, in_child, in_children, memory
 from .synthetic import LISTINGS, write_listing
 
@@ -78,9 +78,4 @@ def rows(args: argparse.Namespace) -> Iterator[Row]:
             yield {**row, "added, MiB": float(row[WORKER]) - small[method][WORKER]}
 
 
-BENCHMARK = Benchmark(
-    __doc__,
-    rows,
-    {"names": (4_200_000, "entries of a listing"), "kinds": (LISTINGS, "of listings")},
-)
-main, parser = BENCHMARK.main, BENCHMARK.parser
+main, parser = benchmark(__doc__, rows, names=4_200_000, kinds=LISTINGS)

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 
 from fastreid.utils.events import EventStorage
 
-from .harness import PEAK, WALL, Benchmark, Row, Sample, alternate, timed
-from .models import DINO_CONFIGS, dino_on_noise, dino_step
+from .harness import PEAK, WALL, Row, Sample, alternate, benchmark, timed
+from .models import DINO_CONFIGS, MODEL, dino_on_noise, dino_step
 from .processes import HIGHEST, in_children, memory
 
 # batch, images of one forward pass (0: all), activation checkpointing
@@ -24,41 +24,31 @@ ROWS = [(4, 0, False), (8, 0, False), (16, 0, False), (16, 4, False), (16, 0, Tr
 CHECKPOINTING = "MODEL.BACKBONE.GRADIENT_CHECKPOINTING"
 
 
-def measure(
+def second_step(
     name: str, batch: int, piece: int, checkpointing: bool, args: argparse.Namespace
 ) -> Sample:
-    """Peak and time of the last of ``args.steps`` steps; in a fresh process."""
+    """Peak of two steps and time of the second; in a fresh process."""
     before = memory(HIGHEST)
     options = ["DINO.OUT_DIM", args.out_dim, CHECKPOINTING, checkpointing]
     cfg, model, views = dino_on_noise(DINO_CONFIGS[name], batch, options)
     run = timed(dino_step(cfg, model, views, micro_batch=piece))
     with EventStorage(0):
-        last = [run() for _ in range(args.steps)][-1]
+        _, last = run(), run()
     return {**last, PEAK: memory(HIGHEST) - before, "images/s": batch / last[WALL]}
 
 
-def rows(args: argparse.Namespace) -> Iterator[Row]:
-    """All rows of each model."""
+def measure(name: str, args: argparse.Namespace) -> Iterator[Row]:
+    """All rows of a model."""
     label = "batch {}, micro-batch {}"
-    for name in args.models:
-        cases = {
-            label.format(row[0], row[1] or "all") + ", checkpointing" * row[2]: (name, *row, args)
-            for row in ROWS
-            if row[0] <= args.max_batch
-        }
-        baseline = label.format(args.max_batch, "all")
-        for row in alternate(in_children(measure, cases), baseline=baseline, key=PEAK).rows():
-            yield {"model": name, **row}
+    cases = {
+        label.format(row[0], row[1] or "all") + ", checkpointing" * row[2]: (name, *row, args)
+        for row in ROWS
+        if row[0] <= args.max_batch
+    }
+    baseline = label.format(args.max_batch, "all")
+    return alternate(in_children(second_step, cases), baseline=baseline, key=PEAK).rows()
 
 
-BENCHMARK = Benchmark(
-    __doc__,
-    rows,
-    {
-        "models": (DINO_CONFIGS, "as in DINOPretrain's configs for LUPerson"),
-        "steps": (2, "of each row; the last is timed"),
-        "max-batch": (16, "4, 8 or 16; rows of greater batches are left out"),
-        "out-dim": (65536, "K"),
-    },
+main, parser = benchmark(
+    __doc__, measure, each=MODEL, models=DINO_CONFIGS, max_batch=16, out_dim=65536
 )
-main, parser = BENCHMARK.main, BENCHMARK.parser

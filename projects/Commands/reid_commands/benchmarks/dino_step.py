@@ -14,7 +14,7 @@ import argparse
 import copy
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -25,8 +25,8 @@ from fastreid.config import CfgNode
 from fastreid.utils.events import EventStorage
 from torch import Tensor
 
-from .harness import WALL, Benchmark, Row, alternate, compare_steps, summary, timed
-from .models import DINO_CONFIGS, MOMENTUM, adamw, dino_on_noise, dino_step
+from .harness import WALL, Row, alternate, benchmark, compare_steps, summary, timed
+from .models import DINO_CONFIGS, MODEL, MOMENTUM, adamw, dino_on_noise, dino_step
 
 Batch = dict[str, Tensor]
 
@@ -96,24 +96,9 @@ def measure(name: str, args: argparse.Namespace) -> list[Row]:
         f"{part} {summary(times)[WALL] / whole:.1%}" for part, times in shares.samples.items()
     )
     print(f"{name}, of one step (forward passes alone): {', '.join(listed)}", file=sys.stderr)
-    return [{"model": name, **row} for row in rows]
+    return rows
 
 
-def rows(args: argparse.Namespace) -> Iterator[Row]:
-    """Both implementations of each model."""
-    for name in args.models:
-        yield from measure(name, args)
-
-
-BENCHMARK = Benchmark(
-    __doc__,
-    rows,
-    {
-        "models": (DINO_CONFIGS, "as in DINOPretrain's configs for LUPerson"),
-        "batch": (8, "images a step, of 10 views each"),
-        "steps": (3, "timed steps of each implementation"),
-        "out-dim": (65536, "K"),
-    },
-    ["timm"],
+main, parser = benchmark(
+    __doc__, measure, "timm", each=MODEL, models=DINO_CONFIGS, batch=8, steps=3, out_dim=65536
 )
-main, parser = BENCHMARK.main, BENCHMARK.parser

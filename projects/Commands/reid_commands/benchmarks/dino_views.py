@@ -12,7 +12,6 @@ programs on the machine matter little; the ratio is of the medians.
 from __future__ import annotations
 
 import argparse
-import functools
 import io
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -27,7 +26,7 @@ from torch import nn
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms import v2
 
-from .harness import CPU, Benchmark, Row, alternate, timed
+from .harness import CPU, Row, alternate, benchmark, timed
 from .synthetic import jpegs
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -99,36 +98,24 @@ def pipelines() -> dict[str, Views]:
     }
 
 
-def measure(size: tuple[int, int], args: argparse.Namespace) -> Iterator[Row]:
-    """Time all pipelines, alternating, for images of one size (H, W)."""
-    files = jpegs(size, args.images)
-
-    def run(views: Views) -> None:
-        for data in files:
-            views(data)
-
-    ways = pipelines()
-    for views in ways.values():
-        views(files[0])  # the first call fills tables
-    contenders = {name: timed(functools.partial(run, views)) for name, views in ways.items()}
-    for row in alternate(contenders, args.rounds, key=CPU).rows(images=args.images):
-        yield {"JPEG, WxH": f"{size[1]}x{size[0]}", **row}
-
-
 def rows(args: argparse.Namespace) -> Iterator[Row]:
-    """All pipelines for each size."""
+    """Time all pipelines, alternating, for images of each size."""
     use_one_thread()
     torch.set_num_threads(1)
     np.random.seed(0)
     torch.manual_seed(0)
+    ways = pipelines()
     for size in SOURCES:
-        yield from measure(size, args)
+        files = jpegs(size, args.images)
+        for views in ways.values():
+            views(files[0])  # the first call fills tables
+        contenders = {
+            name: timed(lambda views=views, files=files: [views(data) for data in files])
+            for name, views in ways.items()
+        }
+        for row in alternate(contenders, args.rounds, key=CPU).rows(images=args.images):
+            yield {"JPEG, WxH": f"{size[1]}x{size[0]}", **row}
 
 
-BENCHMARK = Benchmark(
-    __doc__,
-    rows,
-    {"images": (20, "a round of each pipeline"), "rounds": (9, "of all pipelines")},
-    ["torchvision", "Pillow", "opencv-python-headless"],
-)
-main, parser = BENCHMARK.main, BENCHMARK.parser
+PACKAGES = ("torchvision", "Pillow", "opencv-python-headless")
+main, parser = benchmark(__doc__, rows, *PACKAGES, images=20, rounds=9)

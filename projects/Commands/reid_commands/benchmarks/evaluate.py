@@ -26,7 +26,7 @@ from fasteval.ranking.metrics import GalleryRanker
 from fastreid.evaluation import rank, rank_cylib
 from fastreid.utils.compute_dist import build_dist
 
-from .harness import Benchmark, Row, Sample
+from .harness import Row, Sample, benchmark
 from .retrieval import OPTIONS, Contender, TestSet, compare, metrics, ours
 
 MAX_RANK = 50
@@ -92,6 +92,4 @@ def rows(args: argparse.Namespace) -> Iterator[Row]:
             yield from compare(contenders, args, once=f"{PYTHON}, ranking")
 
 
-OWN = {"no-python": (False, "leave out FastReID's Python")}
-BENCHMARK = Benchmark(__doc__, rows, OPTIONS | OWN)
-main, parser = BENCHMARK.main, BENCHMARK.parser
+main, parser = benchmark(__doc__, rows, **OPTIONS, no_python=False)

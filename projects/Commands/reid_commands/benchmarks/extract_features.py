@@ -6,7 +6,7 @@ TransReID with JPM and SIE of 6 cameras, random weights, through ``FeatureExtrac
 of resized images in memory to normalised features. Each variant has a process of its own, so that
 the memory of one is not counted for another; batches alternate within one run. The baseline of all
 ratios is float32 in eager PyTorch. Memory is the highest while batches run, weights included, above
-what the process held before its model was built (on a GPU: what torch has allocated).
+what the process held before its model was built.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from transreid.inference.extractor import FeatureExtractor
 
-from .harness import PEAK, Benchmark, Row, Sample, alternate, timed
-from .models import DEVICE, JPM_AND_SIE, NUM_CAMERAS, SIZE, THREADS, VITS, vit_config
+from .harness import PEAK, Row, Sample, alternate, benchmark, timed
+from .models import JPM_AND_SIE, MODEL, NUM_CAMERAS, SIZE, VITS, vit_config
 from .processes import HIGHEST, RSS, child, forget_peak, in_child, memory
 
 BASELINE = "fp32"
@@ -41,8 +41,8 @@ def build(name: str, variant: str, args: argparse.Namespace) -> FeatureExtractor
     torch.manual_seed(0)
     more = {**JPM_AND_SIE, "MODEL.COMPILE": variant == "compiled"}
     return FeatureExtractor(
-        vit_config(name, args.size, args.stride, more),
-        device=args.device,
+        vit_config(name, args.size, more=more),
+        device="cpu",
         batch_size=args.batch,
         precision="bf16" if variant == "bf16" else "fp32",
         allow_random_weights=True,
@@ -70,10 +70,7 @@ def extraction(name: str, variant: str, path: str, args: argparse.Namespace) -> 
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = args.threads
-    wanted = ["CUDAExecutionProvider"] if args.device.startswith("cuda") else []
-    known = onnxruntime.get_available_providers()
-    providers = [p for p in [*wanted, "CPUExecutionProvider"] if p in known]
-    session = onnxruntime.InferenceSession(path, options, providers=providers)
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     inputs = {"images": images.numpy(), "camids": camids.numpy()}
     return lambda: session.run(None, inputs)[0]
 
@@ -82,20 +79,11 @@ def start(name: str, variant: str, path: str, args: argparse.Namespace) -> Any:
     """Prepare :func:`one_batch` in a fresh process; returns the features (B, dim)."""
     global run
     torch.set_num_threads(args.threads)
-    cuda = args.device.startswith("cuda") and variant != "onnx"
     before = memory(RSS)
     extract = extraction(name, variant, path, args)
     forget_peak()  # building a model is not extracting with it
-    if cuda:
-        torch.cuda.reset_peak_memory_stats()
     features = extract()  # warms up, compiles
-
-    def sample() -> Sample:
-        times = timed(extract)()
-        peak = torch.cuda.max_memory_allocated() / 2**20 if cuda else memory(HIGHEST) - before
-        return {**times, PEAK: peak}
-
-    run = sample
+    run = lambda: {**timed(extract)(), PEAK: memory(HIGHEST) - before}  # noqa: E731
     return features
 
 
@@ -104,45 +92,33 @@ def one_batch() -> Sample:
     return run()
 
 
-def measure(name: str, folder: str, args: argparse.Namespace) -> Iterator[Row]:
+def measure(name: str, args: argparse.Namespace) -> Iterator[Row]:
     """Time all variants of one model, alternating; yield the rows of its table."""
-    path = f"{folder}/{name.replace('/', '')}.onnx"
-    in_child(export, name, path, args)
     variants = [variant for variant in VARIANTS if variant != "compiled" or args.compile]
     with contextlib.ExitStack() as stack:
+        path = stack.enter_context(tempfile.TemporaryDirectory()) + "/model.onnx"
+        in_child(export, name, path, args)
         children = {variant: stack.enter_context(child()) for variant in variants}
-        features = {
-            variant: call(start, name, variant, path, args) for variant, call in children.items()
-        }
+        features = {v: call(start, name, v, path, args) for v, call in children.items()}
         batches = {VARIANTS[v]: functools.partial(call, one_batch) for v, call in children.items()}
         rows = list(alternate(batches, args.steps).rows(images=args.batch))
     for variant, row in zip(variants, rows, strict=True):
         cosine = (features[variant] * features[BASELINE]).sum(axis=1).min()
         if not cosine > LEAST_COSINE:
             raise RuntimeError(f"{variant} gives other features than {BASELINE}: cosine {cosine}")
-        yield {"model": name, **row, "least cosine": f"{cosine:.5f}"}
+        yield {**row, "least cosine": f"{cosine:.5f}"}
 
 
-def rows(args: argparse.Namespace) -> Iterator[Row]:
-    """All variants of each model."""
-    with tempfile.TemporaryDirectory() as folder:
-        for name in args.models:
-            yield from measure(name, folder, args)
-
-
-BENCHMARK = Benchmark(
+main, parser = benchmark(
     __doc__,
-    rows,
-    {
-        "models": (VITS, "of timm"),
-        "batch": (32, "images at once"),
-        "steps": (7, "timed batches of each variant"),
-        "stride": (16, "of the patches, in pixels"),
-        "compile": (False, "also with torch.compile"),
-        **SIZE,
-        **THREADS,
-        **DEVICE,
-    },
-    ["timm", "onnxruntime"],
+    measure,
+    "timm",
+    "onnxruntime",
+    each=MODEL,
+    models=VITS,
+    batch=32,
+    steps=7,
+    compile=False,
+    size=SIZE,
+    threads=torch.get_num_threads(),
 )
-main, parser = BENCHMARK.main, BENCHMARK.parser

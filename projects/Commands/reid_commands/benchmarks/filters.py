@@ -22,7 +22,7 @@ from dinopretrain.data.images import FileImages
 from dinopretrain.data.path_list import PathList
 from reid_core.data.opening import open_dataset
 
-from .harness import WALL, Benchmark, Row, Sample, alternate, timed
+from .harness import WALL, Row, Sample, alternate, benchmark, timed
 from .processes import HIGHEST, RSS, in_child, in_children, memory
 from .synthetic import names, write_listing, write_scores
 
@@ -94,13 +94,5 @@ def rows(args: argparse.Namespace) -> Iterator[Row]:
             yield from alternate(in_children(function, cases)).rows()
 
 
-BENCHMARK = Benchmark(
-    __doc__,
-    rows,
-    {
-        "names": (4_200_000, "images of a listing"),
-        "dataset": ("ToyUnlabeled", "images whose pixels are read"),
-        "kinds": (dict.fromkeys([*BY_NAME, *BY_PIXELS]), "of filters"),
-    },
-)
-main, parser = BENCHMARK.main, BENCHMARK.parser
+KINDS = dict.fromkeys([*BY_NAME, *BY_PIXELS])
+main, parser = benchmark(__doc__, rows, names=4_200_000, dataset="ToyUnlabeled", kinds=KINDS)

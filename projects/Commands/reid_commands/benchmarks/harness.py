@@ -1,14 +1,14 @@
 """What all benchmarks share: command line, contenders in turns, two clocks, ratios, and the table.
 
-A benchmark is a :class:`Benchmark`: options, and what makes the rows of its table. A contender is
-a function that returns a sample: numbers by the column of the table. Contenders take turns, so that
-a machine that gets slower slows all of them; medians over the rounds are compared with those of one
-of them, the baseline.
+A contender is a function that returns a sample: numbers by the column of the table. Contenders take
+turns, so that a machine that gets slower slows all of them; medians over the rounds are compared
+with those of one of them, the baseline.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import platform
 import re
 import shutil
@@ -31,6 +31,30 @@ WALL, CPU, PEAK = "seconds", "processor seconds", "peak MiB"
 Sample = dict[str, float]
 Cell = str | float
 Row = Mapping[str, Cell]
+
+HELP = {
+    "batch": "images of a step, or of a forward pass",
+    "compile": "also with torch.compile",
+    "dataset": "images whose pixels are read",
+    "device": "compare this device with the CPU, as in cuda",
+    "images": "of a round of each contender",
+    "jpeg": "H and W of the files",
+    "kinds": "what is measured",
+    "max_batch": "4, 8 or 16; rows of greater batches are left out",
+    "models": "names of models",
+    "msmt17": "MSMT17's size alone, without what holds all distances at once",
+    "names": "images of a synthetic listing",
+    "no_python": "leave out FastReID's Python",
+    "options": "KEY VALUE pairs of the config",
+    "out_dim": "K",
+    "rounds": "in which all contenders take turns",
+    "rows": "number of scores",
+    "size": "H and W of the images",
+    "sizes": "of the test sets, in images",
+    "steps": "timed steps of each contender",
+    "strides": "of the patches, in pixels",
+    "threads": "of this process",
+}
 
 
 class Clock(NamedTuple):
@@ -172,45 +196,51 @@ class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFo
     """Help that shows a module's docstring as it is written, and the defaults."""
 
 
-@dataclass(frozen=True)
-class Benchmark:
-    """The command line of a benchmark, which prints a table.
+def benchmark(
+    doc: str | None,
+    measure: Callable[..., Iterable[Row]],
+    *packages: str,
+    each: Mapping[str, str] | None = None,
+    **options: Any,
+) -> tuple[Callable[..., int], Callable[[], argparse.ArgumentParser]]:
+    """Return the main function of a benchmark, which prints a table, and its parser.
 
-    Attributes:
-        description: docstring of the module.
-        rows: from the arguments to the rows of the table.
-        options: name -> default and help. A default is a switch (False), several words (a list),
-            as many words (a tuple), keys of a mapping (by default all), or one word.
+    Args:
+        doc: docstring of the module, shown as help.
+        measure: from a value of each option of ``each`` and the arguments to rows of the table.
         packages: their versions are printed with those of Python, torch and numpy.
+        each: option of several words -> column; ``measure`` is called for all combinations.
+        options: default by name: a switch (False), several words (a list), as many words (a tuple),
+            keys of a mapping (by default all), or one word. Their help is in :data:`HELP`.
     """
+    each = each or {}
 
-    description: str | None
-    rows: Callable[[argparse.Namespace], Iterable[Row]]
-    options: Mapping[str, tuple[Any, str]]
-    packages: Sequence[str] = ()
-
-    def parser(self) -> argparse.ArgumentParser:
-        """The command line."""
-        lines = argparse.ArgumentParser(description=self.description, formatter_class=Help)
-        for name, (default, text) in self.options.items():
+    def parser() -> argparse.ArgumentParser:
+        lines = argparse.ArgumentParser(description=doc, formatter_class=Help)
+        for name, default in options.items():
             how: dict[str, Any] = {"action": "store_true"}
             if isinstance(default, (list, tuple, dict)):
-                of = type([*default, ""][0])
-                nargs = len(default) if isinstance(default, tuple) else "+"
-                choices = default if isinstance(default, dict) else None
-                how = {"type": of, "nargs": nargs, "choices": choices, "default": [*default]}
+                how = {"type": type([*default, ""][0]), "default": [*default]}
+                how["nargs"] = len(default) if isinstance(default, tuple) else "+"
+                how["choices"] = default if isinstance(default, dict) else None
             elif default is not False:
                 how = {"type": type(default), "default": default}
-            lines.add_argument(f"--{name}", help=text or " ", **how)
+            lines.add_argument(f"--{name.replace('_', '-')}", help=HELP[name], **how)
         return lines
 
+    def rows(args: argparse.Namespace) -> Iterator[Row]:
+        for values in itertools.product(*(getattr(args, name) for name in each)):
+            for row in measure(*values, args):
+                yield {**dict(zip(each.values(), values, strict=True)), **row}
+
     @show_user_errors
-    def main(self, argv: Sequence[str] | None = None) -> int:
-        """Run the command line; returns the exit status."""
-        args = self.parser().parse_args(argv)
-        header(args, *self.packages)
-        print_table(self.rows(args))
+    def main(argv: Sequence[str] | None = None) -> int:
+        args = parser().parse_args(argv)
+        header(args, *packages)
+        print_table(rows(args))
         return 0
+
+    return main, parser
 
 
 def header(args: argparse.Namespace, *packages: str) -> None:

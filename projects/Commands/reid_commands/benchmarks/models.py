@@ -19,9 +19,8 @@ from reid_core.config import load_config
 from torch import Tensor
 
 NUM_CAMERAS = 6
-SIZE = {"size": ((256, 128), "H and W of the images")}
-DEVICE = {"device": ("cuda" if torch.cuda.is_available() else "cpu", "torch device")}
-THREADS = {"threads": (torch.get_num_threads(), "threads of torch")}
+SIZE = (256, 128)  # H, W
+MODEL = {"models": "model"}  # for each model a table's rows
 
 # Name -> timm's, embed_dim
 VITS = {"ViT-S/16": ("vit_small_patch16_224", 384), "ViT-B/16": ("vit_base_patch16_224", 768)}

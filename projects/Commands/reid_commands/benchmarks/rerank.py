@@ -24,7 +24,7 @@ from fasteval.ranking.metrics import GalleryRanker
 from fastreid.utils.compute_dist import build_dist
 from reid_common.errors import UserError
 
-from .harness import WALL, Benchmark, Row, Sample
+from .harness import WALL, Row, Sample, benchmark
 from .retrieval import OPTIONS, Contender, TestSet, compare, metrics, ours
 
 HOW = Rerank()
@@ -57,6 +57,4 @@ def rows(args: argparse.Namespace) -> Iterator[Row]:
     return compare(contenders, args, key=WALL, tolerance=DEVICE_TOLERANCE)
 
 
-OWN = {"device": ("", "compare this device with the CPU, as in cuda")}
-BENCHMARK = Benchmark(__doc__, rows, OPTIONS | OWN, ["faiss-cpu"])
-main, parser = BENCHMARK.main, BENCHMARK.parser
+main, parser = benchmark(__doc__, rows, "faiss-cpu", **OPTIONS, device="")

@@ -20,7 +20,6 @@ from fasteval import Options, Rerank, evaluate_features
 from fasteval.ranking.metrics import RankingResult
 
 from .harness import CPU, PEAK, Row, Sample, alternate, check_agreement, timed
-from .models import THREADS
 from .processes import HIGHEST, RSS, forget_peak, in_children, memory
 
 # Name -> queries, gallery images, identities: published test sets, and smaller ones
@@ -37,40 +36,32 @@ METRICS = ("Rank-1", "mAP", "mINP")
 NUM_CAMERAS = 6
 TOLERANCE = 1e-5
 REPEATED_SECONDS = 0.2  # what repetitions of a short call take together
-OPTIONS = {
-    "sizes": (SIZES, "of the test sets, in images"),
-    "msmt17": (False, "MSMT17's size alone, without what holds all distances at once"),
-    "dim": (768, "of the features"),
-    # Of a good model: Rank-1 0.9, mAP 0.6 at Market-1501's size
-    "noise": (4.0, "length of the noise beside centres of length 1"),
-    "rounds": (3, "runs of each, alternating"),
-    **THREADS,
-}
+DIM = 768
+NOISE = 4.0  # as of a good model: Rank-1 0.9, mAP 0.6 at Market-1501's size
+OPTIONS = {"sizes": SIZES, "msmt17": False, "rounds": 3, "threads": torch.get_num_threads()}
 
 
 class TestSet:
-    """Random clustered features of length 1, (N, dim), queries first, with ids and cameras.
+    """Random features of length 1 around centres, (N, DIM), queries first, with ids and cameras.
 
     Args:
         size: a name in SIZES, LARGE or WARM_UP.
-        dim: of the features.
-        noise: length of the noise beside a centre of length 1.
     """
 
     __test__ = False  # pytest takes the name for a test otherwise
 
-    def __init__(self, size: str, dim: int, noise: float) -> None:
+    def __init__(self, size: str) -> None:
         self.num_query, num_gallery, num_ids = (SIZES | LARGE | WARM_UP)[size]
         count = self.num_query + num_gallery
         rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
         self.pids = rng.integers(0, num_ids, count)
         self.camids = rng.integers(0, NUM_CAMERAS, count)
-        centres = F.normalize(torch.randn(num_ids, dim, generator=generator))
-        features = torch.randn(count, dim, generator=generator).mul_(noise / dim**0.5)
+        centres = F.normalize(torch.randn(num_ids, DIM, generator=generator))
+        features = torch.randn(count, DIM, generator=generator).mul_(NOISE / DIM**0.5)
         self.features = F.normalize(features.add_(centres[torch.from_numpy(self.pids)]))
 
     def split(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features of the queries (Q, dim) and of the gallery (G, dim)."""
+        """Features of the queries (Q, DIM) and of the gallery (G, DIM)."""
         return self.features[: self.num_query], self.features[self.num_query :]
 
     def ids(self) -> tuple[np.ndarray, ...]:
@@ -151,9 +142,9 @@ def measure(contender: Contender, size: str, args: argparse.Namespace) -> Sample
     torch.set_num_threads(args.threads)
     faiss.omp_set_num_threads(args.threads)
     threadpoolctl.threadpool_limits(args.threads)  # numpy's
-    small = TestSet("warm-up", args.dim, args.noise)
+    small = TestSet("warm-up")
     contender.run(small, contender.prepare(small))
-    test_set = TestSet(size, args.dim, args.noise)
+    test_set = TestSet(size)
     forget_peak()
     before = memory(RSS)
     prepared = contender.prepare(test_set)

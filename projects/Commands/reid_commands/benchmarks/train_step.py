@@ -22,8 +22,8 @@ from torch import Tensor
 from transreid import TransReID
 from transreid.modeling.jigsaw import jigsaw_parts
 
-from .harness import Benchmark, Comparison, Row, compare_steps
-from .models import DEVICE, JPM_AND_SIE, NUM_CAMERAS, SIZE, VITS, vit_config
+from .harness import Row, benchmark, compare_steps
+from .models import JPM_AND_SIE, MODEL, NUM_CAMERAS, SIZE, VITS, vit_config
 
 INSTANCES = 4
 
@@ -77,48 +77,37 @@ def training_step(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        return loss.item()  # waits until a GPU has done all of it
+        return loss.item()
 
     return step
 
 
-def measure(name: str, stride: int, args: argparse.Namespace) -> Comparison:
+def measure(name: str, stride: int, args: argparse.Namespace) -> Iterator[Row]:
     """Time both implementations, alternating."""
     torch.manual_seed(0)
-    more = {**JPM_AND_SIE, "MODEL.DEVICE": args.device}
+    more = {**JPM_AND_SIE, "MODEL.DEVICE": "cpu"}
     model = build_model(vit_config(name, args.size, stride, more)).train()
     batch = {
-        "images": torch.rand(args.batch, 3, *args.size, device=args.device) * 255,
-        "targets": torch.arange(args.batch, device=args.device) // INSTANCES,
-        "camids": torch.arange(args.batch, device=args.device) % NUM_CAMERAS,
+        "images": torch.rand(args.batch, 3, *args.size) * 255,
+        "targets": torch.arange(args.batch) // INSTANCES,
+        "camids": torch.arange(args.batch) % NUM_CAMERAS,
     }
     steps = {
         "straightforward": training_step(copy.deepcopy(model), plain_losses, batch),
         "ours": training_step(model, lambda m, b: m(b), batch),
     }
     with EventStorage(0):
-        return compare_steps(steps, args.steps, 1e-3)
+        yield from compare_steps(steps, args.steps, 1e-3).rows(images=args.batch)
 
 
-def rows(args: argparse.Namespace) -> Iterator[Row]:
-    """Both implementations, for each model and stride."""
-    for name in args.models:
-        for stride in args.strides:
-            for row in measure(name, stride, args).rows(images=args.batch):
-                yield {"model": name, "stride": stride, **row}
-
-
-BENCHMARK = Benchmark(
+main, parser = benchmark(
     __doc__,
-    rows,
-    {
-        "models": (VITS, "of timm"),
-        "strides": ([16, 12], "of the patches, in pixels"),
-        "batch": (16, "images a step, a multiple of 4"),
-        "steps": (5, "timed steps of each implementation"),
-        **SIZE,
-        **DEVICE,
-    },
-    ["timm"],
+    measure,
+    "timm",
+    each={**MODEL, "strides": "stride"},
+    models=VITS,
+    strides=[16, 12],
+    batch=16,
+    steps=5,
+    size=SIZE,
 )
-main, parser = BENCHMARK.main, BENCHMARK.parser

@@ -22,7 +22,7 @@ from fastreid.data.build import build_transforms
 from reid_core.config import load_config
 from torch import nn
 
-from ..harness import PEAK, Benchmark, Row, Sample, alternate, timed
+from ..harness import PEAK, Row, Sample, alternate, benchmark, timed
 from ..processes import HIGHEST, in_children, memory
 from ..synthetic import Drawn
 
@@ -63,5 +63,4 @@ def rows(args: argparse.Namespace) -> Iterator[Row]:
     return alternate(in_children(measure, {f"{n:,}": (n,) for n in args.rows}), key=PEAK).rows()
 
 
-BENCHMARK = Benchmark(__doc__, rows, {"rows": ([10_000, 100_000, 1_000_000], "numbers of images")})
-main, parser = BENCHMARK.main, BENCHMARK.parser
+main, parser = benchmark(__doc__, rows, rows=[10_000, 100_000, 1_000_000])

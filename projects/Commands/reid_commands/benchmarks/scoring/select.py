@@ -15,7 +15,7 @@ from cfs.scores.lists import write_list
 from cfs.scores.reading import read_scores
 from cfs.scores.summary import summarise
 
-from ..harness import PEAK, WALL, Benchmark, Row, timed
+from ..harness import PEAK, WALL, Row, benchmark, timed
 from ..processes import HIGHEST, memory
 from ..synthetic import LUPERSON, write_scores
 
@@ -46,5 +46,4 @@ def rows(args: argparse.Namespace) -> Iterator[Row]:
             yield {"step": name, WALL: timed(step)()[WALL], PEAK: memory(HIGHEST)}
 
 
-BENCHMARK = Benchmark(__doc__, rows, {"rows": (LUPERSON, "number of scores")})
-main, parser = BENCHMARK.main, BENCHMARK.parser
+main, parser = benchmark(__doc__, rows, rows=LUPERSON)

@@ -29,11 +29,10 @@ from fastreid_compat.repairs.distributed.launch import num_cores
 from reid_core.config import load_config
 from torch import nn
 
-from ..harness import WALL, Benchmark, Row, Sample, alternate, timed
-from ..models import vit_config
+from ..harness import WALL, Row, Sample, alternate, benchmark, timed
+from ..models import SIZE, vit_config
 from ..synthetic import LUPERSON, Drawn
 
-SIZE = (256, 128)  # of the models' input
 MODELS: dict[str, Callable[[], CfgNode]] = {
     "ViT-S/16": lambda: vit_config("ViT-S/16", SIZE),
     "ResNet-50": lambda: load_config("", [*RESNET, "INPUT.SIZE_TEST", SIZE]),
@@ -72,9 +71,7 @@ def stages_of_a_run(models: list[FeatureModel], cfg: CfgNode, args: argparse.Nam
     count = functools.partial(counted, stages)
     images = Drawn(args.images, tuple(args.jpeg), num_jpegs=64)
     transform = count("transform", build_transforms(cfg, is_train=False))
-    run = ScoringOptions(
-        batch_size=args.batch_size, shard_size=args.images, precision=args.precision
-    )
+    run = ScoringOptions(batch_size=32, shard_size=args.images)
     with (
         mock.patch.object(images, "read", count("decode", images.read)),
         mock.patch.object(scoring, "score_batch", count("models", scoring.score_batch)),
@@ -109,17 +106,6 @@ def rows(args: argparse.Namespace) -> Iterator[Row]:
         )
 
 
-BENCHMARK = Benchmark(
-    __doc__,
-    rows,
-    {
-        "models": (MODELS, "two of each"),
-        "images": (128, "a round"),
-        "rounds": (5, "of all models"),
-        "batch-size": (32, "images at once"),
-        "jpeg": (SIZE, "H and W of the files"),
-        "precision": ("fp32", "fp32 or bf16"),
-        "threads": (num_cores(), "batches at a time"),
-    },
+main, parser = benchmark(
+    __doc__, rows, models=MODELS, images=128, rounds=5, jpeg=SIZE, threads=num_cores()
 )
-main, parser = BENCHMARK.main, BENCHMARK.parser
