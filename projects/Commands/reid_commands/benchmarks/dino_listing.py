@@ -17,13 +17,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
 from dinopretrain.data.images import UnlabelledImages
 from reid_core.data.opening import open_dataset
 from torch.utils.data import DataLoader, Dataset
 
 from .harness import PEAK, Row, Sample, alternate, benchmark, timed
-from .processes import HIGHEST, PSS, RSS, USS, in_child, in_children, memory
+from .processes import HIGHEST, RSS, USS, in_child, in_children, memory
 from .synthetic import LISTINGS, write_listing
 
 START_METHODS = ("fork", "spawn")
@@ -34,44 +33,39 @@ WORKER = "worker USS, MiB"
 
 
 class LookUps(Dataset):
-    """Looks names up; a sample is (USS, PSS) of the process in MiB, at times."""
+    """Looks names up; a sample is the USS of the process in MiB, at times."""
 
     def __init__(self, images: UnlabelledImages) -> None:
-        self.images = images
-        self.done = 0
+        self.images, self.done = images, 0
 
     def __len__(self) -> int:
         return LOOK_UPS
 
-    def __getitem__(self, index: int) -> torch.Tensor:
-        place = index * 2654435761 % len(self.images)  # anywhere, each time elsewhere
-        assert self.images.name(place)
+    def __getitem__(self, index: int) -> float:
+        assert self.images.name(index * 2654435761 % len(self.images))  # anywhere
         self.done += 1
-        at_times = self.done % (LOOK_UPS // WORKERS // 4) == 0
-        return torch.tensor([memory(USS), memory(PSS)] if at_times else [0.0, 0.0])
+        return memory(USS) if self.done % (LOOK_UPS // WORKERS // 4) == 0 else 0.0
 
 
-def measure(path: str, method: str) -> Sample:
+def measure(path: Path, method: str) -> Sample:
     """Open a listing and look names up in workers; in a fresh process."""
     before = memory(RSS)
     opened: list[UnlabelledImages] = []
     sample = timed(lambda: opened.append(open_dataset(f"LUPerson:{path}").images))()
     sample |= {"RSS before, MiB": before, "RSS after, MiB": memory(RSS), PEAK: memory(HIGHEST)}
-    loader = DataLoader(
-        LookUps(opened[0]), batch_size=100, num_workers=WORKERS, multiprocessing_context=method
-    )
-    uss, pss = torch.cat(list(loader)).amax(dim=0).tolist()
-    return {**sample, WORKER: uss, "worker PSS, MiB": pss}
+    how = {"num_workers": WORKERS, "multiprocessing_context": method}
+    loader = DataLoader(LookUps(opened[0]), batch_size=100, **how)
+    return {**sample, WORKER: max(batch.max().item() for batch in loader)}
 
 
 def rows(args: argparse.Namespace) -> Iterator[Row]:
     """Each kind of listing with each kind of workers."""
     with tempfile.TemporaryDirectory() as folder:
         few = write_listing(Path(folder) / "few", "text", FEW)
-        small = {method: in_child(measure, str(few), method) for method in START_METHODS}
+        small = {method: in_child(measure, few, method) for method in START_METHODS}
         cases = {}
         for kind in args.kinds:
-            path = str(write_listing(Path(folder) / kind, kind, args.names))
+            path = write_listing(Path(folder) / kind, kind, args.names)
             cases |= {f"{kind}, {method}ed workers": (path, method) for method in START_METHODS}
         found = alternate(in_children(measure, cases)).rows()
         for row, (_, method) in zip(found, cases.values(), strict=True):

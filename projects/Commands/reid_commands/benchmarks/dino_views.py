@@ -22,7 +22,6 @@ import torchvision.transforms as tv
 from dinopretrain.transforms.decode import decode_image
 from dinopretrain.transforms.views import MultiCrop, dino_views, use_one_thread
 from PIL import Image, ImageFilter
-from torch import nn
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms import v2
 
@@ -35,18 +34,15 @@ SOURCES = [(128, 64), (256, 128)]  # (H, W) of the JPEGs
 # P(blur), P(solarize)
 KINDS = {"global 1": (1.0, 0.0), "global 2": (0.1, 0.2), "local": (0.5, 0.0)}
 Views = Callable[[bytes], Any]
-Transform = Callable[[Any], torch.Tensor]
+Transform = Callable[[Any], Any]
 
 
-class PILBlur(nn.Module):
+def pil_blur(image: Image.Image) -> Image.Image:
     """PIL's Gaussian blur with a radius from 0.1 to 2."""
-
-    def forward(self, image: Image.Image) -> Image.Image:
-        """Blur ``image``."""
-        return image.filter(ImageFilter.GaussianBlur(np.random.uniform(0.1, 2.0)))
+    return image.filter(ImageFilter.GaussianBlur(np.random.uniform(0.1, 2.0)))
 
 
-def torchvision_kind(api: Any, kind: str, blur: nn.Module, *last: Transform) -> Transform:
+def torchvision_kind(api: Any, kind: str, blur: Transform, *last: Transform) -> Transform:
     """One kind of view as the released code makes it.
 
     Args:
@@ -76,7 +72,7 @@ def pipelines() -> dict[str, Views]:
     """Each way of making views: JPEG bytes -> views."""
     order = ["global 1", "global 2", *["local"] * NUM_LOCAL]
     blur, to_float = v2.GaussianBlur(13, (0.1, 2.0)), v2.ToDtype(torch.float32, scale=True)
-    released = {kind: torchvision_kind(tv, kind, PILBlur(), tv.ToTensor()) for kind in KINDS}
+    released = {kind: torchvision_kind(tv, kind, pil_blur, tv.ToTensor()) for kind in KINDS}
     tensors = {kind: torchvision_kind(v2, kind, blur, to_float) for kind in KINDS}
     ours = MultiCrop(
         **dict(zip(("global_views", "local_views"), dino_views(num_local=NUM_LOCAL), strict=True))

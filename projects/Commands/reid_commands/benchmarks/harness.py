@@ -19,12 +19,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from fastreid_compat.repairs.distributed.launch import num_cores
 from reid_common.errors import UserError
-from reid_core.run.command_line import show_user_errors
+from reid_core.run.command_line import command_parser, show_user_errors
 
 WALL, CPU, PEAK = "seconds", "processor seconds", "peak MiB"
 
@@ -32,60 +32,25 @@ Sample = dict[str, float]
 Cell = str | float
 Row = Mapping[str, Cell]
 
-HELP = {
-    "batch": "images of a step, or of a forward pass",
-    "compile": "also with torch.compile",
-    "dataset": "images whose pixels are read",
-    "device": "compare this device with the CPU, as in cuda",
-    "images": "of a round of each contender",
-    "jpeg": "H and W of the files",
-    "kinds": "what is measured",
-    "max_batch": "4, 8 or 16; rows of greater batches are left out",
-    "models": "names of models",
-    "msmt17": "MSMT17's size alone, without what holds all distances at once",
-    "names": "images of a synthetic listing",
-    "no_python": "leave out FastReID's Python",
-    "options": "KEY VALUE pairs of the config",
-    "out_dim": "K",
-    "rounds": "in which all contenders take turns",
-    "rows": "number of scores",
-    "size": "H and W of the images",
-    "sizes": "of the test sets, in images",
-    "steps": "timed steps of each contender",
-    "strides": "of the patches, in pixels",
-    "threads": "of this process",
-}
-
-
-class Clock(NamedTuple):
-    """Seconds by the wall, and seconds of the processor that this process has used."""
-
-    wall: Callable[[], float] = time.perf_counter
-    cpu: Callable[[], float] = time.process_time
-
-
-CLOCK = Clock()
-
 
 def timed(
-    call: Callable[[], Any], least: float = 0.0, clock: Clock = CLOCK
+    call: Callable[[], Any],
+    least: float = 0.0,
+    wall: Callable[[], float] = time.perf_counter,
+    cpu: Callable[[], float] = time.process_time,
 ) -> Callable[[], Sample]:
-    """Make a contender of ``call``: a sample has its seconds by both clocks.
+    """Make a contender of ``call``: a sample has its seconds by the clocks ``wall`` and ``cpu``.
 
-    Args:
-        call: what is timed.
-        least: seconds; a shorter call is repeated for so long, and its medians count.
-        clock: for tests.
+    A call that is shorter than ``least`` seconds is repeated for so long, and its medians count.
     """
 
     def sample() -> Sample:
         samples: list[Sample] = []
-        while True:
-            start, busy = clock.wall(), clock.cpu()
+        while sum(one[WALL] for one in samples) < least or not samples:
+            start, busy = wall(), cpu()
             call()
-            samples.append({WALL: clock.wall() - start, CPU: clock.cpu() - busy})
-            if sum(one[WALL] for one in samples) >= least:
-                return summary(samples)
+            samples.append({WALL: wall() - start, CPU: cpu() - busy})
+        return summary(samples)
 
     return sample
 
@@ -165,14 +130,9 @@ def alternate(
 
 
 def check_agreement(found: Mapping[str, Sample], tolerance: float) -> None:
-    """Check that contenders calculate the same.
+    """Raise RuntimeError if numbers differ from those of the first contender by more than this.
 
-    Args:
-        found: numbers of each contender; the first one is right.
-        tolerance: greatest difference; of numbers above 1, as a share of them.
-
-    Raises:
-        RuntimeError: they differ by more.
+    Of numbers above 1 the tolerance is a share of them.
     """
     first, expected = next(iter(found.items()))
     for name, values in found.items():
@@ -192,10 +152,6 @@ def compare_steps(
     return alternate({name: timed(step) for name, step in steps.items()}, rounds)
 
 
-class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Help that shows a module's docstring as it is written, and the defaults."""
-
-
 def benchmark(
     doc: str | None,
     measure: Callable[..., Iterable[Row]],
@@ -211,12 +167,12 @@ def benchmark(
         packages: their versions are printed with those of Python, torch and numpy.
         each: option of several words -> column; ``measure`` is called for all combinations.
         options: default by name: a switch (False), several words (a list), as many words (a tuple),
-            keys of a mapping (by default all), or one word. Their help is in :data:`HELP`.
+            keys of a mapping (by default all), or one word. ``doc`` explains them.
     """
     each = each or {}
 
     def parser() -> argparse.ArgumentParser:
-        lines = argparse.ArgumentParser(description=doc, formatter_class=Help)
+        lines = command_parser(doc)
         for name, default in options.items():
             how: dict[str, Any] = {"action": "store_true"}
             if isinstance(default, (list, tuple, dict)):
@@ -225,7 +181,8 @@ def benchmark(
                 how["choices"] = default if isinstance(default, dict) else None
             elif default is not False:
                 how = {"type": type(default), "default": default}
-            lines.add_argument(f"--{name.replace('_', '-')}", help=HELP[name], **how)
+            text = f"({' '.join(map(str, how['default']))})" if "nargs" in how else f"({default})"
+            lines.add_argument(f"--{name.replace('_', '-')}", help=text, **how)
         return lines
 
     def rows(args: argparse.Namespace) -> Iterator[Row]:

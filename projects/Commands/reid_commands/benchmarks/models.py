@@ -40,14 +40,7 @@ MOMENTUM = 0.996  # of DINO's teacher
 def vit_config(
     name: str, size: Sequence[int], stride: int = 16, more: Mapping[str, Any] | None = None
 ) -> CfgNode:
-    """Config of one of :data:`VITS` with images of (H, W) pixels, without drop path (noise).
-
-    Args:
-        name: of the model.
-        size: H, W.
-        stride: of the patches, in pixels.
-        more: keys and values, such as :data:`JPM_AND_SIE`.
-    """
+    """Config of one of :data:`VITS` with images of (H, W) pixels, without drop path (noise)."""
     timm_name, width = VITS[name]
     keys = {
         "MODEL.BACKBONE.TIMM_NAME": timm_name,
@@ -94,19 +87,10 @@ def dino_step(
 ) -> Callable[[], float]:
     """A step as DINOTrainer makes it, within an EventStorage; it returns the loss before it.
 
-    Args:
-        cfg: of the model.
-        model: which is trained.
-        batch: its views, the same in each step.
-        dtype: of autocast; None for float32.
-        micro_batch: images of one forward pass, 0 for all.
+    The arguments are those of :class:`DINOStep`: type of autocast, images of one forward pass.
     """
-    trainer = SimpleNamespace(
-        model=model,
-        optimizer=adamw(model),
-        data_loader=None,
-        _data_loader_iter=itertools.repeat(batch),
-    )
+    parts = {"model": model, "optimizer": adamw(model), "data_loader": None}
+    trainer = SimpleNamespace(**parts, _data_loader_iter=itertools.repeat(batch))
     step = DINOStep(trainer, dtype=dtype, clip=cfg.DINO.CLIP_GRADIENT, micro_batch=micro_batch)
 
     def run() -> float:

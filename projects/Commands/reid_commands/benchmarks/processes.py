@@ -35,13 +35,9 @@ def forget_peak() -> None:
 def child(method: str = "spawn") -> Iterator[Callable[..., Any]]:
     """A process of its own; yields what calls a function in it: (function, *args) -> its result.
 
-    The process works only while a result is awaited. What functions of modules keep there stays.
-
-    Args:
-        method: "spawn": with memory that holds imports only; "fork": at once.
-
-    Raises:
-        RuntimeError: the process ended without a result.
+    It works only while a result is awaited; what a module keeps there stays. A method of "spawn"
+    starts it with memory that holds imports only, "fork" at once. Calls raise RuntimeError if the
+    process ends without a result.
     """
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context(method)

@@ -42,11 +42,7 @@ OPTIONS = {"sizes": SIZES, "msmt17": False, "rounds": 3, "threads": torch.get_nu
 
 
 class TestSet:
-    """Random features of length 1 around centres, (N, DIM), queries first, with ids and cameras.
-
-    Args:
-        size: a name in SIZES, LARGE or WARM_UP.
-    """
+    """Random features of length 1 around centres, (N, DIM), queries first, with ids and cameras."""
 
     __test__ = False  # pytest takes the name for a test otherwise
 
@@ -75,12 +71,10 @@ def nothing(test_set: TestSet) -> None:
 
 
 class Contender(NamedTuple):
-    """One implementation, of functions of modules.
+    """An implementation, of functions of modules: (test set, what is prepared) -> metrics by name.
 
-    Attributes:
-        run: what is timed: (test set, what ``prepare`` returned) -> metrics by name.
-        prepare: what is not timed, but counts in the memory.
-        dense: whether it holds all distances at once, too many at MSMT17's size.
+    ``prepare`` is not timed, but counts in the memory. A ``dense`` one holds all distances at once,
+    too many at MSMT17's size.
     """
 
     run: Callable[[TestSet, Any], Sample]

@@ -14,12 +14,9 @@ from cfs.scoring.options import SHARD_SIZE
 from dinopretrain.data.images import UnlabelledImages
 
 LUPERSON = 4_180_243  # images
-LISTINGS = {  # kind -> file
-    "text": "list.txt",
-    "parquet": "list.parquet",
-    "pickle": "CFS_list.pkl",
-    "lmdb": "keys.pkl",
-}
+# Kind of listing -> its file
+FILES = ("list.txt", "list.parquet", "CFS_list.pkl", "keys.pkl")
+LISTINGS = dict(zip(("text", "parquet", "pickle", "lmdb"), FILES, strict=True))
 
 
 def names(count: int) -> Iterator[str]:
@@ -84,17 +81,10 @@ def jpegs(size: tuple[int, int], count: int) -> list[bytes]:
 
 
 class Drawn(UnlabelledImages):
-    """Images that are made when they are asked for: JPEGs, or pixels.
+    """``count`` images with LUPerson's names, whose files are ``jpegs`` over and over."""
 
-    Args:
-        count: N.
-        size: (H, W) in pixels.
-        num_jpegs: different JPEGs; 0: pixels by the number of the image, nothing to decode.
-    """
-
-    def __init__(self, count: int, size: tuple[int, int], num_jpegs: int = 0) -> None:
-        self.count, self.size = count, size
-        self.jpegs = jpegs(size, num_jpegs)
+    def __init__(self, count: int, jpegs: list[bytes]) -> None:
+        self.count, self.jpegs = count, jpegs
 
     def __len__(self) -> int:
         return self.count
@@ -110,10 +100,3 @@ class Drawn(UnlabelledImages):
     def content(self, index: int) -> bytes:
         """One of the JPEGs."""
         return self.jpegs[index % len(self.jpegs)]
-
-    def read(self, index: int) -> np.ndarray:
-        """Decode, or draw."""
-        if self.jpegs:
-            return super().read(index)
-        pixels = np.arange(3, dtype=np.uint32) * 97 + index * 31
-        return np.broadcast_to((pixels % 256).astype(np.uint8), (*self.size, 3)).copy()

@@ -2,8 +2,8 @@
 
 python tools/benchmarks/scoring.py memory --rows 10000 100000 1000000
 
-Images are drawn as they are asked for, and go through a network of one layer; peaks are what Linux
-says.
+One small JPEG, over and over, goes through a network of one layer; peaks are what
+Linux says.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import nn
 
 from ..harness import PEAK, Row, Sample, alternate, benchmark, timed
 from ..processes import HIGHEST, in_children, memory
-from ..synthetic import Drawn
+from ..synthetic import Drawn, jpegs
 
 SIZE = (16, 8)
 WORKERS = 2
@@ -39,7 +39,7 @@ def measure(rows: int) -> Sample:
     )
     transform = build_transforms(load_config("", ["INPUT.SIZE_TEST", SIZE]), is_train=False)
     run = ScoringOptions(num_workers=WORKERS)
-    few, images = Drawn(1000, SIZE), Drawn(rows, SIZE)
+    few, images = (Drawn(count, jpegs(SIZE, 1)) for count in (1000, rows))
     listing = key_list(images).nbytes / 2**20
     with tempfile.TemporaryDirectory() as folder:
         scoring.score_images(few, source, target, transform, f"{folder}/few", run)  # loads all

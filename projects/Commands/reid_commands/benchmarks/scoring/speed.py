@@ -31,7 +31,7 @@ from torch import nn
 
 from ..harness import WALL, Row, Sample, alternate, benchmark, timed
 from ..models import SIZE, vit_config
-from ..synthetic import LUPERSON, Drawn
+from ..synthetic import LUPERSON, Drawn, jpegs
 
 MODELS: dict[str, Callable[[], CfgNode]] = {
     "ViT-S/16": lambda: vit_config("ViT-S/16", SIZE),
@@ -69,7 +69,7 @@ def stages_of_a_run(models: list[FeatureModel], cfg: CfgNode, args: argparse.Nam
     """
     stages = dict.fromkeys(("decode", "transform", "models", "write"), 0.0)
     count = functools.partial(counted, stages)
-    images = Drawn(args.images, tuple(args.jpeg), num_jpegs=64)
+    images = Drawn(args.images, jpegs(SIZE, 64))
     transform = count("transform", build_transforms(cfg, is_train=False))
     run = ScoringOptions(batch_size=32, shard_size=args.images)
     with (
@@ -106,6 +106,4 @@ def rows(args: argparse.Namespace) -> Iterator[Row]:
         )
 
 
-main, parser = benchmark(
-    __doc__, rows, models=MODELS, images=128, rounds=5, jpeg=SIZE, threads=num_cores()
-)
+main, parser = benchmark(__doc__, rows, models=MODELS, images=128, rounds=5, threads=num_cores())
