@@ -53,8 +53,9 @@ def measure(path: Path, method: str) -> Sample:
     opened: list[UnlabelledImages] = []
     sample = timed(lambda: opened.append(open_dataset(f"LUPerson:{path}").images))()
     sample |= {"RSS before, MiB": before, "RSS after, MiB": memory(RSS), PEAK: memory(HIGHEST)}
-    how = {"num_workers": WORKERS, "multiprocessing_context": method}
-    loader = DataLoader(LookUps(opened[0]), batch_size=100, **how)
+    loader = DataLoader(
+        LookUps(opened[0]), batch_size=100, num_workers=WORKERS, multiprocessing_context=method
+    )
     return {**sample, WORKER: max(batch.max().item() for batch in loader)}
 
 
@@ -63,7 +64,7 @@ def rows(args: argparse.Namespace) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         few = write_listing(Path(folder) / "few", "text", FEW)
         small = {method: in_child(measure, few, method) for method in START_METHODS}
-        cases = {}
+        cases: dict[str, tuple[Path, str]] = {}
         for kind in args.kinds:
             path = write_listing(Path(folder) / kind, kind, args.names)
             cases |= {f"{kind}, {method}ed workers": (path, method) for method in START_METHODS}

@@ -14,7 +14,7 @@ import argparse
 import copy
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from .harness import WALL, Row, alternate, benchmark, compare_steps, summary, ti
 from .models import DINO_CONFIGS, MODEL, MOMENTUM, adamw, dino_on_noise, dino_step
 
 Batch = dict[str, Tensor]
+Steps = dict[str, Callable[[], float]]
 
 
 def plain_step(model: DINO, optimizer: torch.optim.Optimizer, clip: float, batch: Batch) -> float:
@@ -77,14 +78,14 @@ def parts(model: DINO, cfg: CfgNode, batch: Batch) -> dict[str, Callable[[], obj
     }
 
 
-def measure(name: str, args: argparse.Namespace) -> list[Row]:
+def measure(name: str, args: argparse.Namespace) -> Iterable[Row]:
     """Time both implementations, alternating: their rows; prints the shares of the parts."""
     options = ["MODEL.BACKBONE.DROP_PATH_RATIO", 0.0, "DINO.OUT_DIM", args.out_dim]
     cfg, model, batch = dino_on_noise(DINO_CONFIGS[name], args.batch, options)
     other = copy.deepcopy(model)
     plain = functools.partial(plain_step, other, adamw(other), cfg.DINO.CLIP_GRADIENT, batch)
     with EventStorage(0):
-        steps = {"straightforward": plain, "ours": dino_step(cfg, model, batch)}
+        steps: Steps = {"straightforward": plain, "ours": dino_step(cfg, model, batch)}
         rows = list(compare_steps(steps, args.steps, 1e-4).rows(images=args.batch))
         with torch.no_grad():
             calls = parts(model, cfg, batch)

@@ -38,7 +38,12 @@ TOLERANCE = 1e-5
 REPEATED_SECONDS = 0.2  # what repetitions of a short call take together
 DIM = 768
 NOISE = 4.0  # as of a good model: Rank-1 0.9, mAP 0.6 at Market-1501's size
-OPTIONS = {"sizes": SIZES, "msmt17": False, "rounds": 3, "threads": torch.get_num_threads()}
+OPTIONS: dict[str, Any] = {
+    "sizes": SIZES,
+    "msmt17": False,
+    "rounds": 3,
+    "threads": torch.get_num_threads(),
+}
 
 
 class TestSet:

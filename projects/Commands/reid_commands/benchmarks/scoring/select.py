@@ -26,11 +26,8 @@ def rows(args: argparse.Namespace) -> Iterator[Row]:
     names = (f"video_{i // 91:08d}/frame_{i:08d}_person_00.jpg" for i in range(args.rows))
     with tempfile.TemporaryDirectory() as folder:
         write_scores(Path(folder), names, args.rows)
-        scores, chosen = read_scores(folder), None
-
-        def choose() -> None:
-            nonlocal chosen
-            chosen = select(scores.names, scores.values, keep=0.5)
+        scores = read_scores(folder)
+        chosen = select(scores.names, scores.values, keep=0.5)
 
         def write() -> None:
             listed = scores.names.take(chosen)
@@ -38,7 +35,7 @@ def rows(args: argparse.Namespace) -> Iterator[Row]:
 
         steps = {
             "read": lambda: read_scores(folder),
-            "select": choose,
+            "select": lambda: select(scores.names, scores.values, keep=0.5),
             "write CFS_list.pkl": write,
             "inspect": lambda: summarise(scores),
         }

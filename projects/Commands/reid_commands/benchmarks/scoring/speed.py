@@ -33,20 +33,23 @@ from ..harness import WALL, Row, Sample, alternate, benchmark, timed
 from ..models import SIZE, vit_config
 from ..synthetic import LUPERSON, Drawn, jpegs
 
+RESNET: list[Any] = ["MODEL.BACKBONE.DEPTH", "50x", "MODEL.BACKBONE.PRETRAIN", False]
 MODELS: dict[str, Callable[[], CfgNode]] = {
     "ViT-S/16": lambda: vit_config("ViT-S/16", SIZE),
     "ResNet-50": lambda: load_config("", [*RESNET, "INPUT.SIZE_TEST", SIZE]),
 }
-RESNET = ["MODEL.BACKBONE.DEPTH", "50x", "MODEL.BACKBONE.PRETRAIN", False]
 TOTAL = "sum, ms"
 
 
-def pair_of(cfg: CfgNode) -> Iterator[FeatureModel]:
+def pair_of(cfg: CfgNode) -> tuple[FeatureModel, FeatureModel]:
     """Two models of random weights."""
     torch.manual_seed(0)
     means, stds = cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD
-    for _ in range(2):
-        yield FeatureModel(build_backbone(cfg), nn.AdaptiveAvgPool2d(1), means, stds).eval()
+    one, two = (
+        FeatureModel(build_backbone(cfg), nn.AdaptiveAvgPool2d(1), means, stds).eval()
+        for _ in range(2)
+    )
+    return one, two
 
 
 def counted(seconds: dict[str, float], stage: str, function: Callable) -> Callable:
@@ -62,7 +65,9 @@ def counted(seconds: dict[str, float], stage: str, function: Callable) -> Callab
     return call
 
 
-def stages_of_a_run(models: list[FeatureModel], cfg: CfgNode, args: argparse.Namespace) -> Sample:
+def stages_of_a_run(
+    models: tuple[FeatureModel, FeatureModel], cfg: CfgNode, args: argparse.Namespace
+) -> Sample:
     """Score ``args.images`` images once; milliseconds an image of the stages and of all together.
 
     "images/s, all threads" is by the clock on the wall.
@@ -94,7 +99,7 @@ def rows(args: argparse.Namespace) -> Iterator[Row]:
     contenders = {}
     for name in args.models:
         cfg = MODELS[name]()
-        contenders[name] = functools.partial(stages_of_a_run, [*pair_of(cfg)], cfg, args)
+        contenders[name] = functools.partial(stages_of_a_run, pair_of(cfg), cfg, args)
         contenders[name]()  # warms up
     for row in alternate(contenders, args.rounds, key=TOTAL).rows():
         yield row
