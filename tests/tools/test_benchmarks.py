@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import multiprocessing
 import operator
 import os
 import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from reid_commands.benchmarks import harness, processes
-from reid_commands.benchmarks.harness import CPU, PEAK, WALL, Clock, Comparison
+from reid_commands.benchmarks.harness import CPU, PEAK, WALL, Comparison
 from reid_common.errors import UserError
 
 SCRIPTS = sorted((Path(__file__).parents[2] / "tools" / "benchmarks").glob("*.py"))
@@ -43,15 +45,15 @@ def test_scripts_are_thin() -> None:
         assert len(script.read_text().splitlines()) <= 80, script.name
 
 
-def counting(wall_step: float, cpu_step: float) -> Clock:
+def counting(step: float) -> Callable[[], float]:
     """A clock that moves on by a step each time it is read."""
-    walls, cpus = itertools.count(0, wall_step), itertools.count(0, cpu_step)
-    return Clock(lambda: next(walls), lambda: next(cpus))
+    readings = itertools.count(0, step)
+    return lambda: next(readings)
 
 
 def test_a_call_is_timed_by_both_clocks() -> None:
     calls: list[int] = []
-    sample = harness.timed(lambda: calls.append(1), clock=counting(2.0, 0.5))()
+    sample = harness.timed(lambda: calls.append(1), wall=counting(2.0), cpu=counting(0.5))()
     assert sample == {WALL: 2.0, CPU: 0.5}
     assert len(calls) == 1
 
@@ -60,8 +62,7 @@ def test_a_short_call_is_repeated_and_its_median_counts() -> None:
     # Wall readings in pairs: calls of 1, 3 and 2 seconds; 6 seconds in all end it, 4 would not.
     readings = iter([0, 1, 1, 4, 4, 6])
     calls: list[int] = []
-    clock = Clock(lambda: next(readings), lambda: 0.0)
-    sample = harness.timed(lambda: calls.append(1), least=5.0, clock=clock)()
+    sample = harness.timed(lambda: calls.append(1), 5.0, lambda: next(readings), lambda: 0.0)()
     assert sample[WALL] == 2
     assert len(calls) == 3
 
@@ -131,6 +132,38 @@ def test_the_table_is_markdown(capsys) -> None:
         "| a | 4,180,243 | 1.50 |",
         "| b | 1 | 123 |",
     ]
+    harness.print_table([{"a": 1, "b": 2}, {"a": 3, "c": 4}])  # other columns: another table
+    assert capsys.readouterr().out.count("\n\n| a | c |\n|---|---|\n| 3 | 4 |\n") == 1
+
+
+def test_a_declaration_becomes_a_command_line_and_a_table(capsys) -> None:
+    def measure(model: str, stride: int, args: argparse.Namespace) -> list[dict[str, float]]:
+        return [{"batch": args.batch, "size": sum(args.size), "fast": int(args.go_fast)}]
+
+    main, parser = harness.benchmark(
+        "What it measures.",
+        measure,
+        each={"models": "model", "strides": "stride"},
+        models={"S": 1, "B": 2},
+        strides=[16, 12],
+        size=(2, 1),
+        batch=8,
+        go_fast=False,
+        device="",
+        options=[],
+    )
+    assert main(["--models", "B", "--batch", "4", "--go-fast", "--options", "A.B", "1"]) == 0
+    assert capsys.readouterr().out.splitlines()[-4:] == [
+        "| model | stride | batch | size | fast |",
+        "|---|---|---|---|---|",
+        "| B | 16 | 4 | 3 | 1 |",
+        "| B | 12 | 4 | 3 | 1 |",
+    ]
+    args = vars(parser().parse_args([]))
+    assert (args["models"], args["options"], args["device"]) == (["S", "B"], [], "")
+    for wrong in (["--models", "L"], ["--size", "1"], ["--batch", "x"]):
+        with pytest.raises(SystemExit):
+            parser().parse_args(wrong)
 
 
 def test_implementations_must_agree() -> None:
@@ -158,13 +191,24 @@ def test_a_child_that_dies_is_an_error() -> None:
         processes.in_child(os._exit, 3, method="fork")
 
 
-def test_a_child_works_only_when_asked() -> None:
-    def numbers():
-        yield from range(10)
+COUNTED: list[int] = []
 
-    stream = processes.answers(numbers, method="fork")
-    assert [next(stream), next(stream)] == [0, 1]
-    stream.close()
+
+def count() -> int:
+    COUNTED.append(1)
+    return len(COUNTED)
+
+
+def test_a_child_works_only_when_asked() -> None:
+    with processes.child("fork") as run, processes.child("fork") as other:
+        assert [run(count), run(count), other(count)] == [1, 2, 1]
+        assert run(os.getpid) == run(os.getpid) != other(os.getpid)
+    assert COUNTED == []
+
+
+def test_contenders_in_children() -> None:
+    contenders = processes.in_children(operator.add, {"three": (1, 2), "five": (2, 3)}, "fork")
+    assert {name: contender() for name, contender in contenders.items()} == {"three": 3, "five": 5}
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux")

@@ -52,6 +52,6 @@ def test_every_row_is_measured_and_kept(tmp_path, monkeypatch, capsys) -> None:
     capsys.readouterr()
 
     monkeypatch.setattr(finished_run, "train_and_report", lambda *args: ({}, ""))
-    monkeypatch.setattr(unknown_cameras.DefaultTrainer, "test", pytest.fail)  # all is there
+    monkeypatch.setattr(finished_run.DefaultTrainer, "test", pytest.fail)  # all is there
     unknown_cameras.main(line)
     assert table in capsys.readouterr().out

@@ -12,19 +12,14 @@ less.
 from __future__ import annotations
 
 import argparse
-import functools
 import os
 import resource
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
-import reid_core  # noqa: F401  (first: repairs FastReID)
 import torch
 import torch.nn.functional as F
-from fastreid.modeling import build_model
 from fastreid.utils.events import EventStorage
-from reid_core.config import load_config
-from reid_core.run.command_line import show_user_errors
 from reid_core.run.cpu_speed import (
     MALLOC_SETTINGS,
     TUNABLES,
@@ -33,9 +28,9 @@ from reid_core.run.cpu_speed import (
 )
 from torch import Tensor
 
-from .dino_step import our_step, training_step, views_of_noise
-from .harness import CPU, PEAK, Sample, alternate, header, print_table, summary, timed
-from .processes import HIGHEST, in_child, memory
+from .harness import CPU, PEAK, Row, Sample, alternate, benchmark, summary, timed
+from .models import dino_on_noise, dino_step
+from .processes import HIGHEST, in_children, memory
 
 CONFIG = "projects/DINOPretrain/configs/ToyUnlabeled/vit_tiny.yml"
 BASELINE, ATTENTION, BOTH = "baseline", "attention in float32", "and memory kept"
@@ -60,11 +55,8 @@ def measure(arm: str, args: argparse.Namespace) -> Sample:
         train_attention_in_float32()  # also on CPUs where the repair leaves it alone
     if arm == BOTH and not keep_freed_memory():
         raise SystemExit("memory cannot be kept: the C library has no mallopt")
-    torch.manual_seed(0)
-    cfg = load_config(args.config_file, ["MODEL.DEVICE", "cpu", *args.options])
-    model = build_model(cfg).train()
-    model.forward = torch.autocast("cpu", torch.bfloat16)(model.forward)  # not the backward pass
-    run = timed(training_step(model, our_step, views_of_noise(cfg, args.batch)))
+    cfg, model, batch = dino_on_noise(CONFIG, args.batch, args.options)
+    run = timed(dino_step(cfg, model, batch, torch.bfloat16))
     samples = []
     with EventStorage(0):
         for _ in range(args.steps + 1):
@@ -77,21 +69,12 @@ def _page_faults() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config-file", default=CONFIG)
-    parser.add_argument("--batch", type=int, default=64, help="images a step")
-    parser.add_argument("--steps", type=int, default=4, help="timed steps of each process")
-    parser.add_argument("--rounds", type=int, default=3, help="processes of each contender")
-    parser.add_argument("--options", nargs="+", default=[], help="KEY VALUE pairs")
-    args = parser.parse_args(argv)
+def rows(args: argparse.Namespace) -> Iterator[Row]:
+    """One row for each arm."""
     for name in (*MALLOC_SETTINGS, TUNABLES):  # of the processes to come
         os.environ.pop(name, None)
-    header(args)
-    contenders = {
-        arm: functools.partial(in_child, measure, arm, args) for arm in (BASELINE, ATTENTION, BOTH)
-    }
-    print_table(alternate(contenders, args.rounds, key=CPU).rows())
-    return 0
+    cases = {arm: (arm, args) for arm in (BASELINE, ATTENTION, BOTH)}
+    return alternate(in_children(measure, cases), args.rounds, key=CPU).rows()
+
+
+main, parser = benchmark(__doc__, rows, batch=64, steps=4, rounds=3, options=[])

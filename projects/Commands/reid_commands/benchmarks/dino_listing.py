@@ -13,21 +13,16 @@ the seconds of opening.
 from __future__ import annotations
 
 import argparse
-import functools
-import itertools
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
-import torch
 from dinopretrain.data.images import UnlabelledImages
 from reid_core.data.opening import open_dataset
-from reid_core.run.command_line import show_user_errors
 from torch.utils.data import DataLoader, Dataset
 
-from .harness import PEAK, Sample, alternate, header, print_table, timed
-from .processes import HIGHEST, PSS, RSS, USS, in_child, memory
+from .harness import PEAK, Row, Sample, alternate, benchmark, timed
+from .processes import HIGHEST, RSS, USS, in_child, in_children, memory
 from .synthetic import LISTINGS, write_listing
 
 START_METHODS = ("fork", "spawn")
@@ -38,24 +33,21 @@ WORKER = "worker USS, MiB"
 
 
 class LookUps(Dataset):
-    """Looks names up; a sample is (USS, PSS) of the process in MiB, at times."""
+    """Looks names up; a sample is the USS of the process in MiB, at times."""
 
     def __init__(self, images: UnlabelledImages) -> None:
-        self.images = images
-        self.done = 0
+        self.images, self.done = images, 0
 
     def __len__(self) -> int:
         return LOOK_UPS
 
-    def __getitem__(self, index: int) -> torch.Tensor:
-        place = index * 2654435761 % len(self.images)  # anywhere, each time elsewhere
-        assert self.images.name(place)
+    def __getitem__(self, index: int) -> float:
+        assert self.images.name(index * 2654435761 % len(self.images))  # anywhere
         self.done += 1
-        at_times = self.done % (LOOK_UPS // WORKERS // 4) == 0
-        return torch.tensor([memory(USS), memory(PSS)] if at_times else [0.0, 0.0])
+        return memory(USS) if self.done % (LOOK_UPS // WORKERS // 4) == 0 else 0.0
 
 
-def measure(path: str, method: str) -> Sample:
+def measure(path: Path, method: str) -> Sample:
     """Open a listing and look names up in workers; in a fresh process."""
     before = memory(RSS)
     opened: list[UnlabelledImages] = []
@@ -64,30 +56,21 @@ def measure(path: str, method: str) -> Sample:
     loader = DataLoader(
         LookUps(opened[0]), batch_size=100, num_workers=WORKERS, multiprocessing_context=method
     )
-    uss, pss = torch.cat(list(loader)).amax(dim=0).tolist()
-    return {**sample, WORKER: uss, "worker PSS, MiB": pss}
+    return {**sample, WORKER: max(batch.max().item() for batch in loader)}
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--names", type=int, default=4_200_000, help="entries of a listing")
-    parser.add_argument("--kinds", nargs="+", default=list(LISTINGS), choices=LISTINGS)
-    args = parser.parse_args(argv)
-    header(args)
+def rows(args: argparse.Namespace) -> Iterator[Row]:
+    """Each kind of listing with each kind of workers."""
     with tempfile.TemporaryDirectory() as folder:
         few = write_listing(Path(folder) / "few", "text", FEW)
-        small = {method: in_child(measure, str(few), method) for method in START_METHODS}
-        contenders = {}
+        small = {method: in_child(measure, few, method) for method in START_METHODS}
+        cases: dict[str, tuple[Path, str]] = {}
         for kind in args.kinds:
             path = write_listing(Path(folder) / kind, kind, args.names)
-            for method in START_METHODS:
-                name = f"{kind}, {method}ed workers"
-                contenders[name] = functools.partial(in_child, measure, str(path), method)
-        rows = zip(alternate(contenders, 1).rows(), itertools.cycle(START_METHODS), strict=False)
-        print_table(
-            {**row, "added, MiB": float(row[WORKER]) - small[method][WORKER]}
-            for row, method in rows
-        )
-    return 0
+            cases |= {f"{kind}, {method}ed workers": (path, method) for method in START_METHODS}
+        found = alternate(in_children(measure, cases)).rows()
+        for row, (_, method) in zip(found, cases.values(), strict=True):
+            yield {**row, "added, MiB": float(row[WORKER]) - small[method][WORKER]}
+
+
+main, parser = benchmark(__doc__, rows, names=4_200_000, kinds=LISTINGS)

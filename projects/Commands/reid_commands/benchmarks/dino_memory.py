@@ -11,84 +11,44 @@ those of memory; the baseline is the greatest batch that goes through the model 
 from __future__ import annotations
 
 import argparse
-import functools
-import itertools
-from collections.abc import Sequence
-from types import SimpleNamespace
+from collections.abc import Iterator
 
-import torch
-from dinopretrain.engine.step import DINOStep
-from dinopretrain.solver.parameter_groups import parameter_groups
-from fastreid.modeling import build_model
 from fastreid.utils.events import EventStorage
-from reid_core.config import load_config
-from reid_core.run.command_line import show_user_errors
 
-from .dino_step import CONFIGS, views_of_noise
-from .harness import PEAK, WALL, Comparison, Sample, alternate, header, print_table, timed
-from .processes import HIGHEST, in_child, memory
+from .harness import PEAK, WALL, Row, Sample, alternate, benchmark, timed
+from .models import DINO_CONFIGS, MODEL, dino_on_noise, dino_step
+from .processes import HIGHEST, in_children, memory
 
 # batch, images of one forward pass (0: all), activation checkpointing
 ROWS = [(4, 0, False), (8, 0, False), (16, 0, False), (16, 4, False), (16, 0, True), (16, 4, True)]
 CHECKPOINTING = "MODEL.BACKBONE.GRADIENT_CHECKPOINTING"
 
 
-def measure(
+def second_step(
     name: str, batch: int, piece: int, checkpointing: bool, args: argparse.Namespace
 ) -> Sample:
-    """Peak and time of the last of ``args.steps`` steps; in a fresh process."""
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
+    """Peak of two steps and time of the second; in a fresh process."""
     before = memory(HIGHEST)
-    options = ["MODEL.DEVICE", "cpu", "DINO.OUT_DIM", args.out_dim, CHECKPOINTING, checkpointing]
-    cfg = load_config(CONFIGS[name], options)
-    model = build_model(cfg).train()
-    data = views_of_noise(cfg, batch) | {"index": range(batch), "bad": []}
-    parts = SimpleNamespace(
-        model=model,
-        optimizer=torch.optim.AdamW(parameter_groups(model.student, 0.04), lr=1e-5),
-        data_loader=None,
-        _data_loader_iter=itertools.repeat(data),
-    )
-    dtype = torch.bfloat16 if args.bf16 else None
-    step = DINOStep(parts, dtype=dtype, clip=cfg.DINO.CLIP_GRADIENT, micro_batch=piece)
-
-    def whole_step() -> None:
-        step.run_step()
-        model.update_teacher(0.996)
-
-    run = timed(whole_step)
+    options = ["DINO.OUT_DIM", args.out_dim, CHECKPOINTING, checkpointing]
+    cfg, model, views = dino_on_noise(DINO_CONFIGS[name], batch, options)
+    run = timed(dino_step(cfg, model, views, micro_batch=piece))
     with EventStorage(0):
-        last = [run() for _ in range(args.steps)][-1]
+        _, last = run(), run()
     return {**last, PEAK: memory(HIGHEST) - before, "images/s": batch / last[WALL]}
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", choices=CONFIGS, default=list(CONFIGS))
-    parser.add_argument("--steps", type=int, default=2, help="of each row; the last is timed")
-    parser.add_argument("--max-batch", type=int, choices=(4, 8, 16), default=16, help="(16)")
-    parser.add_argument("--out-dim", type=int, default=65536, help="K")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
-    args = parser.parse_args(argv)
-    header(args)
-    rows = {
-        f"batch {row[0]}, micro-batch {row[1] or 'all'}" + ", checkpointing" * row[2]: row
+def measure(name: str, args: argparse.Namespace) -> Iterator[Row]:
+    """All rows of a model."""
+    label = "batch {}, micro-batch {}"
+    cases = {
+        label.format(row[0], row[1] or "all") + ", checkpointing" * row[2]: (name, *row, args)
         for row in ROWS
         if row[0] <= args.max_batch
     }
+    baseline = label.format(args.max_batch, "all")
+    return alternate(in_children(second_step, cases), baseline=baseline, key=PEAK).rows()
 
-    def compare(name: str) -> Comparison:
-        contenders = {
-            label: functools.partial(in_child, measure, name, *row, args)
-            for label, row in rows.items()
-        }
-        return alternate(
-            contenders, 1, baseline=f"batch {args.max_batch}, micro-batch all", key=PEAK
-        )
 
-    print_table({"model": name, **row} for name in args.models for row in compare(name).rows())
-    return 0
+main, parser = benchmark(
+    __doc__, measure, each=MODEL, models=DINO_CONFIGS, max_batch=16, out_dim=65536
+)

@@ -12,53 +12,32 @@ from __future__ import annotations
 
 import argparse
 import copy
+import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from dinopretrain import DINO
-from dinopretrain.engine.step import clip_each
-from dinopretrain.solver.parameter_groups import parameter_groups
 from dinopretrain.transforms.views import MultiCrop
 from fastreid.config import CfgNode
-from fastreid.modeling import build_model
 from fastreid.utils.events import EventStorage
-from reid_core.config import load_config
-from reid_core.run.command_line import show_user_errors
 from torch import Tensor
 
-from .harness import WALL, Cell, alternate, check_agreement, header, print_table, summary, timed
+from .harness import WALL, Row, alternate, benchmark, compare_steps, summary, timed
+from .models import DINO_CONFIGS, MODEL, MOMENTUM, adamw, dino_on_noise, dino_step
 
-CONFIGS = {
-    "ViT-S/16": "projects/DINOPretrain/configs/LUPerson/vit_small.yml",
-    "ViT-B/16": "projects/DINOPretrain/configs/LUPerson/vit_base.yml",
-}
-CLIP, MOMENTUM = 3.0, 0.996
 Batch = dict[str, Tensor]
+Steps = dict[str, Callable[[], float]]
 
 
-def our_step(model: DINO, optimizer: torch.optim.Optimizer, batch: Batch) -> Tensor:
-    """A step as DINOTrainer makes it."""
-    loss = model(batch)["loss_dino"]
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    clip_each([p for group in optimizer.param_groups for p in group["params"]], CLIP)
-    optimizer.step()
-    model.finish_step()
-    model.update_teacher(MOMENTUM)
-    return loss.detach()
-
-
-def plain_step(model: DINO, optimizer: torch.optim.Optimizer, batch: Batch) -> Tensor:
-    """The same step, view by view, pair by pair, parameter by parameter."""
-    globals_, locals_ = batch["global_views"], batch["local_views"]
-    views = [globals_[:, i] for i in range(globals_.shape[1])]
-    views += [locals_[:, i] for i in range(locals_.shape[1])]
+def plain_step(model: DINO, optimizer: torch.optim.Optimizer, clip: float, batch: Batch) -> float:
+    """A step view by view, pair by pair, parameter by parameter."""
+    views = [view for group in batch.values() for view in group.unbind(1)]
     views = [model.normalised(view[:, None]) for view in views]
     with torch.no_grad():
-        teacher = [model.teacher(view)[1] for view in views[: globals_.shape[1]]]
+        teacher = [model.teacher(view)[1] for view in views[:2]]
     student = [model.student(view)[1] for view in views]
     terms = []
     for i, target in enumerate(teacher):
@@ -73,32 +52,12 @@ def plain_step(model: DINO, optimizer: torch.optim.Optimizer, batch: Batch) -> T
     loss.backward()
     for parameter in model.student.parameters():
         if parameter.grad is not None:
-            torch.nn.utils.clip_grad_norm_([parameter], CLIP)
+            torch.nn.utils.clip_grad_norm_([parameter], clip)
     optimizer.step()
     with torch.no_grad():
         for t, s in zip(model.teacher.parameters(), model.student.parameters(), strict=True):
             t.mul_(MOMENTUM).add_((1 - MOMENTUM) * s)
-    return loss.detach()
-
-
-def training_step(
-    model: DINO, step: Callable[[DINO, torch.optim.Optimizer, Batch], Tensor], batch: Batch
-) -> Callable[[], float]:
-    """A step on ``batch`` with an optimizer of its own; it returns the loss before it."""
-    optimizer = torch.optim.AdamW(parameter_groups(model.student, 0.04), lr=1e-5)
-    return lambda: step(model, optimizer, batch).item()
-
-
-def views_of_noise(cfg: CfgNode, count: int) -> Batch:
-    """A batch of random views of the config's sizes."""
-
-    def random(number: int, size: list[int]) -> Tensor:
-        return torch.randint(0, 256, (count, number, *size, 3), dtype=torch.uint8)
-
-    return {
-        "global_views": random(2, cfg.INPUT.SIZE_TRAIN),
-        "local_views": random(cfg.DINO.LOCAL_VIEWS, cfg.DINO.LOCAL_SIZE),
-    }
+    return loss.item()
 
 
 def parts(model: DINO, cfg: CfgNode, batch: Batch) -> dict[str, Callable[[], object]]:
@@ -106,7 +65,7 @@ def parts(model: DINO, cfg: CfgNode, batch: Batch) -> dict[str, Callable[[], obj
     image = np.random.default_rng(0).integers(0, 256, (128, 64, 3), dtype=np.uint8)
     crops = MultiCrop(cfg)
     count = len(batch["global_views"])
-    groups = [model.normalised(batch[name]) for name in ("global_views", "local_views")]
+    groups = [model.normalised(views) for views in batch.values()]
     features = torch.cat([model.student.features(group) for group in groups])
     logits = model.student.head(features).unflatten(0, (-1, count))
     return {
@@ -119,43 +78,28 @@ def parts(model: DINO, cfg: CfgNode, batch: Batch) -> dict[str, Callable[[], obj
     }
 
 
-def measure(name: str, args: argparse.Namespace) -> list[dict[str, Cell]]:
+def measure(name: str, args: argparse.Namespace) -> Iterable[Row]:
     """Time both implementations, alternating: their rows; prints the shares of the parts."""
-    torch.manual_seed(0)
-    options = ["MODEL.DEVICE", "cpu", "MODEL.BACKBONE.DROP_PATH_RATIO", 0.0]
-    cfg = load_config(CONFIGS[name], [*options, "DINO.OUT_DIM", args.out_dim])
-    model = build_model(cfg).train()
-    batch = views_of_noise(cfg, args.batch)
-    steps = {
-        "straightforward": training_step(copy.deepcopy(model), plain_step, batch),
-        "ours": training_step(model, our_step, batch),
-    }
+    options = ["MODEL.BACKBONE.DROP_PATH_RATIO", 0.0, "DINO.OUT_DIM", args.out_dim]
+    cfg, model, batch = dino_on_noise(DINO_CONFIGS[name], args.batch, options)
+    other = copy.deepcopy(model)
+    plain = functools.partial(plain_step, other, adamw(other), cfg.DINO.CLIP_GRADIENT, batch)
     with EventStorage(0):
-        check_agreement({name: {"loss": step()} for name, step in steps.items()}, 1e-4)
-        comparison = alternate({name: timed(step) for name, step in steps.items()}, args.steps)
+        steps: Steps = {"straightforward": plain, "ours": dino_step(cfg, model, batch)}
+        rows = list(compare_steps(steps, args.steps, 1e-4).rows(images=args.batch))
         with torch.no_grad():
             calls = parts(model, cfg, batch)
             for call in calls.values():
                 call()  # warms up
             shares = alternate({part: timed(call) for part, call in calls.items()}, args.steps)
-    rows = list(comparison.rows(images=args.batch))
     whole = float(rows[-1][WALL])
     listed = (
-        f"{part} {summary(samples)[WALL] / whole:.1%}" for part, samples in shares.samples.items()
+        f"{part} {summary(times)[WALL] / whole:.1%}" for part, times in shares.samples.items()
     )
     print(f"{name}, of one step (forward passes alone): {', '.join(listed)}", file=sys.stderr)
     return rows
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", choices=CONFIGS, default=list(CONFIGS))
-    parser.add_argument("--batch", type=int, default=8, help="images a step, of 10 views each")
-    parser.add_argument("--steps", type=int, default=3, help="timed steps of each implementation")
-    parser.add_argument("--out-dim", type=int, default=65536, help="K")
-    args = parser.parse_args(argv)
-    header(args, "timm")
-    print_table({"model": name, **row} for name in args.models for row in measure(name, args))
-    return 0
+main, parser = benchmark(
+    __doc__, measure, "timm", each=MODEL, models=DINO_CONFIGS, batch=8, steps=3, out_dim=65536
+)

@@ -14,45 +14,36 @@ from __future__ import annotations
 import argparse
 import functools
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import numpy as np
 import torch
 import torchvision.transforms as tv
 from dinopretrain.transforms.decode import decode_image
 from dinopretrain.transforms.views import MultiCrop, dino_views, use_one_thread
 from PIL import Image, ImageFilter
-from reid_core.run.command_line import show_user_errors
-from torch import nn
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms import v2
 
-from .harness import CPU, Comparison, alternate, header, print_table, timed
+from .harness import CPU, Row, alternate, benchmark, timed
 from .synthetic import jpegs
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 GLOBAL, LOCAL, NUM_LOCAL = (256, 128), (128, 64), 8
 SOURCES = [(128, 64), (256, 128)]  # (H, W) of the JPEGs
-KINDS = {
-    "global 1": (1.0, 0.0),
-    "global 2": (0.1, 0.2),
-    "local": (0.5, 0.0),
-}  # P(blur), P(solarize)
+# P(blur), P(solarize)
+KINDS = {"global 1": (1.0, 0.0), "global 2": (0.1, 0.2), "local": (0.5, 0.0)}
 Views = Callable[[bytes], Any]
-Transform = Callable[[Any], torch.Tensor]
+Transform = Callable[[Any], Any]
 
 
-class PILBlur(nn.Module):
+def pil_blur(image: Image.Image) -> Image.Image:
     """PIL's Gaussian blur with a radius from 0.1 to 2."""
-
-    def forward(self, image: Image.Image) -> Image.Image:
-        """Blur ``image``."""
-        return image.filter(ImageFilter.GaussianBlur(np.random.uniform(0.1, 2.0)))
+    return image.filter(ImageFilter.GaussianBlur(np.random.uniform(0.1, 2.0)))
 
 
-def torchvision_kind(api: Any, kind: str, blur: nn.Module, *last: Transform) -> Transform:
+def torchvision_kind(api: Any, kind: str, blur: Transform, *last: Transform) -> Transform:
     """One kind of view as the released code makes it.
 
     Args:
@@ -82,7 +73,7 @@ def pipelines() -> dict[str, Views]:
     """Each way of making views: JPEG bytes -> views."""
     order = ["global 1", "global 2", *["local"] * NUM_LOCAL]
     blur, to_float = v2.GaussianBlur(13, (0.1, 2.0)), v2.ToDtype(torch.float32, scale=True)
-    released = {kind: torchvision_kind(tv, kind, PILBlur(), tv.ToTensor()) for kind in KINDS}
+    released = {kind: torchvision_kind(tv, kind, pil_blur, tv.ToTensor()) for kind in KINDS}
     tensors = {kind: torchvision_kind(v2, kind, blur, to_float) for kind in KINDS}
     ours = MultiCrop(
         **dict(zip(("global_views", "local_views"), dino_views(num_local=NUM_LOCAL), strict=True))
@@ -104,36 +95,30 @@ def pipelines() -> dict[str, Views]:
     }
 
 
-def measure(size: tuple[int, int], images: int, rounds: int) -> Comparison:
-    """Time all pipelines, alternating, for images of one size (H, W)."""
-    files = jpegs(size, images)
-    ways = pipelines()
-
-    def run(name: str) -> None:
-        for data in files:
-            ways[name](data)
-
-    contenders = {name: timed(functools.partial(run, name)) for name in ways}
-    for views in ways.values():
-        views(files[0])  # the first call fills tables
-    return alternate(contenders, rounds, key=CPU)
+def views_of_all(views: Views, files: list[bytes]) -> None:
+    """Make the views of all images; what is timed."""
+    for data in files:
+        views(data)
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=20, help="a round of each pipeline")
-    parser.add_argument("--rounds", type=int, default=9)
-    args = parser.parse_args(argv)
+def rows(args: argparse.Namespace) -> Iterator[Row]:
+    """Time all pipelines, alternating, for images of each size."""
     use_one_thread()
     torch.set_num_threads(1)
     np.random.seed(0)
     torch.manual_seed(0)
-    header(args, "torchvision", "Pillow", "opencv-python-headless")
-    print_table(
-        {"JPEG, WxH": f"{size[1]}x{size[0]}", **row}
-        for size in SOURCES
-        for row in measure(size, args.images, args.rounds).rows(images=args.images)
-    )
-    return 0
+    ways = pipelines()
+    for size in SOURCES:
+        files = jpegs(size, args.images)
+        for views in ways.values():
+            views(files[0])  # the first call fills tables
+        contenders = {
+            name: timed(functools.partial(views_of_all, views, files))
+            for name, views in ways.items()
+        }
+        for row in alternate(contenders, args.rounds, key=CPU).rows(images=args.images):
+            yield {"JPEG, WxH": f"{size[1]}x{size[0]}", **row}
+
+
+PACKAGES = ("torchvision", "Pillow", "opencv-python-headless")
+main, parser = benchmark(__doc__, rows, *PACKAGES, images=20, rounds=9)

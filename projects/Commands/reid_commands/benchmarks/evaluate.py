@@ -11,28 +11,26 @@ the installed package stays as it is. All must agree.
 
 from __future__ import annotations
 
+import argparse
 import functools
 import importlib
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
-from fasteval import evaluate_features
 from fasteval.ranking.metrics import GalleryRanker
 from fastreid.evaluation import rank, rank_cylib
 from fastreid.utils.compute_dist import build_dist
-from reid_core.run.command_line import show_user_errors
 
-from .harness import Sample, header, print_table
-from .retrieval import Contender, TestSet, compare, metrics, parser
+from .harness import Row, Sample, benchmark
+from .retrieval import OPTIONS, Contender, TestSet, compare, metrics, ours
 
 MAX_RANK = 50
-PYTHON = "FastReID's Python, ranking"
+PYTHON, CYTHON = "FastReID's Python", "FastReID's Cython"
 
 
 def distances(test_set: TestSet) -> np.ndarray:
@@ -46,18 +44,17 @@ def by_fastreid(evaluate: Callable[..., tuple], test_set: TestSet, dist: np.ndar
     return {"Rank-1": cmc[0], "mAP": np.mean(precisions), "mINP": np.mean(penalties)}
 
 
+def all_by_fastreid(evaluate: Callable[..., tuple], test_set: TestSet, prepared: None) -> Sample:
+    """The same from the features on."""
+    return by_fastreid(evaluate, test_set, distances(test_set))
+
+
 def ranking_of_ours(test_set: TestSet, dist: np.ndarray) -> Sample:
     """Ranking alone."""
     return metrics(GalleryRanker(*test_set.ids()).rank(dist, 0))
 
 
-def all_of_ours(test_set: TestSet, prepared: None) -> Sample:
-    """Everything from the features on."""
-    found = evaluate_features(test_set.features, test_set.pids, test_set.camids, test_set.num_query)
-    return metrics(found.ranking)
-
-
-def compiled_module(folder: Path) -> ModuleType | None:
+def compiled_evaluation(folder: Path) -> Callable[..., tuple] | None:
     """Compile FastReID's rank_cy in ``folder``; None, with a line why, where that fails."""
     source = Path(rank_cylib.__file__).parent
     for name in ("rank_cy.pyx", "roc_cy.pyx", "setup.py"):
@@ -69,43 +66,30 @@ def compiled_module(folder: Path) -> ModuleType | None:
         return None
     sys.path.insert(0, str(folder))
     try:
-        return importlib.import_module("rank_cy")
+        return importlib.import_module("rank_cy").evaluate_cy
     finally:
         sys.path.remove(str(folder))
 
 
-def both_kinds(
-    compiled: ModuleType | None, python: bool
-) -> tuple[dict[str, Contender], dict[str, Contender]]:
-    """Those that rank given distances, and those that begin at the features."""
-    ranking, everything = {}, {}
-    if python:
-        ranking[PYTHON] = Contender(functools.partial(by_fastreid, rank.evaluate_py), distances)
-    if compiled is not None:
-        cython = functools.partial(by_fastreid, compiled.evaluate_cy)
-        ranking["FastReID's Cython, ranking"] = Contender(cython, distances)
-        everything["FastReID's Cython, all"] = Contender(
-            lambda test_set, _: cython(test_set, distances(test_set))
-        )
-    ranking["this, ranking"] = Contender(ranking_of_ours, distances)
-    everything["this, all"] = Contender(all_of_ours)
-    return ranking, everything
-
-
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    options = parser(__doc__)
-    options.add_argument("--no-python", action="store_true", help="leave out FastReID's Python")
-    args = options.parse_args(argv)
+def rows(args: argparse.Namespace) -> Iterator[Row]:
+    """Those that rank given distances, then those that begin at the features."""
+    evaluations = {} if args.no_python or args.msmt17 else {PYTHON: rank.evaluate_py}
     with tempfile.TemporaryDirectory() as folder:
-        compiled = None if args.msmt17 else compiled_module(Path(folder))
-        ranking, everything = both_kinds(compiled, python=not args.no_python)
-        header(args)
-        print_table(
-            row
-            for size in (["MSMT17"] if args.msmt17 else args.sizes)
-            for contenders in ([everything] if args.msmt17 else [ranking, everything])
-            for row in compare(contenders, size, args, once=[PYTHON])
-        )
-    return 0
+        compiled = None if args.msmt17 else compiled_evaluation(Path(folder))
+        if compiled is not None:
+            evaluations[CYTHON] = compiled
+        ranking = {
+            f"{name}, ranking": Contender(functools.partial(by_fastreid, evaluate), distances)
+            for name, evaluate in evaluations.items()
+        }
+        ranking["this, ranking"] = Contender(ranking_of_ours, distances, dense=True)
+        everything = {"this, all": Contender(ours)}
+        if compiled is not None:
+            everything = {
+                f"{CYTHON}, all": Contender(functools.partial(all_by_fastreid, compiled))
+            } | everything
+        for contenders in (ranking, everything):
+            yield from compare(contenders, args, once=f"{PYTHON}, ranking")
+
+
+main, parser = benchmark(__doc__, rows, **OPTIONS, no_python=False)

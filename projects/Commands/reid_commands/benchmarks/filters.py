@@ -11,22 +11,19 @@ of each table is the baseline.
 from __future__ import annotations
 
 import argparse
-import functools
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import numpy as np
 from cfs.filters.chain import run_filters
 from cfs.filters.duplicate_filter import first_of_similar
 from dinopretrain.data.images import FileImages
 from dinopretrain.data.path_list import PathList
-from reid_core.data.opening import data_root, open_dataset
-from reid_core.run.command_line import show_user_errors
+from reid_core.data.opening import open_dataset
 
-from .harness import WALL, Sample, alternate, header, print_table, timed
-from .processes import HIGHEST, RSS, in_child, memory
+from .harness import WALL, Row, Sample, alternate, benchmark, timed
+from .processes import HIGHEST, RSS, in_child, in_children, memory
 from .synthetic import names, write_listing, write_scores
 
 BY_NAME = ("text", "pickle", "parquet", "scores", "hashes")
@@ -49,30 +46,25 @@ def synthetic_hashes(count: int) -> np.ndarray:
     return hashes
 
 
-def search_of_duplicates(count: int) -> Callable[[], int]:
-    """A function that returns how many of ``count`` hashes are kept."""
-    hashes = synthetic_hashes(count)
-    return lambda: int((first_of_similar(hashes, 4) == np.arange(count)).sum())
-
-
-def filter_by_names(path: Path, count: int, folder: str) -> Callable[[], int]:
-    """A function that returns how many of ``count`` images the list or the scores keep."""
-    images = FileImages(PathList.from_iterable(names(count)), folder)
-    entry = {"NAME": "CFSFilter", "SCORES": str(path), "KEEP": 0.5}
-    return lambda: len(run_filters([entry], images, folder, folder)[0])
-
-
 def measure_names(kind: str, count: int) -> Sample:
     """Time one filter by names, or the search of duplicates; in a fresh process."""
     with tempfile.TemporaryDirectory() as folder:
         if kind == "hashes":
-            work = search_of_duplicates(count)
+            hashes = synthetic_hashes(count)
         else:
             path = Path(folder) / "list"
             written = in_child(_write, path, kind, count)  # whose memory does not count here
-            work = filter_by_names(written, count, folder)
+            images = FileImages(PathList.from_iterable(names(count)), folder)
+            entry = {"NAME": "CFSFilter", "SCORES": str(written), "KEEP": 0.5}
         before, kept = memory(RSS), []
-        sample = timed(lambda: kept.append(work()))()
+
+        def work() -> None:
+            if kind == "hashes":
+                kept.append(int((first_of_similar(hashes, 4) == np.arange(count)).sum()))
+            else:
+                kept.append(len(run_filters([entry], images, folder, folder)[0]))
+
+        sample = timed(work)()
         return {**sample, "kept": kept[0], "grew by, MiB": memory(HIGHEST) - before}
 
 
@@ -93,28 +85,14 @@ def measure_pixels(name: str, dataset: str) -> Sample:
     return {**first, "images/s": len(images) / first[WALL], "again": len(images) / again[WALL]}
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    kinds = [*BY_NAME, *BY_PIXELS]
-    parser.add_argument("--names", type=int, default=4_200_000, help="images of a listing")
-    parser.add_argument("--dataset", default="ToyUnlabeled", help="images whose pixels are read")
-    parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds)
-    args = parser.parse_args(argv)
-    header(args)
-    print(f"data root: {data_root()}\n")
-    by_name = {
-        kind: functools.partial(in_child, measure_names, kind, args.names)
-        for kind in args.kinds
-        if kind in BY_NAME
-    }
-    by_pixels = {
-        name: functools.partial(in_child, measure_pixels, name, args.dataset)
-        for name in args.kinds
-        if name in BY_PIXELS
-    }
-    for contenders in filter(None, (by_name, by_pixels)):
-        print_table(alternate(contenders, 1).rows())
-        print()
-    return 0
+def rows(args: argparse.Namespace) -> Iterator[Row]:
+    """Filters by names, then those that look at pixels."""
+    by_name = {kind: (kind, args.names) for kind in args.kinds if kind in BY_NAME}
+    by_pixels = {name: (name, args.dataset) for name in args.kinds if name in BY_PIXELS}
+    for function, cases in ((measure_names, by_name), (measure_pixels, by_pixels)):
+        if cases:
+            yield from alternate(in_children(function, cases)).rows()
+
+
+KINDS = dict.fromkeys([*BY_NAME, *BY_PIXELS])
+main, parser = benchmark(__doc__, rows, names=4_200_000, dataset="ToyUnlabeled", kinds=KINDS)

@@ -1,4 +1,4 @@
-"""What all benchmarks share: contenders that take turns, two clocks, ratios, and the table.
+"""What all benchmarks share: command line, contenders in turns, two clocks, ratios, and the table.
 
 A contender is a function that returns a sample: numbers by the column of the table. Contenders take
 turns, so that a machine that gets slower slows all of them; medians over the rounds are compared
@@ -8,6 +8,7 @@ with those of one of them, the baseline.
 from __future__ import annotations
 
 import argparse
+import itertools
 import platform
 import re
 import shutil
@@ -18,47 +19,38 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from fastreid_compat.repairs.distributed.launch import num_cores
 from reid_common.errors import UserError
+from reid_core.run.command_line import command_parser, show_user_errors
 
 WALL, CPU, PEAK = "seconds", "processor seconds", "peak MiB"
 
 Sample = dict[str, float]
 Cell = str | float
-
-
-class Clock(NamedTuple):
-    """Seconds by the wall, and seconds of the processor that this process has used."""
-
-    wall: Callable[[], float] = time.perf_counter
-    cpu: Callable[[], float] = time.process_time
-
-
-CLOCK = Clock()
+Row = Mapping[str, Cell]
 
 
 def timed(
-    call: Callable[[], Any], least: float = 0.0, clock: Clock = CLOCK
+    call: Callable[[], Any],
+    least: float = 0.0,
+    wall: Callable[[], float] = time.perf_counter,
+    cpu: Callable[[], float] = time.process_time,
 ) -> Callable[[], Sample]:
-    """Make a contender of ``call``: a sample has its seconds by both clocks.
+    """Make a contender of ``call``: a sample has its seconds by the clocks ``wall`` and ``cpu``.
 
-    Args:
-        call: what is timed.
-        least: seconds; a shorter call is repeated for so long, and its medians count.
-        clock: for tests.
+    A call that is shorter than ``least`` seconds is repeated for so long, and its medians count.
     """
 
     def sample() -> Sample:
         samples: list[Sample] = []
-        while True:
-            start, busy = clock.wall(), clock.cpu()
+        while sum(one[WALL] for one in samples) < least or not samples:
+            start, busy = wall(), cpu()
             call()
-            samples.append({WALL: clock.wall() - start, CPU: clock.cpu() - busy})
-            if sum(one[WALL] for one in samples) >= least:
-                return summary(samples)
+            samples.append({WALL: wall() - start, CPU: cpu() - busy})
+        return summary(samples)
 
     return sample
 
@@ -91,26 +83,20 @@ class Comparison:
 
     def ratios(self, name: str) -> list[float]:
         """The same round by round; of a baseline that ran once, that run counts for all rounds."""
-        base = [sample[self.key] for sample in self.samples[self.baseline]]
-        own = [sample[self.key] for sample in self.samples[name]]
+        base, own = ([s[self.key] for s in self.samples[who]] for who in (self.baseline, name))
         return [base[min(i, len(base) - 1)] / value for i, value in enumerate(own)]
 
     def _median(self, name: str) -> float:
         return summary(self.samples[name])[self.key]
 
-    def rows(self, **items: float) -> Iterator[dict[str, Cell]]:
-        """Rows of the table.
-
-        Args:
-            items: what one sample handles: ``images=8`` adds a column "images/s".
-        """
+    def rows(self, images: int = 0) -> Iterator[dict[str, Cell]]:
+        """Rows of the table; with the number of images of a sample also images/s."""
         for name, samples in self.samples.items():
-            rates = {f"{unit}/s": count / self._median(name) for unit, count in items.items()}
             ratios = self.ratios(name)
             yield {
                 "contender": name,
                 **summary(samples),
-                **rates,
+                **({"images/s": images / self._median(name)} if images else {}),
                 f"ratio of {self.key}": self.ratio(name),
                 "round by round": f"{min(ratios):.2f}-{max(ratios):.2f}",
             }
@@ -118,7 +104,7 @@ class Comparison:
 
 def alternate(
     contenders: Mapping[str, Callable[[], Sample]],
-    rounds: int,
+    rounds: int = 1,
     *,
     baseline: str | None = None,
     key: str = WALL,
@@ -144,14 +130,9 @@ def alternate(
 
 
 def check_agreement(found: Mapping[str, Sample], tolerance: float) -> None:
-    """Check that contenders calculate the same.
+    """Raise RuntimeError if numbers differ from those of the first contender by more than this.
 
-    Args:
-        found: numbers of each contender; the first one is right.
-        tolerance: greatest difference; of numbers above 1, as a share of them.
-
-    Raises:
-        RuntimeError: they differ by more.
+    Of numbers above 1 the tolerance is a share of them.
     """
     first, expected = next(iter(found.items()))
     for name, values in found.items():
@@ -161,6 +142,62 @@ def check_agreement(found: Mapping[str, Sample], tolerance: float) -> None:
                     f"the implementations disagree: {key} of {first!r} is {expected[key]}, "
                     f"of {name!r} {value}"
                 )
+
+
+def compare_steps(
+    steps: Mapping[str, Callable[[], float]], rounds: int, tolerance: float
+) -> Comparison:
+    """Compare training steps, which return their loss; the first one, not timed, must agree."""
+    check_agreement({name: {"loss": step()} for name, step in steps.items()}, tolerance)
+    return alternate({name: timed(step) for name, step in steps.items()}, rounds)
+
+
+def benchmark(
+    doc: str | None,
+    measure: Callable[..., Iterable[Row]],
+    *packages: str,
+    each: Mapping[str, str] | None = None,
+    **options: Any,
+) -> tuple[Callable[..., int], Callable[[], argparse.ArgumentParser]]:
+    """Return the main function of a benchmark, which prints a table, and its parser.
+
+    Args:
+        doc: docstring of the module, shown as help.
+        measure: from a value of each option of ``each`` and the arguments to rows of the table.
+        packages: their versions are printed with those of Python, torch and numpy.
+        each: option of several words -> column; ``measure`` is called for all combinations.
+        options: default by name: a switch (False), several words (a list), as many words (a tuple),
+            keys of a mapping (by default all), or one word. ``doc`` explains them.
+    """
+    each = each or {}
+
+    def parser() -> argparse.ArgumentParser:
+        lines = command_parser(doc)
+        for name, default in options.items():
+            how: dict[str, Any] = {"action": "store_true"}
+            if isinstance(default, (list, tuple, dict)):
+                how = {"type": type([*default, ""][0]), "default": [*default]}
+                how["nargs"] = len(default) if isinstance(default, tuple) else "+"
+                how["choices"] = default if isinstance(default, dict) else None
+            elif default is not False:
+                how = {"type": type(default), "default": default}
+            text = f"({' '.join(map(str, how['default']))})" if "nargs" in how else f"({default})"
+            lines.add_argument(f"--{name.replace('_', '-')}", help=text, **how)
+        return lines
+
+    def rows(args: argparse.Namespace) -> Iterator[Row]:
+        for values in itertools.product(*(getattr(args, name) for name in each)):
+            for row in measure(*values, args):
+                yield {**dict(zip(each.values(), values, strict=True)), **row}
+
+    @show_user_errors
+    def main(argv: Sequence[str] | None = None) -> int:
+        args = parser().parse_args(argv)
+        header(args, *packages)
+        print_table(rows(args))
+        return 0
+
+    return main, parser
 
 
 def header(args: argparse.Namespace, *packages: str) -> None:
@@ -175,17 +212,17 @@ def header(args: argparse.Namespace, *packages: str) -> None:
         machine += subprocess.run(query, capture_output=True, text=True).stdout.splitlines()
     versions = [f"{name} {version(name)}" for name in ("torch", "numpy", *packages)]
     print(", ".join([*machine, f"Python {platform.python_version()}", *versions]))
-    print(", ".join(f"{k} {v}" for k, v in vars(args).items() if not callable(v)) + "\n")
+    print(", ".join(f"{name} {value}" for name, value in vars(args).items()) + "\n")
 
 
-def print_table(rows: Iterable[Mapping[str, Cell]]) -> None:
-    """Print Markdown row by row; the columns are those of the first row."""
+def print_table(rows: Iterable[Row]) -> None:
+    """Print Markdown row by row; rows with other columns than the one before begin a new table."""
     columns: list[str] = []
     for row in rows:
-        if not columns:
+        if columns != list(row):
+            print("\n" * bool(columns) + "| " + " | ".join(row) + " |\n" + "|---" * len(row) + "|")
             columns = list(row)
-            print("| " + " | ".join(columns) + " |\n" + "|---" * len(row) + "|")
-        print("| " + " | ".join(_shown(row[key]) for key in columns) + " |", flush=True)
+        print("| " + " | ".join(map(_shown, row.values())) + " |", flush=True)
 
 
 def _shown(value: Cell) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
+import functools
 import multiprocessing
 import re
-from collections.abc import Callable, Generator, Sequence
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -30,56 +31,48 @@ def forget_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def answers(
-    function: Callable[..., Any], *args: Any, method: str = "spawn"
-) -> Generator[Any, None, None]:
-    """Run a function in a process of its own; yield what it returns, or all that it yields.
+@contextlib.contextmanager
+def child(method: str = "spawn") -> Iterator[Callable[..., Any]]:
+    """A process of its own; yields what calls a function in it: (function, *args) -> its result.
 
-    The process works only while an answer is awaited, and ends when this generator is closed.
-
-    Args:
-        function: of a module, unless ``method`` is "fork".
-        args: its arguments.
-        method: "spawn": with memory that holds imports only; "fork": at once.
-
-    Raises:
-        RuntimeError: the process ended without an answer.
+    It works only while a result is awaited; what a module keeps there stays. A method of "spawn"
+    starts it with memory that holds imports only, "fork" at once. Calls raise RuntimeError if the
+    process ends without a result.
     """
+    others = set(multiprocessing.active_children())
     context = multiprocessing.get_context(method)
-    ours, theirs = context.Pipe()
-    process = context.Process(  # type: ignore[attr-defined]
-        target=_answer, args=(theirs, ours, function, args)
-    )
-    process.start()
-    theirs.close()  # so that a process that dies is an EOFError here
-    try:
-        while True:
-            ours.send(None)
-            yield ours.recv()
-    except (EOFError, BrokenPipeError, ConnectionResetError) as error:
-        process.join()
-        raise RuntimeError(
-            f"the process of {function} ended with exit code {process.exitcode}, see above"
-        ) from error
-    finally:
-        ours.close()
-        process.join()
+    with ProcessPoolExecutor(1, context, _start_as_the_system) as pool:
+        pool.submit(int).result()  # starts the process
+        (process,) = set(multiprocessing.active_children()) - others
+
+        def run(function: Callable[..., Any], *args: Any) -> Any:
+            try:
+                return pool.submit(function, *args).result()
+            except BrokenProcessPool as error:
+                process.join()
+                raise RuntimeError(
+                    f"the process of {function} ended with exit code {process.exitcode}, see above"
+                ) from error
+
+        yield run
 
 
-def _answer(
-    connection: Connection, other: Connection, function: Callable[..., Any], args: Sequence[Any]
-) -> None:
-    other.close()  # the parent's end: open here, it would never be found closed
+def _start_as_the_system() -> None:
     # A spawned process would spawn its loader's workers, too; the system's default is what counts.
     multiprocessing.set_start_method(None, force=True)
-    result = function(*args)
-    with contextlib.suppress(EOFError):  # the other end is closed: no more is asked
-        for answer in result if inspect.isgenerator(result) else [result]:
-            connection.recv()
-            connection.send(answer)
 
 
 def in_child(function: Callable[..., Any], *args: Any, method: str = "spawn") -> Any:
-    """Return what a function returns in a process of its own; see :func:`answers`."""
-    with contextlib.closing(answers(function, *args, method=method)) as stream:
-        return next(stream)
+    """Return what a function returns in a process of its own; see :func:`child`."""
+    with child(method) as run:
+        return run(function, *args)
+
+
+def in_children(
+    function: Callable[..., Any], cases: Mapping[str, Sequence[Any]], method: str = "spawn"
+) -> dict[str, Callable[[], Any]]:
+    """Contenders: by its name, the call of ``function`` with each case's arguments in a child."""
+    return {
+        name: functools.partial(in_child, function, *case, method=method)
+        for name, case in cases.items()
+    }

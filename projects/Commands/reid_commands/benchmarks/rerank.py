@@ -12,25 +12,27 @@ this with distances and neighbours on that device, whose memory is not in the ta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+import functools
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
-from fasteval import Options, Rerank, evaluate_features
+from fasteval import Rerank
 from fasteval.ranking.metrics import GalleryRanker
 from fastreid.utils.compute_dist import build_dist
 from reid_common.errors import UserError
-from reid_core.run.command_line import show_user_errors
 
-from .harness import CPU, WALL, Sample, header, print_table
-from .retrieval import TOLERANCE, Contender, TestSet, compare, metrics, parser
+from .harness import WALL, Row, Sample, benchmark
+from .retrieval import OPTIONS, Contender, TestSet, compare, metrics, ours
 
 HOW = Rerank()
 # Of metrics on two devices: a few images that are equally near but for the last bit may swap.
 DEVICE_TOLERANCE = 1e-3
 
 
-def fastreids(test_set: TestSet) -> Sample:
+def fastreids(test_set: TestSet, prepared: Any) -> Sample:
     """FastReID's distances; ranked by this repository, so that the difference is re-ranking's."""
     query, gallery = test_set.split()
     dist: np.ndarray = build_dist(query, gallery, "cosine") * HOW.lambda_value
@@ -39,36 +41,20 @@ def fastreids(test_set: TestSet) -> Sample:
     return metrics(GalleryRanker(*test_set.ids()).rank(dist, 0))
 
 
-def this(test_set: TestSet, device: str = "cpu") -> Sample:
-    """All of it in blocks."""
-    options = Options(rerank=HOW, device=device)
-    ids = test_set.pids, test_set.camids
-    found = evaluate_features(test_set.features, *ids, test_set.num_query, options)
-    return metrics(found.ranking)
+def rows(args: argparse.Namespace) -> Iterator[Row]:
+    """FastReID and this, or this on two devices."""
+    this = Contender(functools.partial(ours, rerank=HOW))
+    if not args.device:
+        return compare(
+            {"FastReID": Contender(fastreids, dense=True), "this": this}, args, once="FastReID"
+        )
+    if torch.device(args.device).type == "cuda" and not torch.cuda.device_count():
+        raise UserError(
+            f"--device {args.device}: torch finds no GPU; {torch.__version__} is installed"
+        )
+    other = Contender(functools.partial(ours, rerank=HOW, device=args.device))
+    contenders = {"this on the CPU": this, f"this on {args.device}": other}
+    return compare(contenders, args, key=WALL, tolerance=DEVICE_TOLERANCE)
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    options = parser(__doc__)
-    options.add_argument("--device", help="compare this device with the CPU, as in cuda")
-    args = options.parse_args(argv)
-    ours = Contender(lambda test_set, _: this(test_set))
-    contenders = {"this": ours}
-    if args.device:
-        if torch.device(args.device).type == "cuda" and not torch.cuda.device_count():
-            raise UserError(
-                f"--device {args.device}: torch finds no GPU; {torch.__version__} is installed"
-            )
-        other = Contender(lambda test_set, _: this(test_set, args.device))
-        contenders = {"this on the CPU": ours, f"this on {args.device}": other}
-    elif not args.msmt17:
-        contenders = {"FastReID": Contender(lambda test_set, _: fastreids(test_set)), "this": ours}
-    header(args, "faiss-cpu")
-    key, tolerance = (WALL, DEVICE_TOLERANCE) if args.device else (CPU, TOLERANCE)
-    print_table(
-        row
-        for size in (["MSMT17"] if args.msmt17 else args.sizes)
-        for row in compare(contenders, size, args, key=key, once=["FastReID"], tolerance=tolerance)
-    )
-    return 0
+main, parser = benchmark(__doc__, rows, "faiss-cpu", **OPTIONS, device="")

@@ -8,20 +8,19 @@ their median counts: a first call would measure pages and branches that are new 
 from __future__ import annotations
 
 import argparse
-import functools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import faiss
-import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import numpy as np
 import threadpoolctl
 import torch
 import torch.nn.functional as F
+from fasteval import Options, Rerank, evaluate_features
 from fasteval.ranking.metrics import RankingResult
 
-from .harness import CPU, PEAK, Cell, Sample, alternate, check_agreement, timed
-from .processes import HIGHEST, RSS, forget_peak, in_child, memory
+from .harness import CPU, PEAK, Row, Sample, alternate, check_agreement, timed
+from .processes import HIGHEST, RSS, forget_peak, in_children, memory
 
 # Name -> queries, gallery images, identities: published test sets, and smaller ones
 SIZES = {
@@ -30,37 +29,40 @@ SIZES = {
     "4000": (700, 3_300, 160),
     "8000": (1_400, 6_600, 320),
     "Market-1501": (3_368, 15_913, 750),
-    "MSMT17": (11_659, 82_161, 3_060),
 }
+LARGE = {"MSMT17": (11_659, 82_161, 3_060)}
+WARM_UP = {"warm-up": (20, 80, 5)}
 METRICS = ("Rank-1", "mAP", "mINP")
 NUM_CAMERAS = 6
 TOLERANCE = 1e-5
 REPEATED_SECONDS = 0.2  # what repetitions of a short call take together
+DIM = 768
+NOISE = 4.0  # as of a good model: Rank-1 0.9, mAP 0.6 at Market-1501's size
+OPTIONS: dict[str, Any] = {
+    "sizes": SIZES,
+    "msmt17": False,
+    "rounds": 3,
+    "threads": torch.get_num_threads(),
+}
 
 
 class TestSet:
-    """Random clustered features of length 1, (N, dim), queries first, with ids and cameras.
-
-    Args:
-        size: name in SIZES; any other name is a tiny set.
-        dim: of the features.
-        noise: length of the noise beside a centre of length 1.
-    """
+    """Random features of length 1 around centres, (N, DIM), queries first, with ids and cameras."""
 
     __test__ = False  # pytest takes the name for a test otherwise
 
-    def __init__(self, size: str, dim: int, noise: float) -> None:
-        self.num_query, num_gallery, num_ids = SIZES.get(size, (20, 80, 5))
+    def __init__(self, size: str) -> None:
+        self.num_query, num_gallery, num_ids = (SIZES | LARGE | WARM_UP)[size]
         count = self.num_query + num_gallery
         rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
         self.pids = rng.integers(0, num_ids, count)
         self.camids = rng.integers(0, NUM_CAMERAS, count)
-        centres = F.normalize(torch.randn(num_ids, dim, generator=generator))
-        features = torch.randn(count, dim, generator=generator).mul_(noise / dim**0.5)
+        centres = F.normalize(torch.randn(num_ids, DIM, generator=generator))
+        features = torch.randn(count, DIM, generator=generator).mul_(NOISE / DIM**0.5)
         self.features = F.normalize(features.add_(centres[torch.from_numpy(self.pids)]))
 
     def split(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features of the queries (Q, dim) and of the gallery (G, dim)."""
+        """Features of the queries (Q, DIM) and of the gallery (G, DIM)."""
         return self.features[: self.num_query], self.features[self.num_query :]
 
     def ids(self) -> tuple[np.ndarray, ...]:
@@ -69,16 +71,20 @@ class TestSet:
         return self.pids[:q], self.pids[q:], self.camids[:q], self.camids[q:]
 
 
-class Contender(NamedTuple):
-    """One implementation.
+def nothing(test_set: TestSet) -> None:
+    """Prepare nothing."""
 
-    Attributes:
-        run: what is timed: (test set, what ``prepare`` returned) -> metrics by name.
-        prepare: what is not timed, but counts in the memory.
+
+class Contender(NamedTuple):
+    """An implementation, of functions of modules: (test set, what is prepared) -> metrics by name.
+
+    ``prepare`` is not timed, but counts in the memory. A ``dense`` one holds all distances at once,
+    too many at MSMT17's size.
     """
 
     run: Callable[[TestSet, Any], Sample]
-    prepare: Callable[[TestSet], Any] = lambda test_set: None
+    prepare: Callable[[TestSet], Any] = nothing
+    dense: bool = False
 
 
 def metrics(ranking: RankingResult) -> Sample:
@@ -87,46 +93,47 @@ def metrics(ranking: RankingResult) -> Sample:
     return dict(zip(METRICS, values, strict=True))
 
 
-def parser(doc: str) -> argparse.ArgumentParser:
-    """Options that the benchmarks of evaluation have."""
-    options = argparse.ArgumentParser(description=doc.splitlines()[0])
-    options.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES)[:-1])
-    options.add_argument("--msmt17", action="store_true", help="this alone, at MSMT17's size")
-    options.add_argument("--dim", type=int, default=768)
-    # Of a good model: Rank-1 0.9, mAP 0.6 at Market-1501's size
-    options.add_argument("--noise", type=float, default=4.0, help="beside centres of length 1")
-    options.add_argument("--rounds", type=int, default=3, help="runs of each, alternating")
-    options.add_argument("--threads", type=int, default=torch.get_num_threads())
-    return options
+def ours(
+    test_set: TestSet, prepared: Any, rerank: Rerank | None = None, device: str = "cpu"
+) -> Sample:
+    """FastEval's metrics, from the features on."""
+    options = Options(rerank=rerank, device=device)
+    ids = test_set.pids, test_set.camids
+    found = evaluate_features(test_set.features, *ids, test_set.num_query, options)
+    return metrics(found.ranking)
 
 
 def compare(
     contenders: Mapping[str, Contender],
-    size: str,
     args: argparse.Namespace,
     *,
     key: str = CPU,
-    once: Collection[str] = (),
+    once: str = "",
     tolerance: float = TOLERANCE,
-) -> list[dict[str, Cell]]:
-    """Run all contenders in turn; return the row of each.
+) -> Iterator[Row]:
+    """Run all contenders in turn at each size; yield their rows.
 
     Args:
         contenders: by name; the first is the baseline.
-        size: name in SIZES.
-        args: of :func:`parser`.
+        args: of :data:`OPTIONS`.
         key: clock of the ratios; the processor's where other programs take some of its time.
-        once: names of slow contenders that run in the first round only.
+        once: name of a slow contender that runs in the first round only.
         tolerance: greatest difference of metrics; beyond it, the program ends.
     """
-    runs = {
-        name: functools.partial(in_child, measure, contender, size, args, method="fork")
-        for name, contender in contenders.items()
-    }
-    comparison = alternate(runs, args.rounds, key=key, once=once)
-    found = comparison.samples.items()
-    check_agreement({name: {m: runs[0][m] for m in METRICS} for name, runs in found}, tolerance)
-    return [{"images": size, **row} for row in comparison.rows()]
+    for size in LARGE if args.msmt17 else args.sizes:
+        cases = {
+            name: (contender, size, args)
+            for name, contender in contenders.items()
+            if not (contender.dense and size in LARGE)
+        }
+        if cases:
+            runs = in_children(measure, cases, method="fork")
+            comparison = alternate(runs, args.rounds, key=key, once=[once])
+            found = {name: runs[0] for name, runs in comparison.samples.items()}
+            check_agreement(
+                {n: {m: run[m] for m in METRICS} for n, run in found.items()}, tolerance
+            )
+            yield from ({"images": size, **row} for row in comparison.rows())
 
 
 def measure(contender: Contender, size: str, args: argparse.Namespace) -> Sample:
@@ -134,9 +141,9 @@ def measure(contender: Contender, size: str, args: argparse.Namespace) -> Sample
     torch.set_num_threads(args.threads)
     faiss.omp_set_num_threads(args.threads)
     threadpoolctl.threadpool_limits(args.threads)  # numpy's
-    small = TestSet("warm-up", args.dim, args.noise)
+    small = TestSet("warm-up")
     contender.run(small, contender.prepare(small))
-    test_set = TestSet(size, args.dim, args.noise)
+    test_set = TestSet(size)
     forget_peak()
     before = memory(RSS)
     prepared = contender.prepare(test_set)

@@ -1,4 +1,4 @@
-"""Synthetic names, listings and JPEGs of a data set like LUPerson, for benchmarks."""
+"""Synthetic names, listings and images of a data set like LUPerson, for benchmarks."""
 
 from __future__ import annotations
 
@@ -11,15 +11,23 @@ import cv2
 import numpy as np
 from cfs.scores.shards import ScoreShards
 from cfs.scoring.options import SHARD_SIZE
+from dinopretrain.data.images import UnlabelledImages
 
 LUPERSON = 4_180_243  # images
-LISTINGS = ("text", "parquet", "pickle", "lmdb")
+# Kind of listing -> its file
+FILES = ("list.txt", "list.parquet", "CFS_list.pkl", "keys.pkl")
+LISTINGS = dict(zip(("text", "parquet", "pickle", "lmdb"), FILES, strict=True))
 
 
 def names(count: int) -> Iterator[str]:
     """Names as long as LUPerson's."""
-    for i in range(count):
-        yield f"{i // 1000:05d}_video_{i * 2654435761 % 2**32:08x}/frame_{i % 1000:06d}_person.jpg"
+    return map(name_of, range(count))
+
+
+def name_of(index: int) -> str:
+    """The name of one image."""
+    number = index * 2654435761 % 2**32
+    return f"{index // 1000:05d}_video_{number:08x}/frame_{index % 1000:06d}_person.jpg"
 
 
 def write_listing(folder: Path, kind: str, count: int) -> Path:
@@ -28,10 +36,10 @@ def write_listing(folder: Path, kind: str, count: int) -> Path:
     Returns:
         The path that a config names; its data set is "LUPerson:" and that.
     """
-    first = folder / next(names(1))
+    first = folder / name_of(0)
     first.parent.mkdir(parents=True)
     first.touch()
-    path = folder / {"text": "list.txt", "parquet": "list.parquet"}.get(kind, "CFS_list.pkl")
+    path = folder / LISTINGS[kind]
     if kind == "text":
         path.write_text("".join(f"{name}\n" for name in names(count)))
     elif kind == "parquet":
@@ -44,8 +52,7 @@ def write_listing(folder: Path, kind: str, count: int) -> Path:
             import lmdb
 
             with lmdb.open(str(folder / "lmdb")) as base, base.begin(write=True) as transaction:
-                transaction.put(next(names(1)).encode(), b"image")
-            path = folder / "keys.pkl"
+                transaction.put(name_of(0).encode(), b"image")
         path.write_bytes(pickle.dumps(list(names(count))))
     return folder if kind == "lmdb" else path
 
@@ -71,3 +78,25 @@ def jpegs(size: tuple[int, int], count: int) -> list[bytes]:
         image += rng.integers(-16, 17, image.shape, dtype=np.int16)
         files.append(cv2.imencode(".jpg", image.clip(0, 255).astype(np.uint8))[1].tobytes())
     return files
+
+
+class Drawn(UnlabelledImages):
+    """``count`` images with LUPerson's names, whose files are ``jpegs`` over and over."""
+
+    def __init__(self, count: int, jpegs: list[bytes]) -> None:
+        self.count, self.jpegs = count, jpegs
+
+    def __len__(self) -> int:
+        return self.count
+
+    def name(self, index: int) -> str:
+        """As long as LUPerson's."""
+        return name_of(index)
+
+    def stamp(self, index: int) -> tuple[int, int]:
+        """Always the same."""
+        return 0, 0
+
+    def content(self, index: int) -> bytes:
+        """One of the JPEGs."""
+        return self.jpegs[index % len(self.jpegs)]

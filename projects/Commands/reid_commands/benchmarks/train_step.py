@@ -12,41 +12,20 @@ from __future__ import annotations
 
 import argparse
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
-import timm
 import torch
+from fastreid.modeling import build_model
 from fastreid.utils.events import EventStorage
-from reid_core.run.command_line import show_user_errors
 from torch import Tensor
-from transreid import JPMHead, TransReID, TransReIDBackbone
+from transreid import TransReID
 from transreid.modeling.jigsaw import jigsaw_parts
-from transreid.modeling.side_embedding import SideInformationEmbedding
 
-from .harness import Comparison, alternate, check_agreement, header, print_table, timed
+from .harness import Row, benchmark, compare_steps
+from .models import JPM_AND_SIE, MODEL, NUM_CAMERAS, SIZE, VITS, vit_config
 
-MODELS = {"ViT-S/16": "vit_small_patch16_224", "ViT-B/16": "vit_base_patch16_224"}
-NUM_CLASSES, NUM_CAMERAS, INSTANCES = 751, 6, 4
-LOSSES = {
-    "loss_names": ("CrossEntropyLoss", "TripletLoss"),
-    "ce": {"eps": 0.0, "alpha": 0.2, "scale": 1.0},
-    "tri": {"margin": 0.0, "norm_feat": False, "hard_mining": True, "scale": 1.0},
-}
-
-
-def build(name: str, size: tuple[int, int], stride: int) -> TransReID:
-    """TransReID with SIE of 6 cameras and JPM, random weights, no drop path (that is noise)."""
-    vit: Any = timm.create_model(name, num_classes=0)
-    sie = SideInformationEmbedding(NUM_CAMERAS, 0, vit.embed_dim)
-    return TransReID(
-        backbone=TransReIDBackbone(vit, size, (stride, stride), sie),
-        heads=JPMHead(feat_dim=vit.embed_dim, num_classes=NUM_CLASSES),
-        pixel_mean=[127.5] * 3,
-        pixel_std=[127.5] * 3,
-        loss_kwargs=LOSSES,
-    ).train()
+INSTANCES = 4
 
 
 def plain_attention(attn: Any, x: Tensor) -> Tensor:
@@ -98,45 +77,37 @@ def training_step(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        return loss.item()  # waits until a GPU has done all of it
+        return loss.item()
 
     return step
 
 
-def measure(name: str, stride: int, args: argparse.Namespace) -> Comparison:
+def measure(name: str, stride: int, args: argparse.Namespace) -> Iterator[Row]:
     """Time both implementations, alternating."""
     torch.manual_seed(0)
-    model = build(MODELS[name], tuple(args.size), stride).to(args.device)
+    more = {**JPM_AND_SIE, "MODEL.DEVICE": "cpu"}
+    model = build_model(vit_config(name, args.size, stride, more)).train()
     batch = {
-        "images": torch.rand(args.batch, 3, *args.size, device=args.device) * 255,
-        "targets": torch.arange(args.batch, device=args.device) // INSTANCES,
-        "camids": torch.arange(args.batch, device=args.device) % NUM_CAMERAS,
+        "images": torch.rand(args.batch, 3, *args.size) * 255,
+        "targets": torch.arange(args.batch) // INSTANCES,
+        "camids": torch.arange(args.batch) % NUM_CAMERAS,
     }
     steps = {
         "straightforward": training_step(copy.deepcopy(model), plain_losses, batch),
         "ours": training_step(model, lambda m, b: m(b), batch),
     }
     with EventStorage(0):
-        check_agreement({name: {"loss": step()} for name, step in steps.items()}, 1e-3)
-        return alternate({name: timed(step) for name, step in steps.items()}, args.steps)
+        yield from compare_steps(steps, args.steps, 1e-3).rows(images=args.batch)
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--strides", nargs="+", type=int, default=[16, 12])
-    parser.add_argument("--batch", type=int, default=16, help="images a step, a multiple of 4")
-    parser.add_argument("--steps", type=int, default=5, help="timed steps of each implementation")
-    parser.add_argument("--size", nargs=2, type=int, default=[256, 128], metavar=("H", "W"))
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    args = parser.parse_args(argv)
-    header(args, "timm")
-    print_table(
-        {"model": name, "stride": stride, **row}
-        for name in args.models
-        for stride in args.strides
-        for row in measure(name, stride, args).rows(images=args.batch)
-    )
-    return 0
+main, parser = benchmark(
+    __doc__,
+    measure,
+    "timm",
+    each={**MODEL, "strides": "stride"},
+    models=VITS,
+    strides=[16, 12],
+    batch=16,
+    steps=5,
+    size=SIZE,
+)

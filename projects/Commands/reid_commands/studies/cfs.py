@@ -29,16 +29,12 @@ from cfs.pipeline.stages.selection import SCORES
 from cfs.pipeline.stages.stage import Stage, find_config, read_config
 from cfs.scores.lists import write_list
 from cfs.scores.reading import read_scores
+from dinopretrain.data.images import UnlabelledImages
 from dinopretrain.data.path_list import PathList
 from fastreid.config import CfgNode
 from reid_common.errors import UserError
 from reid_common.files import read_json, write_json
-from reid_core.run.command_line import (
-    RESUMES,
-    add_config_arguments,
-    parse_command,
-    show_user_errors,
-)
+from reid_core.run.command_line import RESUMES, parse_command, show_user_errors
 
 from . import cfs_truth
 from .cfs_arms import check_study, study_stages, write_selections
@@ -51,7 +47,7 @@ POOL = "ToyUnlabeled"
 
 @dataclass
 class Seed:
-    """The study of one seed: its pipeline, the stages beyond it, and what :func:`prepare` got."""
+    """The study of one seed: its pipeline, and the stages beyond it."""
 
     config: str
     options: list[str]
@@ -77,44 +73,42 @@ def prepare(config: str, options: list[str], domain: bool = False) -> Seed:
     return Seed(config, options, domain, cfg, stages)
 
 
+def open_pool(cfg: CfgNode) -> UnlabelledImages:
+    """The images on which a pipeline pre-trains.
+
+    Raises:
+        UserError: they are others than those whose truth is known.
+    """
+    pool = read_config(cfg.PRETRAIN.CONFIG, stage_options(cfg, "pretrain"), "pretrain")
+    names = [*pool.DATASETS.NAMES]
+    if [name.partition(":")[0] for name in names] != [POOL]:
+        raise UserError(
+            f"stage pretrain has DATASETS.NAMES {names}; the study needs {POOL}, "
+            "whose images are known to be of the target's domain or not"
+        )
+    return open_listing(pool, names)
+
+
 def run_seed(seed: Seed) -> dict[str, Any]:
     """All arms of one seed; returns the results, which are also in OUTPUT_DIR/study.json."""
     folder, cfg = pipeline_run.run_pipeline(seed.config, seed.options), seed.cfg
     selected = read_record(folder, "select")
     assert selected is not None
     write_selections(folder, selected.sizes["kept"], cfg.SEED, seed.domain)
-    figures: list[dict[str, Any]] = []
+    metrics: list[dict[str, Any]] = []
     for stage in seed.stages:
         pipeline_run.run_stage(folder, stage)
         if stage.parts:
-            figures += read_json(folder / stage.outputs["results"])
-    pool = read_config(cfg.PRETRAIN.CONFIG, stage_options(cfg, "pretrain"), "pretrain")
-    images = open_listing(pool, [*pool.DATASETS.NAMES])
+            metrics += read_json(folder / stage.outputs["results"])
     scores = read_scores(str(folder / SCORES))
     results = {
         "seed": cfg.SEED,
-        "figures": {row["title"]: {k: row[k] for k in ("mAP", "Rank-1")} for row in figures},
-        "separation": cfs_truth.separation(scores, images, folder / "filter_cache"),
+        "figures": {row["title"]: {k: row[k] for k in ("mAP", "Rank-1")} for row in metrics},
+        "separation": cfs_truth.separation(scores, open_pool(cfg), folder / "filter_cache"),
     }
     write_json(folder / RESULTS, results)
     pipeline_run.write_report(folder)  # once more, with all arms
     return results
-
-
-def pool_names(config: str, options: Sequence[str]) -> list[str]:
-    """Names of the pool's images, in order, which the pipeline's own config must pre-train on.
-
-    Raises:
-        UserError: it pre-trains on something else, of which no truth is known.
-    """
-    cfg = load_config(find_config(config), [*options, "OUTPUT_DIR", "."])
-    pool = read_config(cfg.PRETRAIN.CONFIG, stage_options(cfg, "pretrain"), "pretrain")
-    if [name.partition(":")[0] for name in pool.DATASETS.NAMES] != [POOL]:
-        raise UserError(
-            f"stage pretrain has DATASETS.NAMES {[*pool.DATASETS.NAMES]}; the study needs {POOL}, "
-            "whose images are known to be of the target's domain or not"
-        )
-    return sorted(key_list(open_listing(pool, [*pool.DATASETS.NAMES])))
 
 
 def small_pool(folder: Path, names: Sequence[str], count: int) -> list[str]:
@@ -139,10 +133,10 @@ def small_pool(folder: Path, names: Sequence[str], count: int) -> list[str]:
 
 def report(out: Path, seeds: Sequence[dict[str, Any]]) -> str:
     """The tables of this call's seeds; also in out/study.md and out/study.json."""
-    figures = {row: [seed["figures"][row] for seed in seeds] for row in seeds[0]["figures"]}
+    metrics = {row: [seed["figures"][row] for seed in seeds] for row in seeds[0]["figures"]}
     separation = cfs_truth.separation_table([seed["separation"] for seed in seeds])
     names = ", ".join(str(seed["seed"]) for seed in seeds)
-    text = f"Seeds: {names}\n\n{summary(figures)}\n\n{separation}"
+    text = f"Seeds: {names}\n\n{summary(metrics)}\n\n{separation}"
     (out / "study.md").write_text(text + "\n")
     write_json(out / RESULTS, list(seeds))
     return text
@@ -150,18 +144,18 @@ def report(out: Path, seeds: Sequence[dict[str, Any]]) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    lines = study_parser(__doc__, (1, 2, 3), Path("logs/cfs_study"))
+    lines = study_parser(__doc__, (1, 2, 3), Path("logs/cfs_study"), CONFIG)
     add = lines.add_argument
     add("--images", type=int, metavar="N", help=f"use the first N images of {POOL} (all)")
     add("--domain", action="store_true", help="also pre-train on the target's domain alone")
-    add_config_arguments(lines, f"config of the pipeline ({CONFIG})", default=CONFIG)
     return lines
 
 
 def prepare_all(args: argparse.Namespace) -> list[Seed]:
     """All seeds of a command line, checked."""
     check_seeds(args.seeds)
-    names = pool_names(args.config_file, args.opts)
+    cfg = load_config(find_config(args.config_file), [*args.opts, "OUTPUT_DIR", "."])
+    names = sorted(key_list(open_pool(cfg)))
     prepared = []
     for seed in args.seeds:
         folder = args.out / f"seed{seed}"

@@ -31,19 +31,13 @@ ALL, RANDOM, WORST, DOMAIN = "all", "random", "worst", "domain"
 DOMAIN_TITLE = "DINO on the target's domain alone (hidden truth)"
 
 
-def titles(keep: str) -> dict[str, str]:
-    """Training that is evaluated -> row of the table.
-
-    Args:
-        keep: how much is selected, as in "50%" or "300".
-    """
-    return {
-        "scratch": "from scratch",
-        f"finetune_{ALL}": "DINO on all",
-        "finetune": f"DINO on the best {keep} by CFS",
-        f"finetune_{RANDOM}": f"DINO on a random {keep}",
-        f"finetune_{WORST}": f"DINO on the worst {keep} by CFS",
-    }
+TITLES = {  # training that is evaluated -> row of the table
+    "scratch": "from scratch",
+    f"finetune_{ALL}": "DINO on all",
+    "finetune": "DINO on the best {} by CFS",
+    f"finetune_{RANDOM}": "DINO on a random {}",
+    f"finetune_{WORST}": "DINO on the worst {} by CFS",
+}
 
 
 def _list_name(arm: str) -> str:
@@ -68,15 +62,13 @@ def write_selections(folder: Path, count: int, seed: int, domain: bool = False) 
         WORST: select(scores.names, -scores.values, keep_num=count),
     }
     if domain:
-        kinds = np.array(cfs_truth.kinds_of(scores.names))
-        rows = scored[kinds[scored] == PERSON]
+        rows = scored[cfs_truth.kinds_of(scores.names)[scored] == PERSON]
         chosen[DOMAIN] = np.random.default_rng(seed).permutation(rows)[:count]
     for arm, rows in chosen.items():
         file = folder / _list_name(arm)
-        if file.exists() and read_record(folder, f"pretrain_{arm}") is not None:
-            continue
-        file.parent.mkdir(exist_ok=True)
-        write_list(file, scores.names.take(rows), scores.values[rows])
+        if not file.exists() or read_record(folder, f"pretrain_{arm}") is None:
+            file.parent.mkdir(exist_ok=True)
+            write_list(file, scores.names.take(rows), scores.values[rows])
 
 
 def study_stages(cfg: CfgNode, domain: bool = False) -> list[Stage]:
@@ -104,7 +96,7 @@ def study_stages(cfg: CfgNode, domain: bool = False) -> list[Stage]:
     scratch = training("finetune", "scratch", [])
     tests = _one_test_set(scratch.cfg)
     keep = f"{cfg.KEEP_NUM:,}" if cfg.KEEP is None else f"{cfg.KEEP:.0%}"
-    tables = {"study": titles(keep)}
+    tables = {"study": {training: title.format(keep) for training, title in TITLES.items()}}
     if domain:
         tables["study_domain"] = {f"finetune_{DOMAIN}": DOMAIN_TITLE}
     how = {"options": cfg.EVALUATE.OPTS, "num_gpus": cfg.NUM_GPUS, "cfg": scratch.cfg}
@@ -116,7 +108,7 @@ def _one_test_set(cfg: CfgNode) -> list[str]:
     if len(cfg.DATASETS.TESTS) != 1:
         raise UserError(
             f"stage finetune has DATASETS.TESTS {[*cfg.DATASETS.TESTS]}; the study's table has "
-            "room for one test set: write --options FINETUNE.DATASETS.TESTS \"('ToyReID',)\""
+            "room for one test set: add FINETUNE.DATASETS.TESTS \"('ToyReID',)\" to the command"
         )
     return [*cfg.DATASETS.TESTS]
 

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import reid_core  # noqa: F401  (first: repairs FastReID)
 from cfs.filters.measured_images import measured
 from cfs.filters.measurements import HeaderSize, Sharpness
 from cfs.images.keys import key_list
@@ -26,17 +25,19 @@ from dinopretrain.data.images import UnlabelledImages
 from reid_common.errors import UserError
 from reid_core.config import load_config
 from reid_core.data.opening import data_root
-from reid_core.run.command_line import command_parser, show_user_errors
+from reid_core.run.command_line import parse_command, show_user_errors
 from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 from toyreid.pool.plan import KINDS, PERSON
 from toyreid.pool.render import FOLDER, TRUTH
 
-from .runner import mean_and_spread
+from .finished_run import markdown
+from .runner import mean_and_spread, study_parser
 
 CFS, SIMPLE = "CFS", "simple filters together"
 BOTH = "CFS and the simple filters"
 OTHERS = [kind for kind in KINDS if kind != PERSON]
+COLUMNS = ["all", *OTHERS]
 SIZE = (128, 64)  # at which sharpness is measured; BlurFilter's
 UPRIGHT = 2.0  # height / width of a whole person
 
@@ -54,21 +55,16 @@ def truth() -> dict[str, str]:
         return {row["name"]: row["kind"] for row in csv.DictReader(file)}
 
 
-def kinds_of(names: Iterable[str]) -> list[str]:
+def kinds_of(names: Iterable[str]) -> np.ndarray:
     """Kind of each image, in the order of the names, which may be paths."""
     known = truth()
-    return [known[os.path.basename(name)] for name in names]
+    return np.array([known[os.path.basename(name)] for name in names])
 
 
 def simple_scores(images: UnlabelledImages, cache: Path) -> dict[str, np.ndarray]:
-    """What the simple filters look at, as scores of all images: higher is better.
+    """What the simple filters look at, as scores of N images: higher is better; name -> (N,).
 
-    Args:
-        images: N images.
-        cache: folder in which measurements are kept.
-
-    Returns:
-        Name -> (N,).
+    Measurements are kept in the folder ``cache``.
     """
     everything = np.arange(len(images))
     sizes = np.asarray(measured(HeaderSize(), images, everything, str(cache)).values, float)
@@ -81,38 +77,7 @@ def simple_scores(images: UnlabelledImages, cache: Path) -> dict[str, np.ndarray
     }
 
 
-def all_scores(
-    scores: Scores, images: UnlabelledImages, cache: Path
-) -> tuple[list[str], dict[str, np.ndarray]]:
-    """CFS, the simple filters, and means of ranks of several.
-
-    Args:
-        scores: of the images that are compared, in any order.
-        images: those images.
-        cache: as in :func:`simple_scores`.
-
-    Returns:
-        Names of N images, those that have a score; name of a score -> (N,) of these images.
-
-    Raises:
-        UserError: no image has a score.
-    """
-    by_name = dict(zip(scores.names, scores.values.tolist(), strict=True))
-    keys = list(key_list(images))
-    values = np.array([by_name.get(name, np.nan) for name in keys])
-    rows = np.flatnonzero(np.isfinite(values))
-    if not len(rows):
-        raise UserError("no image of ToyUnlabeled has a score; name scores of that data set")
-    names = [keys[row] for row in rows.tolist()]
-    found = {CFS: values[rows]}
-    simple = {name: values[rows] for name, values in simple_scores(images, cache).items()}
-    ranks = np.mean([rankdata(values) for values in simple.values()], axis=0)
-    found |= simple | {SIMPLE: ranks}
-    found[BOTH] = rankdata(found[CFS]) + rankdata(ranks)
-    return names, found
-
-
-def areas(values: np.ndarray, kinds: Sequence[str]) -> dict[str, float]:
+def areas(values: np.ndarray, kinds: Sequence[str] | np.ndarray) -> dict[str, float]:
     """Area under the ROC curve of the target's domain against all else, and against each kind.
 
     Args:
@@ -124,10 +89,9 @@ def areas(values: np.ndarray, kinds: Sequence[str]) -> dict[str, float]:
     """
     kind = np.asarray(kinds)
     inside = kind == PERSON
-    groups = {"all": ~inside, **{other: kind == other for other in OTHERS}}
     found = {}
-    for name, outside in groups.items():
-        chosen = inside | outside
+    for name in COLUMNS:
+        chosen = inside | (kind == name) | (name == "all")
         found[name] = float(roc_auc_score(inside[chosen], values[chosen]))
     return found
 
@@ -135,30 +99,46 @@ def areas(values: np.ndarray, kinds: Sequence[str]) -> dict[str, float]:
 def separation(
     scores: Scores, images: UnlabelledImages, cache: Path
 ) -> dict[str, dict[str, float]]:
-    """:func:`areas` of CFS, of the simple filters, and of both together."""
-    names, found = all_scores(scores, images, cache)
-    kinds = kinds_of(names)
+    """:func:`areas` of CFS, of the simple filters, and of means of ranks of several.
+
+    Args:
+        scores: of the images that are compared, in any order.
+        images: those images; the ones without a score are left out.
+        cache: as in :func:`simple_scores`.
+
+    Raises:
+        UserError: no image has a score.
+    """
+    by_name = dict(zip(scores.names, scores.values.tolist(), strict=True))
+    keys = list(key_list(images))
+    values = np.array([by_name.get(name, np.nan) for name in keys])
+    rows = np.flatnonzero(np.isfinite(values))
+    if not len(rows):
+        raise UserError("no image of ToyUnlabeled has a score; name scores of that data set")
+    simple = {name: values[rows] for name, values in simple_scores(images, cache).items()}
+    ranks = np.mean([rankdata(values) for values in simple.values()], axis=0)
+    cfs = values[rows]
+    found = {CFS: cfs, **simple, SIMPLE: ranks, BOTH: rankdata(cfs) + rankdata(ranks)}
+    kinds = kinds_of(keys[row] for row in rows.tolist())
     return {name: areas(values, kinds) for name, values in found.items()}
 
 
 def separation_table(of_seeds: Sequence[Mapping[str, Mapping[str, float]]]) -> str:
     """Markdown table of :func:`separation`, mean ± standard deviation over the seeds."""
-    columns = ["all", *OTHERS]
     titles = ["all others", *(name.replace("_", " ") for name in OTHERS)]
-    lines = [f"| area under ROC, {len(of_seeds)} seed(s) | {' | '.join(titles)} |"]
-    lines.append("|---" * (1 + len(columns)) + "|")
+    rows = []
     for name in of_seeds[0]:
         cells = []
-        for column in columns:
+        for column in COLUMNS:
             values = [seed[name][column] for seed in of_seeds]
             cells.append(mean_and_spread(values if len(set(values)) > 1 else values[:1], digits=2))
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append([name, *cells])
+    return markdown([f"area under ROC, {len(of_seeds)} seed(s)", *titles], rows)
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    lines = command_parser(__doc__)
+    lines = study_parser(__doc__)
     lines.add_argument("--scores", required=True, metavar="DIR", help="scores of ToyUnlabeled")
     return lines
 
@@ -166,8 +146,8 @@ def parser() -> argparse.ArgumentParser:
 @show_user_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    args = parser().parse_args(argv)
-    images = open_listing(load_config(), [FOLDER])
+    args = parse_command(parser(), argv)
+    images = open_listing(load_config(options=args.opts), [FOLDER])
     with tempfile.TemporaryDirectory() as cache:
         found = separation(read_scores(args.scores), images, Path(cache))
     print(separation_table([found]))

@@ -12,23 +12,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from reid_core.run.command_line import (
-    add_config_arguments,
-    command_parser,
-    parse_command,
-    show_user_errors,
-)
+from reid_core.run.command_line import parse_command, show_user_errors
 
 from .finished_run import table, train_and_report
+from .runner import study_parser
 
 CONFIG = "projects/TransReID/configs/ToyReID/vit_tiny_transreid.yml"
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    lines = command_parser(__doc__)
-    add_config_arguments(lines, "config of the run (TransReID on ToyReID)", default=CONFIG)
-    return lines
+    return study_parser(__doc__, config=CONFIG)
 
 
 @show_user_errors

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from cfs.pipeline.stages import find_config, started_from
 from dinopretrain.engine.trainer import TEACHER_FILE
 from reid_common.files import read_json, write_json
-from reid_core.run.command_line import forget_loggers, show_user_errors
+from reid_core.run.command_line import forget_loggers
 from transreid import training
 
 from .runner import Arm, Rows, Study, mean_and_spread
@@ -35,11 +35,10 @@ def pretrain(out: Path, seed: int, opts: list[str]) -> list[str]:
         resumed = (folder / "last_checkpoint").exists()
         start = time.perf_counter()
         pairs = ["SEED", str(seed), *opts, "OUTPUT_DIR", str(folder)]
-        training.train_or_evaluate(training.arguments(PRETRAINING, pairs, resume=True))
+        training.train_or_evaluate(training.arguments(find_config(PRETRAINING), pairs, resume=True))
         seconds = None if resumed else round(time.perf_counter() - start)
         write_json(folder / DONE, {"seconds": seconds, "opts": pairs[:-2]})
-    teacher = str(folder / TEACHER_FILE)
-    return ["MODEL.BACKBONE.PRETRAIN", "True", "MODEL.BACKBONE.PRETRAIN_PATH", teacher]
+    return started_from(folder / TEACHER_FILE)
 
 
 def pretraining_folder(out: Path, seed: int) -> Path:
@@ -49,7 +48,6 @@ def pretraining_folder(out: Path, seed: int) -> Path:
 
 SCRATCH = Arm("from scratch", FINE_TUNING, "scratch")
 DINO = Arm("DINO on ToyUnlabeled", FINE_TUNING, "dino", prepare=pretrain)
-STUDY = Study("dino_study", [SCRATCH, DINO])
 
 
 def verdict(scores: Rows) -> str:
@@ -61,22 +59,14 @@ def verdict(scores: Rows) -> str:
     return f"DINO changes mAP by {sign}{mean_and_spread(gains.tolist())}{seeds}."
 
 
-def minutes(folders: Sequence[Path]) -> str:
-    """How long pre-training took, of the runs that were not interrupted."""
-    seconds = [read_json(folder / DONE)["seconds"] for folder in folders]
-    times = [f"{s / 60:.1f}" for s in seconds if s is not None]
-    return f"Pre-training took {', '.join(times)} minutes." if times else ""
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    return STUDY.parser(__doc__)
-
-
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    scores, args = STUDY.run(parser(), argv)
+def conclusion(scores: Rows, args: argparse.Namespace) -> str:
+    """The verdict, and how long the pre-trainings took that were not interrupted."""
     folders = [pretraining_folder(args.out, seed) for seed in args.seeds]
-    print(verdict(scores), minutes(folders), "ToyUnlabeled and ToyReID are synthetic.")
-    return 0
+    seconds = [read_json(folder / DONE)["seconds"] for folder in folders]
+    times = ", ".join(f"{s / 60:.1f}" for s in seconds if s is not None)
+    took = f" Pre-training took {times} minutes." if times else ""
+    return f"{verdict(scores)}{took} ToyUnlabeled and ToyReID are synthetic."
+
+
+STUDY = Study(__doc__, "dino_study", [SCRATCH, DINO], conclusion=conclusion)
+main, parser = STUDY.main, STUDY.parser

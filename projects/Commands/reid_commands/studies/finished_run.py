@@ -7,12 +7,13 @@ Writes ``results.json``, ``results.md``, ``curve.png`` and ``ranks.png`` beside 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from cfs.pipeline.stages.settings import flat
+from cfs.pipeline.stages.stage import find_config
 from fastreid.config import CfgNode
 from fastreid.engine import DefaultTrainer
 from reid_common.curves import draw_curves
@@ -21,6 +22,7 @@ from reid_common.files import read_json, write_json
 from reid_core.run import reports
 from reid_core.run.command_line import forget_loggers
 from reid_core.run.output_lock import only_run
+from reid_core.run.preflight import preflight
 from transreid import load_config, resolve_side_information, training
 
 RESULTS = "results.json"
@@ -30,12 +32,13 @@ def train_and_report(config: str, opts: Sequence[str]) -> tuple[dict[str, Any], 
     """Train and report one config: a finished run is not repeated, an interrupted one resumed.
 
     Args:
-        config: config file.
+        config: config file, from here or from the repository.
         opts: KEY VALUE pairs.
 
     Returns:
         The results (also in results.json) and the output folder.
     """
+    config = find_config(config)
     forget_loggers()  # of an earlier run in this process, which has its own log.txt
     cfg = load_config(config, opts)
     folder = Path(cfg.OUTPUT_DIR)
@@ -101,11 +104,38 @@ def _scores(results: dict[str, Any]) -> dict[str, float]:
     return {key: float(results[key]) for key in ("mAP", "Rank-1")}
 
 
+def evaluate_weights(
+    config: str, opts: Sequence[str], weights: Path, tests: Mapping[str, str]
+) -> dict[str, dict[str, float]]:
+    """mAP and Rank-1 of a training's weights on further test sets; its files stay as they are.
+
+    Args:
+        config: config file of the training.
+        opts: KEY VALUE pairs of the training, and what is evaluated in another way.
+        weights: checkpoint.
+        tests: name of the scores -> test set.
+    """
+    cfg = load_config(find_config(config), [*opts, "MODEL.WEIGHTS", str(weights)])
+    cfg.DATASETS.TESTS = tuple(tests.values())
+    preflight(cfg, eval_only=True)
+    resolve_side_information(cfg, from_weights=True)
+    model = training.model_with(cfg, str(weights))
+    scores = {}
+    for name, test in tests.items():
+        cfg.DATASETS.TESTS = (test,)
+        scores[name] = _scores(DefaultTrainer.test(cfg, model))
+    return scores
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [f"| {' | '.join(map(str, cells))} |" for cells in (header, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])
+
+
 def table(results: dict[str, Any]) -> str:
     """The results as a Markdown table."""
-    lines = [f"| {results['dataset']} | mAP | Rank-1 |", "|---|---|---|"]
     names = {"chance": "chance", "untrained": "untrained model", "trained": "trained model"}
-    for key, name in names.items():
-        row = results[key]
-        lines.append(f"| {name} | {row['mAP']:.1f} | {row['Rank-1']:.1f} |")
-    return "\n".join(lines)
+    found = [(name, results[key]) for key, name in names.items()]
+    rows = [(name, f"{row['mAP']:.1f}", f"{row['Rank-1']:.1f}") for name, row in found]
+    return markdown([results["dataset"], "mAP", "Rank-1"], rows)

@@ -7,7 +7,7 @@ interrupted. The table and the scores of each seed are written after every arm.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,13 @@ from typing import Any
 import numpy as np
 from reid_common.errors import UserError
 from reid_common.files import write_json
-from reid_core.run.command_line import add_pairs, command_parser, parse_command
+from reid_core.run.command_line import (
+    add_config_arguments,
+    add_pairs,
+    command_parser,
+    parse_command,
+    show_user_errors,
+)
 
 from . import finished_run
 
@@ -69,12 +75,11 @@ def summary(scores: Mapping[str, Sequence[Scores]]) -> str:
     Args:
         scores: for each row its {"mAP", "Rank-1"}, one a seed, in percent.
     """
-    lines = ["| model | seeds | mAP | Rank-1 | mAP of each seed |", "|---|---|---|---|---|"]
+    rows = []
     for name, runs in scores.items():
         cells = [mean_and_spread([run[key] for run in runs]) for key in ("mAP", "Rank-1")]
-        each = ", ".join(f"{run['mAP']:.1f}" for run in runs)
-        lines.append(f"| {name} | {len(runs)} | {cells[0]} | {cells[1]} | {each} |")
-    return "\n".join(lines)
+        rows.append([name, len(runs), *cells, ", ".join(f"{run['mAP']:.1f}" for run in runs)])
+    return finished_run.markdown(["model", "seeds", "mAP", "Rank-1", "mAP of each seed"], rows)
 
 
 @dataclass(frozen=True)
@@ -82,26 +87,29 @@ class Study:
     """Arms that are compared, each with every seed.
 
     Attributes:
+        description: docstring of the module.
         name: of the files with the table and the scores, and of the folder in logs/.
         arms: the trainings.
         seeds: by default.
         table: text of the scores.
+        conclusion: line below the table: gets the scores and the arguments.
     """
 
+    description: str | None
     name: str
-    arms: Sequence[Arm]
+    arms: Iterable[Arm]
     seeds: Sequence[int] = (1, 2, 3)
     table: Callable[[Rows], str] = summary
+    conclusion: Callable[[Rows, argparse.Namespace], str] | None = None
 
-    def parser(self, description: str | None) -> argparse.ArgumentParser:
+    def parser(self) -> argparse.ArgumentParser:
         """The command line of the study."""
-        lines = study_parser(description, self.seeds, Path("logs") / self.name)
-        add_pairs(lines, "change every config, as in MODEL.DEVICE cpu")
-        return lines
+        return study_parser(self.description, self.seeds, Path("logs") / self.name)
 
-    def run(self, parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> tuple[Rows, Any]:
-        """Run what is missing, print and write the table; returns the scores and the arguments."""
-        args = parse_command(parser, argv)
+    @show_user_errors
+    def main(self, argv: Sequence[str] | None = None) -> int:
+        """Run what is missing, print and write the table; returns the exit status."""
+        args = parse_command(self.parser(), argv)
         check_seeds(args.seeds)
         scores: Rows = {}
         # Seeds outermost: a whole table is there as soon as each arm is trained once.
@@ -109,24 +117,35 @@ class Study:
             for arm in self.arms:
                 for row, found in arm.run(args.out, seed, args.opts).items():
                     scores.setdefault(row, []).append(found)
-                self.write(args.out, scores)
-        return scores, args
-
-    def write(self, out: Path, scores: Rows) -> None:
-        """Print the table, and write it and the scores into the study's folder."""
-        write_json(out / f"{self.name}.json", scores)
-        (out / f"{self.name}.md").write_text(self.table(scores) + "\n")
-        print(f"\n{self.table(scores)}\n", flush=True)
+                write_json(args.out / f"{self.name}.json", scores)
+                (args.out / f"{self.name}.md").write_text(self.table(scores) + "\n")
+                print(f"\n{self.table(scores)}\n", flush=True)
+        if self.conclusion is not None:
+            print(self.conclusion(scores, args))
+        return 0
 
 
 def study_parser(
-    description: str | None, seeds: Sequence[int], out: Path
+    description: str | None, seeds: Sequence[int] = (), out: Path | None = None, config: str = ""
 ) -> argparse.ArgumentParser:
-    """A command line with seeds and a folder."""
+    """The command line of every study: what all of them share is added here.
+
+    Args:
+        description: docstring of the module.
+        seeds: by default; () for none.
+        out: folder of the study, by default; None if the study has none.
+        config: file, by default; "" if the study has its own for each training.
+    """
     lines = command_parser(description)
-    known = ", ".join(map(str, seeds))
-    lines.add_argument("--seeds", type=int, nargs="+", default=[*seeds], help=f"({known})")
-    lines.add_argument("-o", "--out", type=Path, default=out, metavar="DIR", help=f"({out})")
+    if seeds:
+        known = ", ".join(map(str, seeds))
+        lines.add_argument("--seeds", type=int, nargs="+", default=[*seeds], help=f"({known})")
+    if out is not None:
+        lines.add_argument("-o", "--out", type=Path, default=out, metavar="DIR", help=f"({out})")
+    if config:
+        add_config_arguments(lines, f"({config})", default=config)
+    else:
+        add_pairs(lines, "change every config, as in MODEL.DEVICE cpu")
     return lines
 
 

@@ -1,0 +1,101 @@
+"""Models, batches and training steps that several benchmarks measure; all weights are random."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from cfs.pipeline.stages import find_config
+from dinopretrain import DINO
+from dinopretrain.engine.step import DINOStep
+from dinopretrain.solver.parameter_groups import parameter_groups
+from fastreid.config import CfgNode
+from fastreid.modeling import build_model
+from fastreid.utils.events import get_event_storage
+from reid_core.config import load_config
+from torch import Tensor
+
+NUM_CAMERAS = 6
+SIZE = (256, 128)  # H, W
+MODEL = {"models": "model"}  # for each model a table's rows
+
+# Name -> timm's, embed_dim
+VITS = {"ViT-S/16": ("vit_small_patch16_224", 384), "ViT-B/16": ("vit_base_patch16_224", 768)}
+JPM_AND_SIE = {
+    "MODEL.HEADS.NAME": "JPMHead",
+    "MODEL.HEADS.NUM_CLASSES": 751,
+    "MODEL.SIE.CAMERA": True,
+    "MODEL.SIE.NUM_CAMERAS": NUM_CAMERAS,
+}
+DINO_CONFIGS = {
+    "ViT-S/16": "projects/DINOPretrain/configs/LUPerson/vit_small.yml",
+    "ViT-B/16": "projects/DINOPretrain/configs/LUPerson/vit_base.yml",
+}
+MOMENTUM = 0.996  # of DINO's teacher
+
+
+def vit_config(
+    name: str, size: Sequence[int], stride: int = 16, more: Mapping[str, Any] | None = None
+) -> CfgNode:
+    """Config of one of :data:`VITS` with images of (H, W) pixels, without drop path (noise)."""
+    timm_name, width = VITS[name]
+    keys = {
+        "MODEL.BACKBONE.TIMM_NAME": timm_name,
+        "MODEL.BACKBONE.FEAT_DIM": width,
+        "MODEL.BACKBONE.STRIDE_SIZE": [stride, stride],
+        "MODEL.BACKBONE.DROP_PATH_RATIO": 0.0,
+        "MODEL.BACKBONE.PRETRAIN": False,
+        "INPUT.SIZE_TRAIN": [*size],
+        "INPUT.SIZE_TEST": [*size],
+        **(more or {}),
+    }
+    base = find_config("projects/TransReID/configs/Base-TransReID.yml")
+    return load_config(base, [word for pair in keys.items() for word in pair])
+
+
+def dino_on_noise(
+    config: str, count: int, options: Sequence[Any] = ()
+) -> tuple[CfgNode, DINO, dict[str, Any]]:
+    """Config, model on the CPU, and a batch of ``count`` images' random views, uint8."""
+    torch.manual_seed(0)
+    cfg = load_config(find_config(config), ["MODEL.DEVICE", "cpu", *options])
+
+    def random(number: int, size: list[int]) -> Tensor:
+        return torch.randint(0, 256, (count, number, *size, 3), dtype=torch.uint8)
+
+    batch = {
+        "global_views": random(2, cfg.INPUT.SIZE_TRAIN),
+        "local_views": random(cfg.DINO.LOCAL_VIEWS, cfg.DINO.LOCAL_SIZE),
+    }
+    return cfg, build_model(cfg).train(), batch
+
+
+def adamw(model: DINO) -> torch.optim.Optimizer:
+    """The optimizer of DINO's student."""
+    return torch.optim.AdamW(parameter_groups(model.student, 0.04), lr=1e-5)
+
+
+def dino_step(
+    cfg: CfgNode,
+    model: DINO,
+    batch: dict[str, Any],
+    dtype: torch.dtype | None = None,
+    micro_batch: int = 0,
+) -> Callable[[], float]:
+    """A step as DINOTrainer makes it, within an EventStorage; it returns the loss before it.
+
+    The arguments are those of :class:`DINOStep`: type of autocast, images of one forward pass.
+    """
+    parts = {"model": model, "optimizer": adamw(model), "data_loader": None}
+    trainer = SimpleNamespace(**parts, _data_loader_iter=itertools.repeat(batch))
+    step = DINOStep(trainer, dtype=dtype, clip=cfg.DINO.CLIP_GRADIENT, micro_batch=micro_batch)
+
+    def run() -> float:
+        step.run_step()
+        model.update_teacher(MOMENTUM)
+        return get_event_storage().latest()["total_loss"][0]
+
+    return run
