@@ -18,6 +18,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reid_common.late_imports import importing_late
+
 INSTALL_COMMAND = "pip install --no-deps fastreid==1.4.0"
 
 # Modules that hold repairs, in the order in which they are applied: what wraps the same function
@@ -48,6 +50,8 @@ AFTER_IMPORT = (
     "evaluation.repeated_splits",
     "loading.samplers",
 )
+# What FastReID imports at its top, though few functions need it; seconds, torch._dynamo included.
+LATE = ("sklearn", "sklearn.metrics", "torchvision", "torchvision.transforms")
 # Folders of functions that are put in the place of FastReID's.
 OWN_FOLDERS = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "")]
 
@@ -160,8 +164,9 @@ def apply_all() -> list[Fix]:
             "(--no-deps because its pins of 2022, torch 1.13.1 among them, cannot be met any more)"
         )
     apply_modules(f"{__package__}.repairs", BEFORE_IMPORT)
-    importlib.import_module("fastreid.engine")
-    importlib.import_module("fastreid.modeling")
+    with importing_late(LATE, rebind):
+        importlib.import_module("fastreid.engine")
+        importlib.import_module("fastreid.modeling")
     apply_modules(f"{__package__}.repairs", AFTER_IMPORT)
     return list(FIXES.values())
 

@@ -20,7 +20,6 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import timm
 import torch
 from dinopretrain.data.images import UnlabelledImages
 from dinopretrain.data.path_list import PathList
@@ -100,6 +99,8 @@ def describe(
             ("config", model.config),
         )
     }
+    import timm  # late: seconds
+
     return {
         **models,
         "count": len(keys),

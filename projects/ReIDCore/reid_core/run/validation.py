@@ -47,7 +47,7 @@ def validate_config(cfg: Any, world_size: int | None = None, eval_only: bool = F
     """
     world_size = world_size or comm.get_world_size()
     keys = [key for declared in declared_keys().values() for key in declared]
-    rules = [*RULES, *declared_rules()]
+    rules = [*RULES, *declared_rules(), *SLOW_RULES]
     check_config(cfg, keys, rules, training=not eval_only)
     check_shares("TEST.IMS_PER_BATCH", cfg.TEST.IMS_PER_BATCH, world_size)
     if not eval_only:
@@ -84,10 +84,13 @@ RULES = (
     Rule(("DATASETS.TESTS",), _known_tests),
     Rule(("DATASETS.CAMERAS",), _camera_table),
     Rule(("MODEL.COMPILE",), _can_compile),
-    Rule(("INPUT.SIZE_TEST",), functools.partial(_builds_transforms, is_train=False)),
-    Rule(("INPUT.SIZE_TRAIN",), functools.partial(_builds_transforms, is_train=True), True),
     Rule(("DATASETS.NAMES",), _known_training_sets, training=True),
     Rule(("DATASETS.FILTERS",), check_filters, training=True),
+)
+# They import torchvision, which takes seconds: other answers do not wait for it.
+SLOW_RULES = (
+    Rule(("INPUT.SIZE_TEST",), functools.partial(_builds_transforms, is_train=False)),
+    Rule(("INPUT.SIZE_TRAIN",), functools.partial(_builds_transforms, is_train=True), True),
 )
 
 

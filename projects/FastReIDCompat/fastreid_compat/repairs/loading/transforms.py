@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torchvision.transforms as tv
 from fastreid.config import CfgNode
 from fastreid.data.transforms import autoaugment, build, functional
 from fastreid.utils.registry import Registry
 from PIL import Image
+from reid_common.late_imports import LateModule
 
 from ...registry import fix, rebind, replace, source_has
+
+if TYPE_CHECKING:
+    import torchvision.transforms as tv
+else:
+    tv = LateModule("torchvision.transforms")
 
 # Pipelines for INPUT.TRANSFORM: (cfg, is_train) -> (PIL image -> tensor (3, H, W), float32, pixels
 # 0..255, which the model normalises). Building one raises UserError where the config asks for what
@@ -50,7 +55,7 @@ class _Transforms:
 )
 def random_affine() -> bool:
     """Translate RandomAffine's former keywords."""
-    if build.T is not tv or not source_has(build.build_transforms, "resample=False"):
+    if isinstance(build.T, _Transforms) or not source_has(build.build_transforms, "resample=False"):
         return False
     build.T = _Transforms()
     return True
