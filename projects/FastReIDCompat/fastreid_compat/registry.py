@@ -85,7 +85,7 @@ FIXES: dict[str, Fix] = {}
 
 
 def fix(
-    *, where: str, since: str, symptom: str, upstream: str = ""
+    *, where: str, symptom: str, since: str = "always", upstream: str = ""
 ) -> Callable[[Callable[[], bool]], Callable[[], bool]]:
     """Register the decorated function as the repair of one defect (see :class:`Fix`)."""
 

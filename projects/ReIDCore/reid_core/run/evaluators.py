@@ -56,7 +56,6 @@ def make_evaluator(
 
 @fix(
     where="engine/defaults.py:413",
-    since="always",
     symptom="another evaluator, or a protocol with several splits, needs a trainer of its own",
 )
 def evaluator_by_name() -> bool:
@@ -77,7 +76,6 @@ def evaluator_by_name() -> bool:
 
 @fix(
     where="evaluation/testing.py:23",
-    since="always",
     symptom="the table of results does not say whether MSMT17 is V1 or V2, whose figures differ",
 )
 def results_name_the_data() -> bool:

@@ -151,7 +151,6 @@ def check_weights(path: str) -> None:
 
 @fix(
     where="engine/defaults.py:190",
-    since="always",
     symptom="values that cannot work: endless loops, divisions by zero, a KeyError without the key",
 )
 def config_validated() -> bool:

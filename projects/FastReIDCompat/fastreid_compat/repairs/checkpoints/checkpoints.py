@@ -26,7 +26,6 @@ _LIKE_PARAMETER = ("exp_avg", "momentum_buffer", "square_avg", "sum")
 
 @fix(
     where="utils/checkpoint.py:118,244",
-    since="always",
     symptom="a checkpoint of another model loads nothing, silently: a random model is evaluated",
 )
 def checkpoint_fits_the_model() -> bool:
@@ -97,7 +96,6 @@ def _examples(shapes: dict[str, tuple], known: set[str]) -> str:
 
 @fix(
     where="utils/checkpoint.py:133",
-    since="always",
     symptom="--resume with other parameter groups or identities fails in the first step, or before",
 )
 def optimizer_state_fits() -> bool:
@@ -141,7 +139,6 @@ def _other_optimizer(path: str, reason: str) -> UserError:
 
 @fix(
     where="utils/checkpoint.py:317,331",
-    since="always",
     symptom="after --resume the first evaluation overwrites model_best.pth, better or not",
 )
 def best_metric_survives_resume() -> bool:

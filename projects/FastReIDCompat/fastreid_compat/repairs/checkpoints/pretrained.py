@@ -116,7 +116,6 @@ def pretrained_backbones() -> bool:
 
 @fix(
     where="modeling/backbones/shufflenet.py:187, mobilenetv3.py:265",
-    since="always",
     symptom="PRETRAIN_PATH with weights saved on a GPU: Attempting to deserialize object on a CUDA"
     " device, without CUDA; with it, a second copy of them on GPU 0 from every process",
 )

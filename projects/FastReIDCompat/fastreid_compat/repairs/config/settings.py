@@ -41,7 +41,6 @@ NEW_KEYS = {
 
 @fix(
     where="config/defaults.py:23",
-    since="always",
     symptom="without CUDA: RuntimeError: Found no NVIDIA driver, unless the config says"
     " MODEL.DEVICE cpu",
 )
@@ -55,7 +54,6 @@ def default_device() -> bool:
 
 @fix(
     where="modeling/meta_arch/build.py:25",
-    since="always",
     symptom="a config with MODEL.DEVICE: cuda cannot be used, not even evaluated, without CUDA",
 )
 def device_fallback() -> bool:
@@ -94,7 +92,6 @@ def _warn_no_cuda() -> None:
 
 @fix(
     where="config/defaults.py:17",
-    since="always",
     symptom="a run cannot be repeated: there is no key for a seed; nor for another pipeline of"
     " images and the type of mixed precision",
 )
@@ -117,7 +114,6 @@ def add_default_keys(keys: Mapping[str, Any]) -> bool:
 
 @fix(
     where="engine/defaults.py:111",
-    since="always",
     symptom="two runs of one config differ from the first weight on: default_setup draws a seed",
 )
 def seeded_setup() -> bool:
@@ -146,7 +142,6 @@ def seeded_setup() -> bool:
 
 @fix(
     where="modeling/backbones/regnet/regnet.py:568, effnet.py:253",
-    since="always",
     symptom="FileNotFoundError for RegNet's and EfficientNet's yaml file outside of a checkout",
 )
 def backbone_files() -> bool:
@@ -172,7 +167,6 @@ def backbone_files() -> bool:
 
 @fix(
     where="config/config.py:100-134",
-    since="always",
     symptom="a misspelt key or a wrong type: the error names neither file nor right spelling",
 )
 def config_errors() -> bool:

@@ -18,7 +18,6 @@ from ...registry import fix, rebind, replace, source_has
 
 @fix(
     where="engine/defaults.py:211",
-    since="always",
     symptom="training on several CPU processes: ValueError about device_ids",
 )
 def data_parallel_anywhere() -> bool:
@@ -77,7 +76,6 @@ def broadcast_buffers(model: torch.nn.Module) -> None:
 
 @fix(
     where="engine/defaults.py:211, evaluation/evaluator.py:110",
-    since="always",
     symptom="several processes: SILENT, each extracts its share of the test set with its own BN "
     "statistics, which no checkpoint holds",
 )

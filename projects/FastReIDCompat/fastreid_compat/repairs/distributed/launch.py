@@ -156,7 +156,6 @@ def run_under_torchrun(main_func: Callable[..., Any], args: tuple[Any, ...], ask
 
 @fix(
     where="engine/launch.py:77,81,91,92",
-    since="always",
     symptom="several processes on a CPU: AssertionError: cuda is not available",
 )
 def launch_worker() -> bool:
@@ -167,7 +166,6 @@ def launch_worker() -> bool:
 
 @fix(
     where="engine/launch.py:34, utils/comm.py:45",
-    since="always",
     symptom="torchrun: SILENT, every process believes to be rank 0 of 1 and overwrites the files; "
     "two runs of one user at a time: Address already in use",
 )
@@ -210,7 +208,6 @@ def _check_gpus(num_processes: int) -> None:
 
 @fix(
     where="engine/defaults.py:61",
-    since="always",
     symptom="a second run of the same user: Address already in use (the port is fixed per user)",
 )
 def free_port_by_default() -> bool:

@@ -26,7 +26,6 @@ def gpu_search_works() -> bool:
 
 @fix(
     where="utils/compute_dist.py:53,68,76",
-    since="always",
     symptom="TEST.RERANK: Found no NVIDIA driver, or faiss has no attribute StandardGpuResources; "
     "sets smaller than K1 count faiss's -1 as the last image",
 )
@@ -98,7 +97,6 @@ def euclidean_distance() -> bool:
 
 @fix(
     where="evaluation/query_expansion.py:37",
-    since="always",
     symptom="TEST.AQE on fewer than QE_K + 1 images: kth out of bounds; GPU tensors: no numpy()",
 )
 def expansion_of_small_sets() -> bool:

@@ -190,7 +190,6 @@ def evaluate_roc(
 
 @fix(
     where="evaluation/rank_cylib/__init__.py:15, evaluation/reid_evaluation.py:138",
-    since="always",
     symptom="the first evaluation runs make; without a compiler the process exits, checkpoint lost",
 )
 def no_compiler() -> bool:
@@ -214,7 +213,6 @@ def small_galleries() -> bool:
 
 @fix(
     where="evaluation/roc.py:31-59, evaluation/rank_cylib/roc_cy.pyx:20",
-    since="always",
     symptom="Cython: Buffer dtype mismatch for float64; Python: a list of all Q x G distances",
 )
 def roc_inputs() -> bool:
@@ -224,7 +222,6 @@ def roc_inputs() -> bool:
 
 @fix(
     where="evaluation/reid_evaluation.py:112",
-    since="always",
     symptom="results hold np.float32, which json refuses to write",
 )
 def plain_results() -> bool:

@@ -71,7 +71,6 @@ def _from_own_source(
 
 @fix(
     where="data/samplers/data_sampler.py:50, triplet_sampler.py:77,178,235",
-    since="always",
     symptom="batches cannot be repeated: samplers seed and draw from numpy's global generator in"
     " the prefetch thread, together with the rest of the program",
 )
@@ -90,7 +89,6 @@ def private_sampling() -> bool:
 
 @fix(
     where="data/samplers/imbalance_sampler.py:64",
-    since="always",
     symptom="ImbalancedDatasetSampler ignores its seed: ranks draw from different streams",
 )
 def seeded_multinomial() -> bool:

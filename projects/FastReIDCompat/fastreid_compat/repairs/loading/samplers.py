@@ -99,7 +99,6 @@ def rounds_of_cameras(sets: list[int], num_cameras: int, batch: int, instances: 
 
 @fix(
     where="data/samplers/triplet_sampler.py:84,241",
-    since="always",
     symptom="Naive- and BalancedIdentitySampler: an ENDLESS LOOP when the training set has fewer "
     "identities than a batch, or when a batch is no multiple of K",
 )
@@ -131,7 +130,6 @@ def _check_after_init(cls: Any, check: Callable[[Any], None]) -> None:
 
 @fix(
     where="data/samplers/triplet_sampler.py:135,181,191",
-    since="always",
     symptom="SetReWeightSampler: 'a' cannot be empty, could not be broadcast; then an ENDLESS LOOP",
 )
 def set_reweight_sampler() -> bool:

@@ -63,7 +63,6 @@ def random_affine() -> bool:
 
 @fix(
     where="data/transforms/build.py:13",
-    since="always",
     symptom="a project cannot bring its own order of augmentation, nor another resize for tests",
 )
 def transforms_by_name() -> bool:
@@ -124,7 +123,6 @@ def to_tensor(pic: Image.Image | np.ndarray) -> torch.Tensor:
 
 @fix(
     where="data/transforms/autoaugment.py:497,532",
-    since="always",
     symptom="auto_augment_transform: TypeError: AutoAugment takes 1 positional argument",
 )
 def auto_augment_policy() -> bool:
@@ -167,7 +165,6 @@ def posterize(img: Image.Image, bits_to_keep: int, **_: Any) -> Image.Image:
 
 @fix(
     where="data/transforms/autoaugment.py:740",
-    since="always",
     symptom="augment_and_mix_transform: images that are not square cannot be broadcast together",
 )
 def augment_and_mix() -> bool:

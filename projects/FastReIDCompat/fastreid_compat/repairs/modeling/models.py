@@ -56,7 +56,6 @@ def preprocess_image(self: Any, batched_inputs: Any) -> torch.Tensor:
 
 @fix(
     where="modeling/meta_arch/baseline.py:130, modeling/meta_arch/mgn.py:256",
-    since="always",
     symptom="the caller's images are normalised in place, TEST.FLIP normalises twice; uint8 and "
     "numpy images raise",
 )
@@ -82,7 +81,6 @@ def _with_own_targets(forward: Callable[[Any, Any], Any]) -> Callable[[Any, Any]
 
 @fix(
     where="modeling/meta_arch/baseline.py:110, mgn.py:215, distiller.py:93",
-    since="always",
     symptom="negative targets (PreciseBN) become 0 in the caller's batch",
 )
 def targets_unchanged() -> bool:
@@ -97,7 +95,6 @@ def targets_unchanged() -> bool:
 
 @fix(
     where="engine/defaults.py:151",
-    since="always",
     symptom="DefaultPredictor: 'numpy.ndarray' object has no attribute 'to'",
 )
 def predictor_inputs() -> bool:
@@ -117,7 +114,6 @@ def predictor_inputs() -> bool:
 
 @fix(
     where="layers/any_softmax.py:51",
-    since="always",
     symptom="CLS_LAYER ArcSoftmax: NaN losses or gradients when a feature meets its class weight",
 )
 def arc_softmax_clamped() -> bool:
@@ -142,7 +138,6 @@ def _warn_about_sync_bn() -> None:
 
 @fix(
     where="layers/batch_norm.py:26",
-    since="always",
     symptom="NORM syncBN on several CPU processes: expected input tensor to be on GPU",
 )
 def sync_bn_on_cpu() -> bool:

@@ -16,7 +16,6 @@ from ...registry import fix, rebind, source_has
 
 @fix(
     where="engine/hooks.py:382",
-    since="always",
     symptom="ZeroDivisionError with EVAL_PERIOD 0; an evaluation after a failed last epoch",
 )
 def evaluation_after_training() -> bool:
@@ -47,7 +46,6 @@ def evaluation_after_training() -> bool:
 
 @fix(
     where="engine/hooks.py:174-187",
-    since="always",
     symptom="the last evaluation is in neither metrics.json nor TensorBoard",
 )
 def writers_see_the_last_evaluation() -> bool:
@@ -77,7 +75,6 @@ def writers_see_the_last_evaluation() -> bool:
 
 @fix(
     where="utils/events.py:220",
-    since="always",
     symptom="ZeroDivisionError in runs of one or two iterations",
 )
 def eta_of_short_runs() -> bool:
@@ -97,7 +94,6 @@ def eta_of_short_runs() -> bool:
 
 @fix(
     where="evaluation/evaluator.py:173-176",
-    since="always",
     symptom="an evaluation during FREEZE_ITERS puts the frozen BatchNorm layers into training mode",
 )
 def evaluation_restores_modes() -> bool:
@@ -122,7 +118,6 @@ def evaluation_restores_modes() -> bool:
 
 @fix(
     where="engine/hooks.py:204",
-    since="always",
     symptom="IndexError: tuple index out of range in a training without test sets",
 )
 def checkpoints_without_test_sets() -> bool:
@@ -165,7 +160,6 @@ def profiler_device() -> bool:
 
 @fix(
     where="engine/hooks.py:515, engine/defaults.py:489",
-    since="always",
     symptom="AttributeError in the SWA hook: property of 'DefaultTrainer' object has no setter",
 )
 def optimizer_can_be_wrapped() -> bool:

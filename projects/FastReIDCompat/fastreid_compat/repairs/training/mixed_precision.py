@@ -133,7 +133,6 @@ def _amp_step(self: train_loop.AMPTrainer) -> None:
 
 @fix(
     where="engine/defaults.py:223",
-    since="always",
     symptom="AMP is float16, which overflows where bfloat16 does not; no key chooses it",
 )
 def mixed_precision_by_config() -> bool:

@@ -59,7 +59,6 @@ def gradients_stay_in_their_buffers() -> bool:
 
 @fix(
     where="solver/build.py:207",
-    since="always",
     symptom="AttributeError: module 'torch.optim' has no attribute 'Lamb', which FastReID brings",
 )
 def optimizer_names() -> bool:
@@ -104,7 +103,6 @@ def usable_optimizers() -> dict[str, type[torch.optim.Optimizer]]:
 
 @fix(
     where="solver/build.py:68-70",
-    since="always",
     symptom="CLIP_GRADIENTS clips the norm of all parameters of a group together, not of each one",
 )
 def clipping_per_parameter() -> bool:
@@ -139,7 +137,6 @@ def clipping_per_parameter() -> bool:
 
 @fix(
     where="solver/build.py:136",
-    since="always",
     symptom="after --resume the FREEZE_LAYERS are frozen for another FREEZE_ITERS steps",
 )
 def freezing_survives_resume() -> bool:

@@ -36,7 +36,6 @@ def epoch_seed(seed: int, rank: int, epoch: int) -> int:
 
 @fix(
     where="engine/train_loop.py:164",
-    since="always",
     symptom="dropout and drop path of a resumed run differ from those of an uninterrupted one",
 )
 def epochs_have_their_own_seed() -> bool:
@@ -64,7 +63,6 @@ def _config_seed(trainer: train_loop.TrainerBase) -> int:
 
 @fix(
     where="engine/defaults.py:255",
-    since="always",
     symptom="--resume trains on the first epochs' batches again, not on those that come next",
 )
 def data_continues_on_resume() -> bool:
@@ -84,7 +82,6 @@ def data_continues_on_resume() -> bool:
 
 @fix(
     where="engine/defaults.py:223",
-    since="always",
     symptom="with AMP a resumed run starts from the initial gradient scale and skips steps again",
 )
 def scaler_is_saved() -> bool:

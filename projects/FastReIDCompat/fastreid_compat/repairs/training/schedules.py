@@ -35,7 +35,6 @@ _released = build.build_lr_scheduler
 
 @fix(
     where="solver/build.py:314",
-    since="always",
     symptom="ZeroDivisionError: fewer images than a batch; warm-up as long as a cosine schedule",
 )
 def schedule_fits_the_run() -> bool:
@@ -82,7 +81,6 @@ def _check_iterations(cfg: CfgNode, iters_per_epoch: int) -> None:
 
 @fix(
     where="solver/build.py:320-335",
-    since="always",
     symptom="SOLVER.SCHED takes two names; any other is a KeyError after the model is built",
 )
 def schedules_by_name() -> bool:

@@ -15,7 +15,6 @@ logger = logging.getLogger(__name__)
 
 @fix(
     where="engine/train_loop.py:149-153, engine/hooks.py:380",
-    since="always",
     symptom="--resume of a finished run: no attribute 'epoch'; a hook's error hides the real one",
 )
 def training_ends_as_it_should() -> bool:
@@ -78,7 +77,6 @@ def _close_hooks(trainer: train_loop.TrainerBase) -> None:
 
 @fix(
     where="engine/defaults.py:350",
-    since="always",
     symptom="AssertionError: No evaluation results obtained during training! with EVAL_PERIOD 0",
 )
 def training_without_evaluation() -> bool:
