@@ -149,6 +149,41 @@ def replace(old: Any, new: Any, *fragments: str) -> bool:
     return broken
 
 
+def replaces(
+    owner: Any, name: str, *fragments: str
+) -> Callable[[Callable[..., Any]], Callable[[], bool]]:
+    """Make a repair of a function that takes the place of another, below :func:`fix`.
+
+    The decorated function is called with the one it replaces, then with what that would get.
+
+    Args:
+        owner: module, in which case all copies of the function are replaced, or class.
+        name: of the function in it.
+        fragments: see :func:`source_has`.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[[], bool]:
+        @functools.wraps(function)
+        def repair() -> bool:
+            original = getattr(owner, name)
+            if not source_has(original, *fragments):
+                return False
+
+            @functools.wraps(original)
+            def replacement(*args: Any, **kwargs: Any) -> Any:
+                return function(original, *args, **kwargs)
+
+            if inspect.ismodule(owner):
+                rebind(original, replacement)
+            else:
+                setattr(owner, name, replacement)
+            return True
+
+        return repair
+
+    return decorate
+
+
 def apply_all() -> list[Fix]:
     """Apply every fix that is needed; a second call does nothing.
 

@@ -8,7 +8,7 @@ import functools
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from fastreid.utils import comm
 from fastreid.utils.env import seed_all_rng
 from reid_common.errors import UserError
 
-from ...registry import fix, rebind, source_has
+from ...registry import fix, replaces, source_has
 from .wrong_types import wrong_type
 
 logger = logging.getLogger(__name__)
@@ -56,24 +56,16 @@ def default_device() -> bool:
     where="modeling/meta_arch/build.py:25",
     symptom="a config with MODEL.DEVICE: cuda cannot be used, not even evaluated, without CUDA",
 )
-def device_fallback() -> bool:
+@replaces(meta_arch_build, "build_model", "torch.device(cfg.MODEL.DEVICE)")
+def device_fallback(original: Callable[..., Any], cfg: CfgNode) -> torch.nn.Module:
     """Build the model on the CPU, with one warning, where the config asks for an absent CUDA."""
-    build_model = meta_arch_build.build_model
-    if not source_has(build_model, "torch.device(cfg.MODEL.DEVICE)"):
-        return False
-
-    @functools.wraps(build_model)
-    def build_on_present_device(cfg: CfgNode) -> torch.nn.Module:
-        device = resolve_device(cfg)
-        if device != cfg.MODEL.DEVICE:
-            cfg = cfg.clone()
-            cfg.defrost()
-            cfg.MODEL.DEVICE = device
-            cfg.freeze()
-        return build_model(cfg)
-
-    rebind(build_model, build_on_present_device)
-    return True
+    device = resolve_device(cfg)
+    if device != cfg.MODEL.DEVICE:
+        cfg = cfg.clone()
+        cfg.defrost()
+        cfg.MODEL.DEVICE = device
+        cfg.freeze()
+    return original(cfg)
 
 
 def resolve_device(cfg: CfgNode) -> str:
@@ -116,28 +108,20 @@ def add_default_keys(keys: Mapping[str, Any]) -> bool:
     where="engine/defaults.py:111",
     symptom="two runs of one config differ from the first weight on: default_setup draws a seed",
 )
-def seeded_setup() -> bool:
+@replaces(engine_defaults, "default_setup", "seed_all_rng()")
+def seeded_setup(original: Callable[..., Any], cfg: CfgNode, args: Any) -> None:
     """Let ``default_setup`` seed with ``cfg.SEED + rank``, as detectron2 does, if SEED >= 0."""
-    default_setup = engine_defaults.default_setup
-    if not source_has(default_setup, "seed_all_rng()"):
-        return False
-
-    @functools.wraps(default_setup)
-    def setup(cfg: CfgNode, args: Any) -> None:
-        seed = getattr(cfg, "SEED", -1)
-        drawing = engine_defaults.seed_all_rng
-        if seed >= 0:
-            seed += comm.get_rank()
-            engine_defaults.seed_all_rng = functools.partial(seed_all_rng, seed)
-        try:
-            default_setup(cfg, args)
-        finally:
-            engine_defaults.seed_all_rng = drawing
-        if seed >= 0:
-            logger.info("Random numbers of this process start from seed %d", seed)
-
-    rebind(default_setup, setup)
-    return True
+    seed = getattr(cfg, "SEED", -1)
+    drawing = engine_defaults.seed_all_rng
+    if seed >= 0:
+        seed += comm.get_rank()
+        engine_defaults.seed_all_rng = functools.partial(seed_all_rng, seed)
+    try:
+        original(cfg, args)
+    finally:
+        engine_defaults.seed_all_rng = drawing
+    if seed >= 0:
+        logger.info("Random numbers of this process start from seed %d", seed)
 
 
 @fix(

@@ -19,7 +19,7 @@ import numpy as np
 from fastreid.evaluation import reid_evaluation
 from reid_common.errors import UserError
 
-from ...registry import fix, replace, source_has
+from ...registry import fix, replace, replaces, source_has
 
 logger = logging.getLogger(__name__)
 
@@ -224,18 +224,10 @@ def roc_inputs() -> bool:
     where="evaluation/reid_evaluation.py:112",
     symptom="results hold np.float32, which json refuses to write",
 )
-def plain_results() -> bool:
+@replaces(reid_evaluation.ReidEvaluator, "evaluate", "cmc[r - 1] * 100")
+def plain_results(original: Callable[..., Any], self: Any) -> dict[str, Any]:
     """Turn what ``ReidEvaluator.evaluate`` returns into Python floats."""
-    evaluator = reid_evaluation.ReidEvaluator
-    if not source_has(evaluator.evaluate, "cmc[r - 1] * 100"):
-        return False
-    evaluate: Callable[[Any], dict[str, Any]] = evaluator.evaluate
-
-    def evaluate_to_floats(self: Any) -> dict[str, Any]:
-        results = evaluate(self)
-        for name, value in results.items():
-            results[name] = float(value)
-        return results
-
-    evaluator.evaluate = evaluate_to_floats
-    return True
+    results = original(self)
+    for name, value in results.items():
+        results[name] = float(value)
+    return results

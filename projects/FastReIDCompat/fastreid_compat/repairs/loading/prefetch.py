@@ -18,7 +18,7 @@ from fastreid.data.data_utils import DataLoaderX as FastReIDLoader
 from reid_common.errors import UserError
 from torch.utils.data import DataLoader
 
-MAX_PREFETCH = 10  # batches that are kept ready beside torch's two for each worker; FastReID's value
+MAX_PREFETCH = 10  # batches kept ready beside torch's two for each worker; FastReID's value
 
 
 class PrefetchLoader(FastReIDLoader):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from fastreid.utils.registry import Registry
 from PIL import Image
 from reid_common.late_imports import LateModule
 
-from ...registry import fix, rebind, replace, source_has
+from ...registry import fix, rebind, replace, replaces, source_has
 
 if TYPE_CHECKING:
     import torchvision.transforms as tv
@@ -65,18 +64,12 @@ def random_affine() -> bool:
     where="data/transforms/build.py:13",
     symptom="a project cannot bring its own order of augmentation, nor another resize for tests",
 )
-def transforms_by_name() -> bool:
+@replaces(build, "build_transforms", "do_autoaug = cfg.INPUT.AUTOAUG.ENABLED")
+def transforms_by_name(
+    _: Callable[..., Any], cfg: CfgNode, is_train: bool = True
+) -> Callable[[Any], torch.Tensor]:
     """Look INPUT.TRANSFORM up in a registry, where "FastReID" is what there always was."""
-    released = build.build_transforms
-    if not source_has(released, "do_autoaug = cfg.INPUT.AUTOAUG.ENABLED"):
-        return False
-
-    @functools.wraps(released)
-    def build_transforms(cfg: CfgNode, is_train: bool = True) -> Callable[[Any], torch.Tensor]:
-        return TRANSFORM_REGISTRY.get(transform_name(cfg))(cfg, is_train)
-
-    rebind(released, build_transforms)
-    return True
+    return TRANSFORM_REGISTRY.get(transform_name(cfg))(cfg, is_train)
 
 
 def transform_name(cfg: CfgNode) -> str:
@@ -125,17 +118,10 @@ def to_tensor(pic: Image.Image | np.ndarray) -> torch.Tensor:
     where="data/transforms/autoaugment.py:497,532",
     symptom="auto_augment_transform: TypeError: AutoAugment takes 1 positional argument",
 )
-def auto_augment_policy() -> bool:
+@replaces(autoaugment.AutoAugment, "__init__", "def __init__(self):")
+def auto_augment_policy(_: Callable[..., Any], self: Any, policy: list[Any] | None = None) -> None:
     """Let AutoAugment take a policy; without one it is ImageNet's, as before."""
-    augment = autoaugment.AutoAugment
-    if not source_has(augment.__init__, "def __init__(self):"):
-        return False
-
-    def __init__(self: Any, policy: list[Any] | None = None) -> None:
-        self.policy = autoaugment.auto_augment_policy() if policy is None else policy
-
-    augment.__init__ = __init__
-    return True
+    self.policy = autoaugment.auto_augment_policy() if policy is None else policy
 
 
 @fix(
@@ -167,22 +153,17 @@ def posterize(img: Image.Image, bits_to_keep: int, **_: Any) -> Image.Image:
     where="data/transforms/autoaugment.py:740",
     symptom="augment_and_mix_transform: images that are not square cannot be broadcast together",
 )
-def augment_and_mix() -> bool:
+@replaces(autoaugment.AugMixAugment, "_apply_basic", "img_shape = img.size[0], img.size[1]")
+def augment_and_mix(
+    _: Callable[..., Any], self: Any, img: Image.Image, weights: np.ndarray, m: float
+) -> Image.Image:
     """Mix in arrays of (H, W, C); FastReID allocates (W, H, C)."""
-    augment = autoaugment.AugMixAugment
-    if not source_has(augment._apply_basic, "img_shape = img.size[0], img.size[1]"):
-        return False
-
-    def apply_basic(self: Any, img: Image.Image, weights: np.ndarray, m: float) -> Image.Image:
-        mixed = np.zeros_like(np.asarray(img), dtype=np.float32)
-        for weight in weights:
-            depth = self.depth if self.depth > 0 else np.random.randint(1, 4)
-            augmented = img
-            for op in np.random.choice(self.ops, depth, replace=True):
-                augmented = op(augmented)
-            mixed += weight * np.asarray(augmented, dtype=np.float32)
-        chains = Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
-        return Image.blend(img, chains, float(m))
-
-    augment._apply_basic = apply_basic
-    return True
+    mixed = np.zeros_like(np.asarray(img), dtype=np.float32)
+    for weight in weights:
+        depth = self.depth if self.depth > 0 else np.random.randint(1, 4)
+        augmented = img
+        for op in np.random.choice(self.ops, depth, replace=True):
+            augmented = op(augmented)
+        mixed += weight * np.asarray(augmented, dtype=np.float32)
+    chains = Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
+    return Image.blend(img, chains, float(m))

@@ -17,7 +17,7 @@ from fastreid.layers import any_softmax, batch_norm
 from fastreid.modeling.meta_arch import baseline, distiller, mgn
 from reid_common.errors import UserError
 
-from ...registry import fix, source_has
+from ...registry import fix, replaces, source_has
 
 logger = logging.getLogger(__name__)
 
@@ -97,38 +97,23 @@ def targets_unchanged() -> bool:
     where="engine/defaults.py:151",
     symptom="DefaultPredictor: 'numpy.ndarray' object has no attribute 'to'",
 )
-def predictor_inputs() -> bool:
+@replaces(defaults.DefaultPredictor, "__call__", "image.to(self.model.device)")
+def predictor_inputs(original: Callable[..., Any], self: Any, image: Any) -> torch.Tensor:
     """Take arrays and tensors of bytes or floating-point numbers, and leave them as they are."""
-    cls = defaults.DefaultPredictor
-    original = cls.__call__
-    if not source_has(original, "image.to(self.model.device)"):
-        return False
-
-    def predict(self: Any, image: Any) -> torch.Tensor:
-        """Return the features (B, D) of images (B, C, H, W), on the CPU."""
-        return original(self, as_image_batch(image, self.model.device, torch.float32))
-
-    cls.__call__ = predict
-    return True
+    return original(self, as_image_batch(image, self.model.device, torch.float32))
 
 
 @fix(
     where="layers/any_softmax.py:51",
     symptom="CLS_LAYER ArcSoftmax: NaN losses or gradients when a feature meets its class weight",
 )
-def arc_softmax_clamped() -> bool:
+@replaces(any_softmax.ArcSoftmax, "forward", "logits.acos_()")
+def arc_softmax_clamped(
+    original: Callable[..., Any], self: Any, logits: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
     """Keep cosines the smallest step away from ±1, where the gradient of acos is infinite."""
-    cls = any_softmax.ArcSoftmax
-    original = cls.forward
-    if not source_has(original, "logits.acos_()"):
-        return False
-
-    def forward(self: Any, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        limit = 1 - torch.finfo(logits.dtype).eps
-        return original(self, logits.clamp(-limit, limit), targets)
-
-    cls.forward = forward
-    return True
+    limit = 1 - torch.finfo(logits.dtype).eps
+    return original(self, logits.clamp(-limit, limit), targets)
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from fastreid.solver.optim.swa import SWA
 from fastreid.utils.params import ContiguousParams
 from reid_common.errors import UserError
 
-from ...registry import fix, rebind, source_has
+from ...registry import fix, rebind, replaces, source_has
 
 # The released function, for whoever wants to compare: without these fixes it trains nothing.
 released_build_optimizer = build.build_optimizer
@@ -139,38 +139,33 @@ def clipping_per_parameter() -> bool:
     where="solver/build.py:136",
     symptom="after --resume the FREEZE_LAYERS are frozen for another FREEZE_ITERS steps",
 )
-def freezing_survives_resume() -> bool:
+@replaces(build, "_generate_optimizer_class_with_freeze_layer", "nonlocal cnt")
+def freezing_survives_resume(
+    _: Callable[..., Any], optimizer: type, *, freeze_iters: int = 0
+) -> type:
     """Keep the number of frozen steps in the optimizer's state, which checkpoints hold.
 
     The released class counts in a variable of its own, which starts at zero in every process.
     """
-    original = build._generate_optimizer_class_with_freeze_layer
-    if not source_has(original, "nonlocal cnt"):
-        return False
+    if freeze_iters <= 0:
+        raise ValueError(f"freeze_iters must be positive, not {freeze_iters}")
 
-    def generate(optimizer: type, *, freeze_iters: int = 0) -> type:
-        if freeze_iters <= 0:
-            raise ValueError(f"freeze_iters must be positive, not {freeze_iters}")
+    @torch.no_grad()
+    def step(self: torch.optim.Optimizer, closure: Callable | None = None) -> None:
+        first = self.param_groups[0]
+        frozen_steps = first.get("frozen_steps", 0)
+        held = []
+        if frozen_steps < freeze_iters:
+            first["frozen_steps"] = frozen_steps + 1
+            groups = [g for g in self.param_groups if g["freeze_status"] == "freeze"]
+            held = [(p, p.grad) for group in groups for p in group["params"]]
+        for param, _ in held:
+            param.grad = None
+        optimizer.step(self, closure)  # type: ignore[attr-defined]
+        for param, gradient in held:
+            param.grad = gradient
 
-        @torch.no_grad()
-        def step(self: torch.optim.Optimizer, closure: Callable | None = None) -> None:
-            first = self.param_groups[0]
-            frozen_steps = first.get("frozen_steps", 0)
-            held = []
-            if frozen_steps < freeze_iters:
-                first["frozen_steps"] = frozen_steps + 1
-                groups = [g for g in self.param_groups if g["freeze_status"] == "freeze"]
-                held = [(p, p.grad) for group in groups for p in group["params"]]
-            for param, _ in held:
-                param.grad = None
-            optimizer.step(self, closure)  # type: ignore[attr-defined]
-            for param, gradient in held:
-                param.grad = gradient
-
-        return type(optimizer.__name__ + "WithFreezeLayer", (optimizer,), {"step": step})
-
-    rebind(original, generate)
-    return True
+    return type(optimizer.__name__ + "WithFreezeLayer", (optimizer,), {"step": step})
 
 
 @fix(
@@ -178,19 +173,18 @@ def freezing_survives_resume() -> bool:
     since="torch 2.0",
     symptom="AttributeError: 'SWA' object has no attribute '_optimizer_step_pre_hooks'",
 )
-def swa_is_an_optimizer() -> bool:
+@replaces(SWA, "__init__", "self.optimizer = optimizer")
+def swa_is_an_optimizer(
+    original: Callable[..., Any],
+    self: SWA,
+    optimizer: torch.optim.Optimizer,
+    *args: Any,
+    **kwargs: Any,
+) -> None:
     """Give SWA the attributes that torch's optimizers have, and the wrapped optimizer's zero_grad.
 
     SWA inherits from Optimizer without calling its ``__init__``.
     """
-    if not source_has(SWA.__init__, "self.optimizer = optimizer"):
-        return False
-    original = SWA.__init__
-
-    def init(self: SWA, optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:
-        original(self, optimizer, *args, **kwargs)
-        torch.optim.Optimizer.__setstate__(self, {})
-        self.zero_grad = optimizer.zero_grad
-
-    SWA.__init__ = init
-    return True
+    original(self, optimizer, *args, **kwargs)
+    torch.optim.Optimizer.__setstate__(self, {})
+    self.zero_grad = optimizer.zero_grad

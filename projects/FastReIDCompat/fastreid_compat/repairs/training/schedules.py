@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from fastreid.utils.registry import Registry
 from reid_common.errors import UserError
 from torch.optim.lr_scheduler import LRScheduler
 
-from ...registry import fix, rebind, source_has
+from ...registry import fix, rebind, replaces, source_has
 
 logger = logging.getLogger(__name__)
 
@@ -37,30 +38,22 @@ _released = build.build_lr_scheduler
     where="solver/build.py:314",
     symptom="ZeroDivisionError: fewer images than a batch; warm-up as long as a cosine schedule",
 )
-def schedule_fits_the_run() -> bool:
+@replaces(build, "build_lr_scheduler", "math.ceil(cfg.SOLVER.WARMUP_ITERS / iters_per_epoch)")
+def schedule_fits_the_run(
+    original: Callable[..., Any], cfg: CfgNode, optimizer: Any, iters_per_epoch: int
+) -> dict[str, Any]:
     """Refuse, before training, a run without iterations and a cosine schedule without epochs."""
-    original = build.build_lr_scheduler
-    if not source_has(original, "math.ceil(cfg.SOLVER.WARMUP_ITERS / iters_per_epoch)"):
-        return False
-
-    @functools.wraps(original)
-    def build_lr_scheduler(cfg: CfgNode, optimizer: Any, iters_per_epoch: int) -> dict[str, Any]:
-        _check_iterations(cfg, iters_per_epoch)
-        solver = cfg.SOLVER
-        warmup = math.ceil(solver.WARMUP_ITERS / iters_per_epoch)
-        if solver.SCHED.startswith("Cosine") and (
-            max(warmup, solver.DELAY_EPOCHS) >= solver.MAX_EPOCH
-        ):
-            raise UserError(
-                f"SOLVER.WARMUP_ITERS = {solver.WARMUP_ITERS} ({warmup} epochs of "
-                f"{iters_per_epoch} iterations) and SOLVER.DELAY_EPOCHS = {solver.DELAY_EPOCHS} "
-                f"leave none of SOLVER.MAX_EPOCH = {solver.MAX_EPOCH} epochs to the cosine "
-                "schedule; lower them or train longer"
-            )
-        return original(cfg, optimizer, iters_per_epoch)
-
-    rebind(original, build_lr_scheduler)
-    return True
+    _check_iterations(cfg, iters_per_epoch)
+    solver = cfg.SOLVER
+    warmup = math.ceil(solver.WARMUP_ITERS / iters_per_epoch)
+    if solver.SCHED.startswith("Cosine") and (max(warmup, solver.DELAY_EPOCHS) >= solver.MAX_EPOCH):
+        raise UserError(
+            f"SOLVER.WARMUP_ITERS = {solver.WARMUP_ITERS} ({warmup} epochs of "
+            f"{iters_per_epoch} iterations) and SOLVER.DELAY_EPOCHS = {solver.DELAY_EPOCHS} "
+            f"leave none of SOLVER.MAX_EPOCH = {solver.MAX_EPOCH} epochs to the cosine "
+            "schedule; lower them or train longer"
+        )
+    return original(cfg, optimizer, iters_per_epoch)
 
 
 def _check_iterations(cfg: CfgNode, iters_per_epoch: int) -> None:
