@@ -3,7 +3,7 @@
 A fix is one small function, decorated with :func:`fix`. It looks whether the defect is there,
 repairs it in the loaded modules (no file in site-packages is touched) and returns True, or
 returns False when there is nothing to repair: on an old torch, or on a fork of FastReID that has
-repaired it itself.
+repaired it itself. :func:`replaces` makes one of a function that takes the place of another.
 """
 
 from __future__ import annotations
@@ -65,7 +65,6 @@ class Fix:
         where: file and line in the released wheel, as in ``data/build.py:11``.
         since: what made it appear, as in ``torch 2.0`` or ``always``.
         symptom: what a user sees without the fix.
-        upstream: issue or pull request of JDAI-CV/fast-reid, "" when none is known.
         repair: the function; returns whether it changed anything.
         package: package that it is of; only those of this one are repairs, see :func:`repairs`.
         applied: None before :func:`apply_all`, then what ``repair`` returned.
@@ -75,17 +74,17 @@ class Fix:
     where: str
     since: str
     symptom: str
-    upstream: str
     repair: Callable[[], bool]
     package: str
     applied: bool | None = None
 
 
 FIXES: dict[str, Fix] = {}
+Original = Callable[..., Any]  # the function that a repair replaces
 
 
 def fix(
-    *, where: str, symptom: str, since: str = "always", upstream: str = ""
+    *, where: str, symptom: str, since: str = "always"
 ) -> Callable[[Callable[[], bool]], Callable[[], bool]]:
     """Register the decorated function as the repair of one defect (see :class:`Fix`)."""
 
@@ -100,7 +99,7 @@ def fix(
             return not FIXES[name].applied and repair()
 
         package = repair.__module__.partition(".")[0]
-        FIXES[name] = Fix(name, where, since, symptom, upstream, once, package)
+        FIXES[name] = Fix(name, where, since, symptom, once, package)
         return once
 
     return register
@@ -149,9 +148,7 @@ def replace(old: Any, new: Any, *fragments: str) -> bool:
     return broken
 
 
-def replaces(
-    owner: Any, name: str, *fragments: str
-) -> Callable[[Callable[..., Any]], Callable[[], bool]]:
+def replaces(owner: Any, name: str, *fragments: str) -> Callable[[Original], Callable[[], bool]]:
     """Make a repair of a function that takes the place of another, below :func:`fix`.
 
     The decorated function is called with the one it replaces, then with what that would get.
@@ -159,14 +156,14 @@ def replaces(
     Args:
         owner: module, in which case all copies of the function are replaced, or class.
         name: of the function in it.
-        fragments: see :func:`source_has`.
+        fragments: see :func:`source_has`; without any it is replaced in any case.
     """
 
-    def decorate(function: Callable[..., Any]) -> Callable[[], bool]:
+    def decorate(function: Original) -> Callable[[], bool]:
         @functools.wraps(function)
         def repair() -> bool:
             original = getattr(owner, name)
-            if not source_has(original, *fragments):
+            if fragments and not source_has(original, *fragments):
                 return False
 
             @functools.wraps(original)

@@ -10,7 +10,7 @@ import torch
 from fastreid.utils import checkpoint
 from reid_common.errors import UserError
 
-from ...registry import fix, source_has
+from ...registry import Original, fix, replaces, source_has
 
 Checkpointer = checkpoint.Checkpointer
 PeriodicCheckpointer = checkpoint.PeriodicCheckpointer
@@ -98,24 +98,21 @@ def _examples(shapes: dict[str, tuple], known: set[str]) -> str:
     where="utils/checkpoint.py:133",
     symptom="--resume with other parameter groups or identities fails in the first step, or before",
 )
-def optimizer_state_fits() -> bool:
+@replaces(Checkpointer, "load")
+def optimizer_state_fits(
+    original: Original, self: Any, path: str, checkpointables: list[str] | None = None
+) -> Any:
     """Say what to do when the optimizer's state in a checkpoint is of other parameters."""
-    original = Checkpointer.load
-
-    def load(self: Any, path: str, checkpointables: list[str] | None = None) -> Any:
-        try:
-            extra = original(self, path, checkpointables)
-        except ValueError as error:
-            if "loaded state dict" not in str(error):
-                raise
-            raise _other_optimizer(path, str(error)) from error
-        for name in self.checkpointables if checkpointables is None else checkpointables:
-            if isinstance(self.checkpointables[name], torch.optim.Optimizer):
-                _check_state(self.checkpointables[name], path)
-        return extra
-
-    Checkpointer.load = load
-    return True
+    try:
+        extra = original(self, path, checkpointables)
+    except ValueError as error:
+        if "loaded state dict" not in str(error):
+            raise
+        raise _other_optimizer(path, str(error)) from error
+    for name in self.checkpointables if checkpointables is None else checkpointables:
+        if isinstance(self.checkpointables[name], torch.optim.Optimizer):
+            _check_state(self.checkpointables[name], path)
+    return extra
 
 
 def _check_state(optimizer: torch.optim.Optimizer, path: str) -> None:

@@ -12,7 +12,7 @@ import importlib.util
 import pickle
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from fastreid.modeling.backbones import build as backbones_build
 from fastreid.modeling.backbones import mobilenetv3, shufflenet
 from reid_common.errors import UserError
 
-from ...registry import fix, rebind, replaces, source_has
+from ...registry import Original, fix, rebind, replaces, source_has
 from .checkpoint_files import training_arguments_allowed
 
 REMEDY = (
@@ -79,7 +79,7 @@ def check_pretrain_path(path: str) -> None:
     symptom="MODEL.BACKBONE.PRETRAIN without a file: No module named 'gdown' or a network error",
 )
 @replaces(backbones_build, "build_backbone", "BACKBONE_REGISTRY.get(backbone_name)(cfg)")
-def pretrained_backbones(original: Callable[..., Any], cfg: Any) -> torch.nn.Module:
+def pretrained_backbones(original: Original, cfg: Any) -> torch.nn.Module:
     """Download without gdown; say which key to set where that fails or the file is missing."""
     backbone = cfg.MODEL.BACKBONE
     if not backbone.PRETRAIN:

@@ -8,7 +8,7 @@ import functools
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from fastreid.utils import comm
 from fastreid.utils.env import seed_all_rng
 from reid_common.errors import UserError
 
-from ...registry import fix, replaces, source_has
+from ...registry import Original, fix, replaces, source_has
 from .wrong_types import wrong_type
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def default_device() -> bool:
     symptom="a config with MODEL.DEVICE: cuda cannot be used, not even evaluated, without CUDA",
 )
 @replaces(meta_arch_build, "build_model", "torch.device(cfg.MODEL.DEVICE)")
-def device_fallback(original: Callable[..., Any], cfg: CfgNode) -> torch.nn.Module:
+def device_fallback(original: Original, cfg: CfgNode) -> torch.nn.Module:
     """Build the model on the CPU, with one warning, where the config asks for an absent CUDA."""
     device = resolve_device(cfg)
     if device != cfg.MODEL.DEVICE:
@@ -109,7 +109,7 @@ def add_default_keys(keys: Mapping[str, Any]) -> bool:
     symptom="two runs of one config differ from the first weight on: default_setup draws a seed",
 )
 @replaces(engine_defaults, "default_setup", "seed_all_rng()")
-def seeded_setup(original: Callable[..., Any], cfg: CfgNode, args: Any) -> None:
+def seeded_setup(original: Original, cfg: CfgNode, args: Any) -> None:
     """Let ``default_setup`` seed with ``cfg.SEED + rank``, as detectron2 does, if SEED >= 0."""
     seed = getattr(cfg, "SEED", -1)
     drawing = engine_defaults.seed_all_rng

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import pickle
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from fastreid.evaluation import evaluator
 from fastreid.utils import comm
 from torch.nn.parallel import DistributedDataParallel
 
-from ...registry import fix, replace, replaces
+from ...registry import Original, fix, replace, replaces
 
 
 @fix(
@@ -82,7 +81,7 @@ def broadcast_buffers(model: torch.nn.Module) -> None:
 )
 @replaces(evaluator, "inference_on_dataset", "with inference_context(model), torch.no_grad():")
 def one_model_for_testing(
-    original: Callable[..., Any],
+    original: Original,
     model: torch.nn.Module,
     data_loader: Any,
     evaluator: Any,

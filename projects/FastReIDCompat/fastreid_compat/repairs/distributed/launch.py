@@ -23,7 +23,7 @@ from fastreid.engine import defaults
 from fastreid.utils import comm
 from reid_common.errors import UserError
 
-from ...registry import fix, rebind, replace, replaces
+from ...registry import Original, fix, rebind, replace, replaces
 
 logger = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ def launch_worker() -> bool:
 )
 @replaces(launch_module, "launch", "nprocs=num_gpus_per_machine")
 def launch_anywhere(
-    original: Callable[..., Any],
+    original: Original,
     main_func: Callable[..., Any],
     num_gpus_per_machine: int,
     num_machines: int = 1,

@@ -5,7 +5,6 @@ Features are (N, D) float32 tensors; distances come back as numpy arrays.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import faiss
@@ -14,7 +13,7 @@ import torch
 from fastreid.evaluation import query_expansion
 from fastreid.utils import compute_dist, faiss_utils
 
-from ...registry import fix, rebind, replaces, source_has
+from ...registry import Original, fix, rebind, replaces, source_has
 
 CPU_SEARCH = 3  # FastReID's search_option for a faiss index on the CPU
 
@@ -31,7 +30,7 @@ def gpu_search_works() -> bool:
 )
 @replaces(compute_dist, "compute_jaccard_distance", "res = faiss.StandardGpuResources()")
 def jaccard_anywhere(
-    original: Callable[..., Any],
+    original: Original,
     features: torch.Tensor,
     k1: int = 20,
     k2: int = 6,
@@ -74,9 +73,7 @@ def faiss_index_pointer() -> bool:
 )
 @replaces(compute_dist, "compute_euclidean_distance", "addmm_(1, -2,")
 @torch.no_grad()
-def euclidean_distance(
-    _: Callable[..., Any], features: torch.Tensor, others: torch.Tensor
-) -> np.ndarray:
+def euclidean_distance(_: Original, features: torch.Tensor, others: torch.Tensor) -> np.ndarray:
     """Compute the squared Euclidean distance with the overload that stays."""
     squares = features.pow(2).sum(1, keepdim=True) + others.pow(2).sum(1)
     return squares.addmm_(features, others.t(), beta=1, alpha=-2).cpu().numpy()
@@ -88,7 +85,7 @@ def euclidean_distance(
 )
 @replaces(query_expansion, "aqe", "np.argpartition(-sim, range(1, qe_k + 1))")
 def expansion_of_small_sets(
-    original: Callable[..., Any],
+    original: Original,
     query_feat: torch.Tensor,
     gallery_feat: torch.Tensor,
     qe_times: int = 1,

@@ -12,14 +12,14 @@ from __future__ import annotations
 import importlib
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from fastreid.evaluation import reid_evaluation
 from reid_common.errors import UserError
 
-from ...registry import fix, replace, replaces, source_has
+from ...registry import Original, fix, replace, replaces, source_has
 
 logger = logging.getLogger(__name__)
 
@@ -225,7 +225,7 @@ def roc_inputs() -> bool:
     symptom="results hold np.float32, which json refuses to write",
 )
 @replaces(reid_evaluation.ReidEvaluator, "evaluate", "cmc[r - 1] * 100")
-def plain_results(original: Callable[..., Any], self: Any) -> dict[str, Any]:
+def plain_results(original: Original, self: Any) -> dict[str, Any]:
     """Turn what ``ReidEvaluator.evaluate`` returns into Python floats."""
     results = original(self)
     for name, value in results.items():

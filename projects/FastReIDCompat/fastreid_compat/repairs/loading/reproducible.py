@@ -25,7 +25,7 @@ import torch
 from fastreid.data.samplers import data_sampler, imbalance_sampler, triplet_sampler
 from torch.utils.data import BatchSampler, Sampler, get_worker_info
 
-from ...registry import fix, replaces, source_has
+from ...registry import Original, fix, replaces, source_has
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def private_sampling() -> bool:
     "_infinite_indices",
     "torch.multinomial(self.weights, self._size, repl",
 )
-def seeded_multinomial(_: Callable[..., Any], self: Any) -> Iterator[int]:
+def seeded_multinomial(_: Original, self: Any) -> Iterator[int]:
     """Draw with torch from the sampler's seed; FastReID seeds numpy and draws with torch."""
     generator = torch.Generator().manual_seed(self._seed)
     while True:

@@ -13,7 +13,7 @@ from fastreid.utils.registry import Registry
 from PIL import Image
 from reid_common.late_imports import LateModule
 
-from ...registry import fix, rebind, replace, replaces, source_has
+from ...registry import Original, fix, rebind, replace, replaces, source_has
 
 if TYPE_CHECKING:
     import torchvision.transforms as tv
@@ -66,7 +66,7 @@ def random_affine() -> bool:
 )
 @replaces(build, "build_transforms", "do_autoaug = cfg.INPUT.AUTOAUG.ENABLED")
 def transforms_by_name(
-    _: Callable[..., Any], cfg: CfgNode, is_train: bool = True
+    _: Original, cfg: CfgNode, is_train: bool = True
 ) -> Callable[[Any], torch.Tensor]:
     """Look INPUT.TRANSFORM up in a registry, where "FastReID" is what there always was."""
     return TRANSFORM_REGISTRY.get(transform_name(cfg))(cfg, is_train)
@@ -119,7 +119,7 @@ def to_tensor(pic: Image.Image | np.ndarray) -> torch.Tensor:
     symptom="auto_augment_transform: TypeError: AutoAugment takes 1 positional argument",
 )
 @replaces(autoaugment.AutoAugment, "__init__", "def __init__(self):")
-def auto_augment_policy(_: Callable[..., Any], self: Any, policy: list[Any] | None = None) -> None:
+def auto_augment_policy(_: Original, self: Any, policy: list[Any] | None = None) -> None:
     """Let AutoAugment take a policy; without one it is ImageNet's, as before."""
     self.policy = autoaugment.auto_augment_policy() if policy is None else policy
 
@@ -155,7 +155,7 @@ def posterize(img: Image.Image, bits_to_keep: int, **_: Any) -> Image.Image:
 )
 @replaces(autoaugment.AugMixAugment, "_apply_basic", "img_shape = img.size[0], img.size[1]")
 def augment_and_mix(
-    _: Callable[..., Any], self: Any, img: Image.Image, weights: np.ndarray, m: float
+    _: Original, self: Any, img: Image.Image, weights: np.ndarray, m: float
 ) -> Image.Image:
     """Mix in arrays of (H, W, C); FastReID allocates (W, H, C)."""
     mixed = np.zeros_like(np.asarray(img), dtype=np.float32)

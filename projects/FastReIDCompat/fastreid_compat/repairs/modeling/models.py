@@ -17,7 +17,7 @@ from fastreid.layers import any_softmax, batch_norm
 from fastreid.modeling.meta_arch import baseline, distiller, mgn
 from reid_common.errors import UserError
 
-from ...registry import fix, replaces, source_has
+from ...registry import Original, fix, replaces, source_has
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def targets_unchanged() -> bool:
     symptom="DefaultPredictor: 'numpy.ndarray' object has no attribute 'to'",
 )
 @replaces(defaults.DefaultPredictor, "__call__", "image.to(self.model.device)")
-def predictor_inputs(original: Callable[..., Any], self: Any, image: Any) -> torch.Tensor:
+def predictor_inputs(original: Original, self: Any, image: Any) -> torch.Tensor:
     """Take arrays and tensors of bytes or floating-point numbers, and leave them as they are."""
     return original(self, as_image_batch(image, self.model.device, torch.float32))
 
@@ -109,7 +109,7 @@ def predictor_inputs(original: Callable[..., Any], self: Any, image: Any) -> tor
 )
 @replaces(any_softmax.ArcSoftmax, "forward", "logits.acos_()")
 def arc_softmax_clamped(
-    original: Callable[..., Any], self: Any, logits: torch.Tensor, targets: torch.Tensor
+    original: Original, self: Any, logits: torch.Tensor, targets: torch.Tensor
 ) -> torch.Tensor:
     """Keep cosines the smallest step away from ±1, where the gradient of acos is infinite."""
     limit = 1 - torch.finfo(logits.dtype).eps

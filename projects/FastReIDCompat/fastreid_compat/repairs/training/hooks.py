@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ from fastreid.engine import defaults, hooks
 from fastreid.evaluation import evaluator
 from fastreid.utils.events import CommonMetricPrinter, get_event_storage
 
-from ...registry import fix, replaces, source_has
+from ...registry import Original, fix, replaces, source_has
 
 
 @fix(
@@ -78,7 +78,7 @@ def writers_see_the_last_evaluation() -> bool:
     symptom="ZeroDivisionError in runs of one or two iterations",
 )
 @replaces(CommonMetricPrinter, "write", "iteration - self._last_write[0]")
-def eta_of_short_runs(original: Callable[..., Any], self: CommonMetricPrinter) -> None:
+def eta_of_short_runs(original: Original, self: CommonMetricPrinter) -> None:
     """Print no estimate of the remaining time when no iteration has passed since the last line."""
     if self._last_write is not None and self._last_write[0] == get_event_storage().iter:
         self._last_write = None
@@ -91,7 +91,7 @@ def eta_of_short_runs(original: Callable[..., Any], self: CommonMetricPrinter) -
 )
 @replaces(evaluator, "inference_context", "model.train(training_mode)")
 @contextmanager
-def evaluation_restores_modes(_: Callable[..., Any], model: torch.nn.Module) -> Iterator[None]:
+def evaluation_restores_modes(_: Original, model: torch.nn.Module) -> Iterator[None]:
     """Give every module back the mode that it had before the evaluation, also after an error."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -107,9 +107,7 @@ def evaluation_restores_modes(_: Callable[..., Any], model: torch.nn.Module) -> 
     symptom="IndexError: tuple index out of range in a training without test sets",
 )
 @replaces(hooks.PeriodicCheckpointer, "before_train", "DATASETS.TESTS[0]")
-def checkpoints_without_test_sets(
-    original: Callable[..., Any], self: hooks.PeriodicCheckpointer
-) -> None:
+def checkpoints_without_test_sets(original: Original, self: hooks.PeriodicCheckpointer) -> None:
     """Let a run with ``DATASETS.TESTS ()`` write checkpoints, none of them the best."""
     if self.trainer.cfg.DATASETS.TESTS:
         original(self)
@@ -124,7 +122,7 @@ def checkpoints_without_test_sets(
     symptom="TypeError: profile.__init__() got an unexpected keyword argument 'use_cuda'",
 )
 @replaces(hooks.AutogradProfiler, "before_step", "use_cuda=self._use_cuda")
-def profiler_device(_: Callable[..., Any], self: Any) -> None:
+def profiler_device(_: Original, self: Any) -> None:
     """Ask torch's profiler for CUDA by its present keyword, and only where there is CUDA."""
     self._profiler = None
     if self._enable_predicate(self.trainer):

@@ -19,7 +19,7 @@ from fastreid.solver.optim.swa import SWA
 from fastreid.utils.params import ContiguousParams
 from reid_common.errors import UserError
 
-from ...registry import fix, rebind, replaces, source_has
+from ...registry import Original, fix, rebind, replaces, source_has
 
 # The released function, for whoever wants to compare: without these fixes it trains nothing.
 released_build_optimizer = build.build_optimizer
@@ -140,9 +140,7 @@ def clipping_per_parameter() -> bool:
     symptom="after --resume the FREEZE_LAYERS are frozen for another FREEZE_ITERS steps",
 )
 @replaces(build, "_generate_optimizer_class_with_freeze_layer", "nonlocal cnt")
-def freezing_survives_resume(
-    _: Callable[..., Any], optimizer: type, *, freeze_iters: int = 0
-) -> type:
+def freezing_survives_resume(_: Original, optimizer: type, *, freeze_iters: int = 0) -> type:
     """Keep the number of frozen steps in the optimizer's state, which checkpoints hold.
 
     The released class counts in a variable of its own, which starts at zero in every process.
@@ -175,11 +173,7 @@ def freezing_survives_resume(
 )
 @replaces(SWA, "__init__", "self.optimizer = optimizer")
 def swa_is_an_optimizer(
-    original: Callable[..., Any],
-    self: SWA,
-    optimizer: torch.optim.Optimizer,
-    *args: Any,
-    **kwargs: Any,
+    original: Original, self: SWA, optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any
 ) -> None:
     """Give SWA the attributes that torch's optimizers have, and the wrapped optimizer's zero_grad.
 

@@ -18,7 +18,6 @@ evaluation only: training, and what rank 0 saves, are the same.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ import torch
 from fastreid.engine import defaults, train_loop
 from fastreid.utils import comm
 
-from ...registry import fix, replaces, source_has
+from ...registry import Original, fix, replaces, source_has
 from ..loading.reproducible import restart_at
 
 
@@ -40,7 +39,7 @@ def epoch_seed(seed: int, rank: int, epoch: int) -> int:
     symptom="dropout and drop path of a resumed run differ from those of an uninterrupted one",
 )
 @replaces(train_loop.TrainerBase, "before_epoch", "self.storage.epoch = self.epoch")
-def epochs_have_their_own_seed(original: Callable[..., Any], self: train_loop.TrainerBase) -> None:
+def epochs_have_their_own_seed(original: Original, self: train_loop.TrainerBase) -> None:
     """Reseed before every epoch, where ``cfg.SEED`` is set."""
     seed = _config_seed(self)
     if seed >= 0:
@@ -61,7 +60,7 @@ def _config_seed(trainer: train_loop.TrainerBase) -> int:
 )
 @replaces(defaults.DefaultTrainer, "resume_or_load", "self.start_epoch = checkpoint.get(")
 def data_continues_on_resume(
-    original: Callable[..., Any], self: defaults.DefaultTrainer, resume: bool = True
+    original: Original, self: defaults.DefaultTrainer, resume: bool = True
 ) -> None:
     """Move the stream of batches to the epoch that a resumed run starts with."""
     original(self, resume)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from fastreid.utils.registry import Registry
 from reid_common.errors import UserError
 from torch.optim.lr_scheduler import LRScheduler
 
-from ...registry import fix, rebind, replaces, source_has
+from ...registry import Original, fix, rebind, replaces, source_has
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +39,7 @@ _released = build.build_lr_scheduler
 )
 @replaces(build, "build_lr_scheduler", "math.ceil(cfg.SOLVER.WARMUP_ITERS / iters_per_epoch)")
 def schedule_fits_the_run(
-    original: Callable[..., Any], cfg: CfgNode, optimizer: Any, iters_per_epoch: int
+    original: Original, cfg: CfgNode, optimizer: Any, iters_per_epoch: int
 ) -> dict[str, Any]:
     """Refuse, before training, a run without iterations and a cosine schedule without epochs."""
     _check_iterations(cfg, iters_per_epoch)

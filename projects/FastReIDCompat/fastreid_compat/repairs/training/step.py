@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from fastreid.engine import defaults, train_loop
 from fastreid.utils.events import EventStorage
 
-from ...registry import fix, replaces
+from ...registry import Original, fix, replaces
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +19,7 @@ logger = logging.getLogger(__name__)
 )
 @replaces(train_loop.TrainerBase, "train", "finally:", "self.after_train()")
 def training_ends_as_it_should(
-    _: Callable[..., Any],
+    _: Original,
     self: train_loop.TrainerBase,
     start_epoch: int,
     max_epoch: int,
@@ -79,7 +78,7 @@ def _close_hooks(trainer: train_loop.TrainerBase) -> None:
     symptom="AssertionError: No evaluation results obtained during training! with EVAL_PERIOD 0",
 )
 @replaces(defaults.DefaultTrainer, "train", "No evaluation results obtained")
-def training_without_evaluation(original: Callable[..., Any], self: defaults.DefaultTrainer) -> Any:
+def training_without_evaluation(original: Original, self: defaults.DefaultTrainer) -> Any:
     """Return None from ``DefaultTrainer.train`` when nothing was to be evaluated."""
     if self.cfg.TEST.EVAL_PERIOD <= 0 and not hasattr(self, "_last_eval_results"):
         self._last_eval_results = None
@@ -93,11 +92,7 @@ def training_without_evaluation(original: Callable[..., Any], self: defaults.Def
 )
 @replaces(EventStorage, "put_scalar", "value = float(value)")
 def scalars_of_one_element(
-    original: Callable[..., Any],
-    self: EventStorage,
-    name: str,
-    value: Any,
-    smoothing_hint: bool = True,
+    original: Original, self: EventStorage, name: str, value: Any, smoothing_hint: bool = True
 ) -> None:
     """Take arrays and tensors with one element as scalars, whatever their number of dimensions."""
     original(self, name, _as_float(value), smoothing_hint)
