@@ -156,14 +156,15 @@ def replaces(owner: Any, name: str, *fragments: str) -> Callable[[Original], Cal
     Args:
         owner: module, in which case all copies of the function are replaced, or class.
         name: of the function in it.
-        fragments: see :func:`source_has`; without any it is replaced in any case.
+        fragments: see :func:`source_has`, of the released function below other repairs; without any
+            it is replaced in any case.
     """
 
     def decorate(function: Original) -> Callable[[], bool]:
         @functools.wraps(function)
         def repair() -> bool:
             original = getattr(owner, name)
-            if fragments and not source_has(original, *fragments):
+            if fragments and not source_has(inspect.unwrap(original), *fragments):
                 return False
 
             @functools.wraps(original)

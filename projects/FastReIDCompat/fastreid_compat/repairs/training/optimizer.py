@@ -36,57 +36,46 @@ _LAYERWISE = ("Adafactor", "Lamb")
     since="torch 2.0",
     symptom="nothing is trained: no parameter changes, though losses and checkpoints are written",
 )
-def gradients_stay_in_their_buffers() -> bool:
+@replaces(build, "build_optimizer")
+def gradients_stay_in_their_buffers(
+    original: Original, cfg: Any, model: torch.nn.Module, contiguous: bool = True
+) -> Any:
     """Let ``zero_grad()`` of the optimizer write zeros instead of dropping the gradients.
 
     Since torch 2.0 it sets them to None by default. The flat buffers then lose their gradients for
     good, because the backward pass writes into the views, and the optimizer skips every buffer.
     """
-    default = inspect.signature(torch.optim.Optimizer.zero_grad).parameters["set_to_none"].default
-    if default is False:
-        return False
-    original = build.build_optimizer
-
-    def build_optimizer(cfg: Any, model: torch.nn.Module, contiguous: bool = True) -> Any:
-        optimizer, params = original(cfg, model, contiguous)
-        if isinstance(params, ContiguousParams):
-            optimizer.zero_grad = functools.partial(optimizer.zero_grad, set_to_none=False)
-        return optimizer, params
-
-    rebind(original, build_optimizer)
-    return True
+    optimizer, params = original(cfg, model, contiguous)
+    if isinstance(params, ContiguousParams):
+        optimizer.zero_grad = functools.partial(optimizer.zero_grad, set_to_none=False)
+    return optimizer, params
 
 
 @fix(
     where="solver/build.py:207",
     symptom="AttributeError: module 'torch.optim' has no attribute 'Lamb', which FastReID brings",
 )
-def optimizer_names() -> bool:
+@replaces(build, "build_optimizer", "getattr(torch.optim, solver_opt)")
+def optimizer_names(
+    original: Original, cfg: Any, model: torch.nn.Module, contiguous: bool = True
+) -> Any:
     """Find FastReID's Lamb under ``SOLVER.OPT``, and answer an unknown name with the known ones.
 
     The released code looks in ``torch.optim`` only. RAdam stays torch's, which it has been since
     torch 1.10: FastReID's own ``from torch.optim import *`` hides its class of that name.
     """
-    if not source_has(released_build_optimizer, "getattr(torch.optim, solver_opt)"):
-        return False
-    original = build.build_optimizer
-
-    def build_optimizer(cfg: Any, model: torch.nn.Module, contiguous: bool = True) -> Any:
-        name = cfg.SOLVER.OPT
-        known = usable_optimizers()
-        if name not in known:
-            raise UserError(f"SOLVER.OPT is {name!r}; choose one of: {', '.join(sorted(known))}")
-        contiguous = contiguous and name not in _LAYERWISE
-        if hasattr(torch.optim, name):
-            return original(cfg, model, contiguous)
-        setattr(torch.optim, name, known[name])
-        try:
-            return original(cfg, model, contiguous)
-        finally:
-            delattr(torch.optim, name)
-
-    rebind(original, build_optimizer)
-    return True
+    name = cfg.SOLVER.OPT
+    known = usable_optimizers()
+    if name not in known:
+        raise UserError(f"SOLVER.OPT is {name!r}; choose one of: {', '.join(sorted(known))}")
+    contiguous = contiguous and name not in _LAYERWISE
+    if hasattr(torch.optim, name):
+        return original(cfg, model, contiguous)
+    setattr(torch.optim, name, known[name])
+    try:
+        return original(cfg, model, contiguous)
+    finally:
+        delattr(torch.optim, name)
 
 
 def usable_optimizers() -> dict[str, type[torch.optim.Optimizer]]:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 from typing import Any
@@ -18,7 +17,7 @@ from fastreid.utils.registry import Registry
 from reid_common.errors import UserError
 from torch.optim.lr_scheduler import LRScheduler
 
-from ...registry import Original, fix, rebind, replaces, source_has
+from ...registry import Original, fix, replaces
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +27,6 @@ logger = logging.getLogger(__name__)
 # schedule with a warm-up of its own refuses that key. Building one raises UserError where the
 # config cannot work: runs are refused that way before they start.
 SCHEDULE_REGISTRY = Registry("SCHEDULE")
-
-# Fixes of this package wrap the function; this tells whether the released one is below.
-_released = build.build_lr_scheduler
 
 
 @fix(
@@ -75,29 +71,23 @@ def _check_iterations(cfg: CfgNode, iters_per_epoch: int) -> None:
     where="solver/build.py:320-335",
     symptom="SOLVER.SCHED takes two names; any other is a KeyError after the model is built",
 )
-def schedules_by_name() -> bool:
+@replaces(build, "build_lr_scheduler", "scheduler_args[cfg.SOLVER.SCHED]")
+def schedules_by_name(
+    original: Original, cfg: CfgNode, optimizer: Any, iters_per_epoch: int
+) -> dict[str, Any]:
     """Find SOLVER.SCHED in :data:`SCHEDULE_REGISTRY` where it is none of FastReID's schedules."""
-    if not source_has(_released, "scheduler_args[cfg.SOLVER.SCHED]"):
-        return False
-    original = build.build_lr_scheduler
-
-    @functools.wraps(original)
-    def build_lr_scheduler(cfg: CfgNode, optimizer: Any, iters_per_epoch: int) -> dict[str, Any]:
-        if cfg.SOLVER.SCHED not in SCHEDULE_REGISTRY._obj_map:
-            return original(cfg, optimizer, iters_per_epoch)
-        _check_iterations(cfg, iters_per_epoch)
-        schedules = {"lr_sched": build_schedule(cfg, optimizer)}
-        if cfg.SOLVER.WARMUP_ITERS > 0:
-            schedules["warmup_sched"] = lr_scheduler.WarmupLR(
-                optimizer,
-                warmup_factor=cfg.SOLVER.WARMUP_FACTOR,
-                warmup_iters=cfg.SOLVER.WARMUP_ITERS,
-                warmup_method=cfg.SOLVER.WARMUP_METHOD,
-            )
-        return schedules
-
-    rebind(original, build_lr_scheduler)
-    return True
+    if cfg.SOLVER.SCHED not in SCHEDULE_REGISTRY._obj_map:
+        return original(cfg, optimizer, iters_per_epoch)
+    _check_iterations(cfg, iters_per_epoch)
+    schedules = {"lr_sched": build_schedule(cfg, optimizer)}
+    if cfg.SOLVER.WARMUP_ITERS > 0:
+        schedules["warmup_sched"] = lr_scheduler.WarmupLR(
+            optimizer,
+            warmup_factor=cfg.SOLVER.WARMUP_FACTOR,
+            warmup_iters=cfg.SOLVER.WARMUP_ITERS,
+            warmup_method=cfg.SOLVER.WARMUP_METHOD,
+        )
+    return schedules
 
 
 def build_schedule(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRScheduler:
