@@ -9,6 +9,7 @@ collator, while ``next`` waited for ever; ``next`` raises that exception.
 from __future__ import annotations
 
 import math
+import time
 import weakref
 from typing import Any
 
@@ -19,6 +20,7 @@ from reid_common.errors import UserError
 from torch.utils.data import DataLoader
 
 MAX_PREFETCH = 10  # batches kept ready beside torch's two for each worker; FastReID's value
+GRACE_SECONDS = 2.0  # that workers get to finish the batches they have begun, when closing
 
 
 class PrefetchLoader(FastReIDLoader):
@@ -95,10 +97,20 @@ class PrefetchLoader(FastReIDLoader):
 def shut_workers_down(batches: Any) -> None:
     """End the worker processes of a torch loader's iterator, if it has any that should end."""
     shutdown = getattr(batches, "_shutdown_workers", None)
-    if shutdown is not None and not getattr(batches, "_persistent_workers", False):
-        # One that was starting or sending just now may end with an exit code of 1.
-        unwatch_workers(batches)
-        shutdown()
+    if shutdown is None or batches._shutdown or batches._persistent_workers:
+        return
+    # One that was starting or sending just now may end with an exit code of 1.
+    unwatch_workers(batches)
+    # torch would wait 5 seconds for each one that hangs, one after the other.
+    batches._workers_done_event.set()
+    for indices in batches._index_queues:
+        indices.put(None)
+    deadline = time.monotonic() + GRACE_SECONDS
+    for worker in batches._workers:
+        worker.join(max(0.0, deadline - time.monotonic()))
+        if worker.is_alive():
+            worker.kill()
+    shutdown()
 
 
 def unwatch_before_shutdown(batches: Any) -> None:
