@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import signal
@@ -83,15 +84,14 @@ def test_a_worker_that_ends_badly_while_it_is_being_ended_does_not_matter():
     batches = loader(Numbers(6 * prefetch.MAX_PREFETCH), 2)
     in_time(lambda: next(iter(batches)))
     inner = batches.iter
-    shutdown = inner._shutdown_workers
 
-    def kill_and_shut_down():
-        for worker in inner._workers:
-            os.kill(worker.pid, signal.SIGKILL)
+    def kill_and_join(worker, join, timeout=None):
+        worker.kill()
         time.sleep(0.2)  # torch hears of it by a signal
-        shutdown()
+        join(timeout)
 
-    inner._shutdown_workers = kill_and_shut_down
+    for worker in inner._workers:
+        worker.join = functools.partial(kill_and_join, worker, worker.join)
     assert in_time(lambda: len(list(batches))) == 3 * prefetch.MAX_PREFETCH
     batches.shutdown()
 
@@ -171,6 +171,22 @@ def test_workers_and_threads_end_with_the_loader():
     gc.collect()
     assert not any(worker.is_alive() for worker in workers)
     assert set(threading.enumerate()) <= before
+
+
+def test_workers_that_hang_are_killed(monkeypatch):
+    monkeypatch.setattr(prefetch, "GRACE_SECONDS", 0.1)
+
+    class Hanging(Numbers):
+        def __getitem__(self, index):
+            if index > 3:
+                time.sleep(10 * SECONDS)
+            return super().__getitem__(index)
+
+    batches = loader(Hanging(), 2)
+    in_time(lambda: next(iter(batches)))
+    workers = batches.iter._workers
+    in_time(batches.shutdown)
+    assert [worker.exitcode for worker in workers] == [-signal.SIGKILL] * 2
 
 
 def test_no_pinned_memory_without_cuda(monkeypatch, recwarn):
