@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import signal
@@ -61,10 +62,6 @@ def loader(dataset, workers, sampler=None, collate_fn=None):
     )
 
 
-def prefetch_threads():
-    return [thread for thread in threading.enumerate() if thread.name == "fastreid-prefetch"]
-
-
 @pytest.mark.parametrize("workers", [0, 2])
 def test_all_batches_in_order(workers):
     batches = in_time(lambda: list(loader(Numbers(7), workers)))
@@ -83,19 +80,18 @@ def test_a_worker_that_ends_badly_while_it_is_being_ended_does_not_matter():
     """Killed between two batches of an iteration that is given up: no RuntimeError later."""
     # What the first loader that is iterated in the main thread does:
     torch.utils.data._utils.signal_handling._set_SIGCHLD_handler()
-    # More than the queue holds: else the thread may end its workers before it is told to.
+    # More than is kept ready: else torch may end its workers before it is told to.
     batches = loader(Numbers(6 * prefetch.MAX_PREFETCH), 2)
     in_time(lambda: next(iter(batches)))
-    inner = batches.iter.generator
-    shutdown = inner._shutdown_workers
+    inner = batches.iter
 
-    def kill_and_shut_down():
-        for worker in inner._workers:
-            os.kill(worker.pid, signal.SIGKILL)
+    def kill_and_join(worker, join, timeout=None):
+        worker.kill()
         time.sleep(0.2)  # torch hears of it by a signal
-        shutdown()
+        join(timeout)
 
-    inner._shutdown_workers = kill_and_shut_down
+    for worker in inner._workers:
+        worker.join = functools.partial(kill_and_join, worker, worker.join)
     assert in_time(lambda: len(list(batches))) == 3 * prefetch.MAX_PREFETCH
     batches.shutdown()
 
@@ -165,56 +161,32 @@ def test_error_in_collator_arrives(workers):
         in_time(lambda: list(loader(Numbers(), workers, collate_fn=bad_collate)))
 
 
-def test_background_generator_passes_exception_on():
-    def numbers():
-        yield 1
-        raise OSError("disk")
-
-    background = data_utils.BackgroundGenerator(numbers(), 0)
-    assert in_time(lambda: next(background)) == 1
-    with pytest.raises(OSError, match="disk"):
-        in_time(lambda: next(background))
-
-
-def test_end_arrives_although_the_workers_cannot_be_ended(monkeypatch):
-    def fail(batches):
-        raise OSError("shutdown")
-
-    monkeypatch.setattr(prefetch, "shut_workers_down", fail)
-    monkeypatch.setattr(threading, "excepthook", lambda _: None)
-    assert in_time(lambda: list(data_utils.BackgroundGenerator(iter([1, 2]), 0))) == [1, 2]
-
-
-def test_thread_that_is_stopped_by_itself_ends():
-    """As by a garbage collection that runs in it; nobody takes from its full queue any more."""
-    started = threading.Event()
-
-    def numbers():
-        started.wait(SECONDS)
-        yield 1
-        background.stop()
-        yield 2
-
-    background = data_utils.BackgroundGenerator(numbers(), 0, max_prefetch=1)
-    started.set()
-    background.join(SECONDS)
-    assert not background.is_alive()
-
-
-def test_thread_and_workers_end_with_the_loader():
-    before = len(prefetch_threads())
+def test_workers_and_threads_end_with_the_loader():
+    before = set(threading.enumerate())
     batches = iter(loader(Numbers(400), 2))
     next(batches)
-    workers = batches.iter.generator._workers
-    assert len(prefetch_threads()) == before + 1
+    workers = batches.iter._workers
+    assert all(worker.is_alive() for worker in workers)
     del batches
     gc.collect()
-    # If the collection happens in the thread itself, it ends a moment later.
-    deadline = time.monotonic() + SECONDS
-    while len(prefetch_threads()) > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert len(prefetch_threads()) == before
     assert not any(worker.is_alive() for worker in workers)
+    assert set(threading.enumerate()) <= before
+
+
+def test_workers_that_hang_are_killed(monkeypatch):
+    monkeypatch.setattr(prefetch, "GRACE_SECONDS", 0.1)
+
+    class Hanging(Numbers):
+        def __getitem__(self, index):
+            if index > 3:
+                time.sleep(10 * SECONDS)
+            return super().__getitem__(index)
+
+    batches = loader(Hanging(), 2)
+    in_time(lambda: next(iter(batches)))
+    workers = batches.iter._workers
+    in_time(batches.shutdown)
+    assert [worker.exitcode for worker in workers] == [-signal.SIGKILL] * 2
 
 
 def test_no_pinned_memory_without_cuda(monkeypatch, recwarn):

@@ -100,6 +100,45 @@ def test_the_help_of_all_commands_needs_no_torch() -> None:
     assert len(done.stdout.splitlines()) <= 40
 
 
+SLOW = ("sklearn", "scipy.stats", "torchvision", "torch._dynamo", "timm", "matplotlib")
+REFUSED = {
+    "SOLVER.BASE_LR": ("-0.1", "SOLVER.BASE_LR is -0.1; write a number above 0"),
+    "MODEL.JPM.SHIFT_NUM": (
+        "999",
+        "MODEL.JPM.SHIFT_NUM is 999, but an image has 10 x 5 = 50 patches; write a number up to"
+        " that",
+    ),
+}
+
+
+@pytest.mark.parametrize("key", [*REFUSED, "--help"])
+def test_an_answer_waits_for_no_slow_import(key: str) -> None:
+    """A refused config, the help: what takes seconds to import is imported by a run alone."""
+    value, message = REFUSED.get(key, ("", ""))
+    words = ["--config-file", CONFIG, key, value] if value else [key]
+    status = 2 if value else 0
+    code = f"""
+import sys
+from reid_commands.train import main
+try:
+    main({words!r})
+except SystemExit as end:
+    assert end.code == {status}, end.code
+print("slow:", *sorted(set({SLOW!r}) & set(sys.modules)))
+import torchvision.transforms, sklearn.metrics
+assert torchvision.transforms.Compose and sklearn.metrics.roc_curve  # the modules themselves
+from fastreid.data.transforms import build
+from fastreid.evaluation import reid_evaluation
+assert build.T.Compose is torchvision.transforms.Compose
+assert reid_evaluation.metrics.roc_curve is sklearn.metrics.roc_curve
+assert reid_evaluation.metrics is sklearn.metrics
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "slow:\n" in done.stdout, done.stdout
+    assert not value or done.stderr.endswith(f"error: {message}\n")
+
+
 def test_version_and_unknown_commands(capsys) -> None:
     with pytest.raises(SystemExit) as end:
         main(["--version"])

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from fastreid.config import get_cfg
 from fastreid.modeling import build_model
 from reid_common.errors import UserError
-from transreid import add_transreid_config
+from transreid import add_transreid_config, config_rules
+from transreid.modeling.vits import create_vit
 
 CONFIGS = Path(__file__).parents[2] / "projects" / "TransReID" / "configs"
 
@@ -45,3 +47,11 @@ def test_wrong_settings_are_named(key: str, value: object, message: str) -> None
     cfg.merge_from_list([key, value])
     with pytest.raises(UserError, match=message):
         build_model(cfg)
+
+
+@pytest.mark.parametrize("name", config_rules.KNOWN_SIZES)
+def test_sizes_known_by_heart_are_those_of_timm(name: str) -> None:
+    with torch.device("meta"):
+        vit = create_vit(name)
+    sizes = vit.embed_dim, vit.patch_embed.proj.kernel_size, len(vit.blocks)
+    assert config_rules.vit_sizes(name) == sizes

@@ -3,7 +3,7 @@
 A fix is one small function, decorated with :func:`fix`. It looks whether the defect is there,
 repairs it in the loaded modules (no file in site-packages is touched) and returns True, or
 returns False when there is nothing to repair: on an old torch, or on a fork of FastReID that has
-repaired it itself.
+repaired it itself. :func:`replaces` makes one of a function that takes the place of another.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from reid_common.late_imports import importing_late
 
 INSTALL_COMMAND = "pip install --no-deps fastreid==1.4.0"
 
@@ -48,6 +50,8 @@ AFTER_IMPORT = (
     "evaluation.repeated_splits",
     "loading.samplers",
 )
+# What FastReID imports at its top, though few functions need it; seconds, torch._dynamo included.
+LATE = ("sklearn", "sklearn.metrics", "torchvision", "torchvision.transforms")
 # Folders of functions that are put in the place of FastReID's.
 OWN_FOLDERS = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "")]
 
@@ -61,7 +65,6 @@ class Fix:
         where: file and line in the released wheel, as in ``data/build.py:11``.
         since: what made it appear, as in ``torch 2.0`` or ``always``.
         symptom: what a user sees without the fix.
-        upstream: issue or pull request of JDAI-CV/fast-reid, "" when none is known.
         repair: the function; returns whether it changed anything.
         package: package that it is of; only those of this one are repairs, see :func:`repairs`.
         applied: None before :func:`apply_all`, then what ``repair`` returned.
@@ -71,17 +74,17 @@ class Fix:
     where: str
     since: str
     symptom: str
-    upstream: str
     repair: Callable[[], bool]
     package: str
     applied: bool | None = None
 
 
 FIXES: dict[str, Fix] = {}
+Original = Callable[..., Any]  # the function that a repair replaces
 
 
 def fix(
-    *, where: str, since: str, symptom: str, upstream: str = ""
+    *, where: str, symptom: str, since: str = "always"
 ) -> Callable[[Callable[[], bool]], Callable[[], bool]]:
     """Register the decorated function as the repair of one defect (see :class:`Fix`)."""
 
@@ -96,7 +99,7 @@ def fix(
             return not FIXES[name].applied and repair()
 
         package = repair.__module__.partition(".")[0]
-        FIXES[name] = Fix(name, where, since, symptom, upstream, once, package)
+        FIXES[name] = Fix(name, where, since, symptom, once, package)
         return once
 
     return register
@@ -145,6 +148,40 @@ def replace(old: Any, new: Any, *fragments: str) -> bool:
     return broken
 
 
+def replaces(owner: Any, name: str, *fragments: str) -> Callable[[Original], Callable[[], bool]]:
+    """Make a repair of a function that takes the place of another, below :func:`fix`.
+
+    The decorated function is called with the one it replaces, then with what that would get.
+
+    Args:
+        owner: module, in which case all copies of the function are replaced, or class.
+        name: of the function in it.
+        fragments: see :func:`source_has`, of the released function below other repairs; without any
+            it is replaced in any case.
+    """
+
+    def decorate(function: Original) -> Callable[[], bool]:
+        @functools.wraps(function)
+        def repair() -> bool:
+            original = getattr(owner, name)
+            if fragments and not source_has(inspect.unwrap(original), *fragments):
+                return False
+
+            @functools.wraps(original)
+            def replacement(*args: Any, **kwargs: Any) -> Any:
+                return function(original, *args, **kwargs)
+
+            if inspect.ismodule(owner):
+                rebind(original, replacement)
+            else:
+                setattr(owner, name, replacement)
+            return True
+
+        return repair
+
+    return decorate
+
+
 def apply_all() -> list[Fix]:
     """Apply every fix that is needed; a second call does nothing.
 
@@ -160,8 +197,9 @@ def apply_all() -> list[Fix]:
             "(--no-deps because its pins of 2022, torch 1.13.1 among them, cannot be met any more)"
         )
     apply_modules(f"{__package__}.repairs", BEFORE_IMPORT)
-    importlib.import_module("fastreid.engine")
-    importlib.import_module("fastreid.modeling")
+    with importing_late(LATE, rebind):
+        importlib.import_module("fastreid.engine")
+        importlib.import_module("fastreid.modeling")
     apply_modules(f"{__package__}.repairs", AFTER_IMPORT)
     return list(FIXES.values())
 

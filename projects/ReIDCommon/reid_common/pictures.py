@@ -9,17 +9,20 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image, ImageOps
 
 from .errors import UserError
 from .files import replacing
 from .image_files import check_images
+from .late_imports import LateModule
+
+if TYPE_CHECKING:
+    import matplotlib.pyplot as plt
+else:
+    plt = LateModule("matplotlib.pyplot", lambda _, pyplot: pyplot.switch_backend("Agg"))
 
 SUFFIXES = (".png", ".pdf", ".svg")
 GREEN, RED, NEUTRAL, QUERY = "#2a9d3a", "#d62828", "#777777", "#1d3557"

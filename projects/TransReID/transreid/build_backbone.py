@@ -8,9 +8,7 @@ from reid_common.errors import UserError
 
 from .modeling.backbone import TransReIDBackbone
 from .modeling.side_embedding import SideInformationEmbedding
-from .modeling.vits import create_vit
 from .weights.checkpoint import load_weights
-from .weights.pretrained import load_timm_pretrained
 
 
 @BACKBONE_REGISTRY.register()
@@ -21,6 +19,9 @@ def build_transreid_backbone(cfg: CfgNode) -> TransReIDBackbone:
         UserError: unknown or unfit TIMM_NAME, FEAT_DIM that is not the ViT's, train and test sizes
             that differ, SIE without table sizes, weights that cannot be had or do not fit.
     """
+    from .modeling.vits import create_vit  # late: timm takes seconds
+    from .weights.pretrained import load_timm_pretrained
+
     options = cfg.MODEL.BACKBONE
     check_image_sizes(cfg)
     vit = create_vit(

@@ -13,7 +13,6 @@ from reid_core.config.declaration import Rule
 from .build_backbone import check_feat_dim, check_image_sizes
 from .modeling.patch_embed import OverlapPatchEmbed, patch_grid
 from .modeling.side_embedding import check_policy
-from .modeling.vits import create_vit
 
 FASTREID_HEADS = ("EmbeddingHead", "ClasHead")
 BUILDER = "build_transreid_backbone"
@@ -34,6 +33,14 @@ class ViT(NamedTuple):
     depth: int
 
 
+# What most configs name: timm, which knows them all, takes seconds to import.
+KNOWN_SIZES = {
+    f"{family}_{size}{kind}_patch16_224": ViT(embed_dim, (16, 16), 12)
+    for size, embed_dim in (("tiny", 192), ("small", 384), ("base", 768))
+    for family, kind in (("vit", ""), ("deit", ""), ("deit", "_distilled"))
+}
+
+
 @functools.cache
 def vit_sizes(name: str) -> ViT:
     """Sizes of a ViT by its name, without memory for its weights.
@@ -41,6 +48,10 @@ def vit_sizes(name: str) -> ViT:
     Raises:
         UserError: timm has no such model, or it is no plain ViT.
     """
+    if name in KNOWN_SIZES:
+        return KNOWN_SIZES[name]
+    from .modeling.vits import create_vit
+
     with torch.device("meta"):
         vit = create_vit(name)
     return ViT(vit.embed_dim, tuple(vit.patch_embed.proj.kernel_size), len(vit.blocks))

@@ -20,7 +20,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from reid_common.errors import UserError
 from reid_common.files import write_json
@@ -161,6 +160,8 @@ def now() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of what makes the results."""
+    import timm  # late: seconds
+
     line = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
         commit = subprocess.run(line, capture_output=True, text=True, check=True).stdout.strip()

@@ -20,7 +20,6 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import timm
 import torch
 from dinopretrain.data.images import BadImage, UnlabelledImages
 from dinopretrain.data.path_list import PathList
@@ -105,6 +104,8 @@ def describe(
     keys: PathList, source: FeatureModel, target: FeatureModel, options: ScoringOptions
 ) -> dict[str, Any]:
     """What meta.json says of models, images, settings and versions."""
+    import timm  # late: seconds
+
     return {
         "source_weights": source.weights,
         "source_sha256": source.weights_sha256,

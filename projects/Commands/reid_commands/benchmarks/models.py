@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from cfs.pipeline.stages import find_config
+from cfs.pipeline.stages.stage import find_config
 from dinopretrain import DINO
 from dinopretrain.engine.step import DINOStep
 from dinopretrain.solver.parameter_groups import parameter_groups

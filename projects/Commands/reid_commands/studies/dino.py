@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from cfs.pipeline.stages import find_config, started_from
+from cfs.pipeline.stages.stage import find_config
+from cfs.pipeline.stages.training import started_from
 from dinopretrain.engine.trainer import TEACHER_FILE
 from reid_common.files import read_json, write_json
 from reid_core.run.command_line import forget_loggers

@@ -61,7 +61,6 @@ KEYS = (
 
 @fix(
     where="config/defaults.py:17",
-    since="always",
     symptom="no keys for the camera table, viewpoints, data filters, another evaluator, compiling",
 )
 def keys_of_core() -> bool:

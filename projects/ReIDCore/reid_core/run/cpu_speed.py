@@ -88,7 +88,6 @@ def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 @fix(
     where="engine/defaults.py:223",
-    since="always",
     symptom="on a CPU up to a quarter of a step goes into fetching memory just given back",
 )
 def cpu_training_keeps_memory() -> bool:

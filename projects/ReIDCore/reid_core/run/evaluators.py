@@ -46,7 +46,6 @@ def make_evaluator(
 
 @fix(
     where="engine/defaults.py:413",
-    since="always",
     symptom="another evaluator, or a protocol with several splits, needs a trainer of its own",
 )
 def evaluator_by_name() -> bool:

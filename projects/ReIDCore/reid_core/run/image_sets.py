@@ -56,7 +56,6 @@ class CommDataset(loaders.CommDataset):
 
 @fix(
     where="data/common.py:12, data/build.py:27-158",
-    since="always",
     symptom="training cameras are numbered by sorted names (MSMT17: 0, 1, 10, 11, ...), test"
     " cameras by the data set; no view ids; a missing or misspelt data set: '... is not found'",
 )

@@ -5,6 +5,7 @@ Without these checks FastReID fails late, hangs for ever, or leaves a traceback 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import os
@@ -41,7 +42,8 @@ def validate_config(cfg: Any, world_size: int | None = None, eval_only: bool = F
     """
     world_size = world_size or comm.get_world_size()
     keys = itertools.chain.from_iterable(declared_keys().values())
-    check_config(cfg, keys, [*RULES, *declared_rules()], training=not eval_only)
+    rules = [*RULES, *declared_rules(), *SLOW_RULES]
+    check_config(cfg, keys, rules, training=not eval_only)
     check_shares("TEST.IMS_PER_BATCH", cfg.TEST.IMS_PER_BATCH, world_size)
     if not eval_only:
         _check_training_batch(cfg, world_size)
@@ -53,19 +55,26 @@ def _can_run(cfg: Any) -> None:
     CameraTable.parse(cfg.DATASETS.CAMERAS)
     if cfg.MODEL.COMPILE:
         check_compiler(resolve_device(cfg).partition(":")[0])
-    transforms.build_transforms(cfg, is_train=False)
 
 
 def _can_train(cfg: Any) -> None:
-    transforms.build_transforms(cfg, is_train=True)
     for name in cfg.DATASETS.NAMES:
         dataset_class(name, "DATASETS.NAMES")
     check_distinct(cfg.DATASETS.NAMES)
     check_filters(cfg)
 
 
-# They need what is above the config: data sets, transforms, the compiler.
+def _builds_transforms(cfg: Any, is_train: bool) -> None:
+    transforms.build_transforms(cfg, is_train=is_train)
+
+
+# They need what is above the config: data sets, the compiler.
 RULES = (Rule((), _can_run), Rule((), _can_train, training=True))
+# They import torchvision, which takes seconds: other answers do not wait for it.
+SLOW_RULES = (
+    Rule((), functools.partial(_builds_transforms, is_train=False)),
+    Rule((), functools.partial(_builds_transforms, is_train=True), training=True),
+)
 
 
 def check_shares(key: str, batch: int, world_size: int) -> None:
@@ -119,7 +128,6 @@ def check_weights(path: str) -> None:
 
 @fix(
     where="engine/defaults.py:190",
-    since="always",
     symptom="values that cannot work: endless loops, divisions by zero, a KeyError without the key",
 )
 def config_validated() -> bool:

@@ -14,13 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-import torchvision.transforms as tv
 from fastreid.config import CfgNode
 from fastreid.data.transforms import ToTensor
-from fastreid_compat.repairs.loading.transforms import TRANSFORM_REGISTRY
+from fastreid_compat.repairs.loading.transforms import TRANSFORM_REGISTRY, tv
 from PIL import Image
 from reid_common.errors import UserError
-from timm.data.random_erasing import RandomErasing
 from torch import Tensor
 
 # Switches of FastReID's pipeline that have no place in the released one.
@@ -42,6 +40,8 @@ class NoiseErasing:
         self.probability = probability
         self.mean = torch.tensor(mean, dtype=torch.float32)[:, None, None]
         self.std = torch.tensor(std, dtype=torch.float32)[:, None, None]
+        from timm.data.random_erasing import RandomErasing  # late: seconds
+
         self._erase = RandomErasing(probability, mode="pixel", max_count=1, device="cpu")
 
     def __call__(self, image: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import timm
 import torch
 from reid_common.digests import file_digest, images_digest
 from reid_core.run.feature_inputs import relevant_config, state_digest
@@ -32,6 +31,8 @@ def describe(extractor: FeatureExtractor, items: Sequence[ImageItem]) -> dict[st
         file), "images_sha256" (of paths, ids and the files' sizes and times), "precision",
         "feature_dim", "versions".
     """
+    import timm  # late: seconds
+
     path = extractor.cfg.MODEL.WEIGHTS
     return {
         "config": relevant_config(extractor.cfg),

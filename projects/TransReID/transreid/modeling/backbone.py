@@ -9,16 +9,18 @@ dimensions.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .cls_attention import cls_of_block
 from .patch_embed import OverlapPatchEmbed, patch_grid, pos_embed_for_view
 from .side_embedding import SideInformationEmbedding
-from .vits import plain_vit
+
+if TYPE_CHECKING:
+    from timm.models.vision_transformer import VisionTransformer
 
 
 class TransReIDBackbone(nn.Module):
@@ -50,6 +52,8 @@ class TransReIDBackbone(nn.Module):
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
+        from .vits import plain_vit  # late: timm takes seconds
+
         vit = plain_vit(vit)
         self.gradient_checkpointing = gradient_checkpointing
         self.any_size = False

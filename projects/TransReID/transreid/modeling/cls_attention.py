@@ -7,10 +7,13 @@ tokens, but query, projection and MLP for [cls] only. The result is the same as 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch.nn.functional as F
-from timm.layers import Attention
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from timm.layers import Attention
 
 
 def cls_of_block(block: nn.Module, tokens: Tensor) -> Tensor:
@@ -23,6 +26,9 @@ def cls_of_block(block: nn.Module, tokens: Tensor) -> Tensor:
     Returns:
         (B, D), equal to ``block(tokens)[:, 0]``.
     """
+    from timm.layers import Attention  # late: timm takes seconds to import
+    from timm.models.vision_transformer import Block
+
     if type(block) is not Block or type(block.attn) is not Attention:
         return block(tokens)[:, 0]
     cls = tokens[:, :1]

@@ -7,9 +7,7 @@ python tools/benchmarks/scoring.py select --rows 4180243
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from ...groups import group_parser, run_group
+from ...groups import group_main
 
 COMMANDS = {
     "speed": ("benchmarks.scoring.speed", "images/s, time of each stage, cost of LUPerson"),
@@ -17,7 +15,4 @@ COMMANDS = {
     "select": ("benchmarks.scoring.select", "seconds of reading and selecting scores"),
 }
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    return run_group(group_parser(__doc__, COMMANDS), COMMANDS, argv)
+main = group_main(__doc__, COMMANDS)

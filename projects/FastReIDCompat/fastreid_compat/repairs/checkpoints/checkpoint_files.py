@@ -60,7 +60,6 @@ def _replacing(path: str, mode: str) -> Iterator[IO]:
 
 @fix(
     where="utils/checkpoint.py:93,201",
-    since="always",
     symptom="a run killed while it writes leaves half a checkpoint, and --resume cannot read it",
 )
 def atomic_checkpoints() -> bool:

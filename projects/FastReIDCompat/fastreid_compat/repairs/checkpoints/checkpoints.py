@@ -10,7 +10,7 @@ import torch
 from fastreid.utils import checkpoint
 from reid_common.errors import UserError
 
-from ...registry import fix, source_has
+from ...registry import Original, fix, replaces, source_has
 
 Checkpointer = checkpoint.Checkpointer
 PeriodicCheckpointer = checkpoint.PeriodicCheckpointer
@@ -26,7 +26,6 @@ _LIKE_PARAMETER = ("exp_avg", "momentum_buffer", "square_avg", "sum")
 
 @fix(
     where="utils/checkpoint.py:118,244",
-    since="always",
     symptom="a checkpoint of another model loads nothing, silently: a random model is evaluated",
 )
 def checkpoint_fits_the_model() -> bool:
@@ -97,27 +96,23 @@ def _examples(shapes: dict[str, tuple], known: set[str]) -> str:
 
 @fix(
     where="utils/checkpoint.py:133",
-    since="always",
     symptom="--resume with other parameter groups or identities fails in the first step, or before",
 )
-def optimizer_state_fits() -> bool:
+@replaces(Checkpointer, "load")
+def optimizer_state_fits(
+    original: Original, self: Any, path: str, checkpointables: list[str] | None = None
+) -> Any:
     """Say what to do when the optimizer's state in a checkpoint is of other parameters."""
-    original = Checkpointer.load
-
-    def load(self: Any, path: str, checkpointables: list[str] | None = None) -> Any:
-        try:
-            extra = original(self, path, checkpointables)
-        except ValueError as error:
-            if "loaded state dict" not in str(error):
-                raise
-            raise _other_optimizer(path, str(error)) from error
-        for name in self.checkpointables if checkpointables is None else checkpointables:
-            if isinstance(self.checkpointables[name], torch.optim.Optimizer):
-                _check_state(self.checkpointables[name], path)
-        return extra
-
-    Checkpointer.load = load
-    return True
+    try:
+        extra = original(self, path, checkpointables)
+    except ValueError as error:
+        if "loaded state dict" not in str(error):
+            raise
+        raise _other_optimizer(path, str(error)) from error
+    for name in self.checkpointables if checkpointables is None else checkpointables:
+        if isinstance(self.checkpointables[name], torch.optim.Optimizer):
+            _check_state(self.checkpointables[name], path)
+    return extra
 
 
 def _check_state(optimizer: torch.optim.Optimizer, path: str) -> None:
@@ -141,7 +136,6 @@ def _other_optimizer(path: str, reason: str) -> UserError:
 
 @fix(
     where="utils/checkpoint.py:317,331",
-    since="always",
     symptom="after --resume the first evaluation overwrites model_best.pth, better or not",
 )
 def best_metric_survives_resume() -> bool:

@@ -21,7 +21,7 @@ from fastreid.modeling.backbones import build as backbones_build
 from fastreid.modeling.backbones import mobilenetv3, shufflenet
 from reid_common.errors import UserError
 
-from ...registry import fix, rebind, source_has
+from ...registry import Original, fix, rebind, replaces, source_has
 from .checkpoint_files import training_arguments_allowed
 
 REMEDY = (
@@ -78,45 +78,36 @@ def check_pretrain_path(path: str) -> None:
     since="always (no gdown, no network), torch 2.6 (Namespace in a file)",
     symptom="MODEL.BACKBONE.PRETRAIN without a file: No module named 'gdown' or a network error",
 )
-def pretrained_backbones() -> bool:
+@replaces(backbones_build, "build_backbone", "BACKBONE_REGISTRY.get(backbone_name)(cfg)")
+def pretrained_backbones(original: Original, cfg: Any) -> torch.nn.Module:
     """Download without gdown; say which key to set where that fails or the file is missing."""
-    original = backbones_build.build_backbone
-    if not source_has(original, "BACKBONE_REGISTRY.get(backbone_name)(cfg)"):
-        return False
-
-    def build_backbone(cfg: Any) -> torch.nn.Module:
-        """Build ``cfg.MODEL.BACKBONE.NAME``, with its pretrained weights where the config asks."""
-        backbone = cfg.MODEL.BACKBONE
-        if not backbone.PRETRAIN:
+    backbone = cfg.MODEL.BACKBONE
+    if not backbone.PRETRAIN:
+        return original(cfg)
+    path = backbone.PRETRAIN_PATH
+    if path:
+        check_pretrain_path(path)
+    try:
+        with gdown_or_substitute(), training_arguments_allowed():
             return original(cfg)
-        path = backbone.PRETRAIN_PATH
+    except OSError as error:
         if path:
-            check_pretrain_path(path)
-        try:
-            with gdown_or_substitute(), training_arguments_allowed():
-                return original(cfg)
-        except OSError as error:
-            if path:
-                raise
-            raise UserError(
-                f"MODEL.BACKBONE.PRETRAIN is True, but no weights for {backbone.NAME} (depth "
-                f"{backbone.DEPTH}) could be loaded ({error}). {REMEDY}"
-            ) from error
-        except (pickle.UnpicklingError, EOFError, RuntimeError, KeyError) as error:
-            if not path or (isinstance(error, KeyError) and error.args[0] not in WRAPPING_KEYS):
-                raise
-            raise UserError(
-                f"MODEL.BACKBONE.PRETRAIN_PATH: {backbone.NAME} (depth {backbone.DEPTH}) cannot "
-                f"load {path!r} ({type(error).__name__}: {error}). Give weights of this backbone."
-            ) from error
-
-    rebind(original, build_backbone)
-    return True
+            raise
+        raise UserError(
+            f"MODEL.BACKBONE.PRETRAIN is True, but no weights for {backbone.NAME} (depth "
+            f"{backbone.DEPTH}) could be loaded ({error}). {REMEDY}"
+        ) from error
+    except (pickle.UnpicklingError, EOFError, RuntimeError, KeyError) as error:
+        if not path or (isinstance(error, KeyError) and error.args[0] not in WRAPPING_KEYS):
+            raise
+        raise UserError(
+            f"MODEL.BACKBONE.PRETRAIN_PATH: {backbone.NAME} (depth {backbone.DEPTH}) cannot "
+            f"load {path!r} ({type(error).__name__}: {error}). Give weights of this backbone."
+        ) from error
 
 
 @fix(
     where="modeling/backbones/shufflenet.py:187, mobilenetv3.py:265",
-    since="always",
     symptom="PRETRAIN_PATH with weights saved on a GPU: Attempting to deserialize object on a CUDA"
     " device, without CUDA; with it, a second copy of them on GPU 0 from every process",
 )

@@ -23,7 +23,7 @@ from fastreid.utils import comm
 from fastreid.utils.env import seed_all_rng
 from reid_common.errors import UserError
 
-from ...registry import fix, rebind, source_has
+from ...registry import Original, fix, replaces, source_has
 from .wrong_types import wrong_type
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,6 @@ NEW_KEYS = {
 
 @fix(
     where="config/defaults.py:23",
-    since="always",
     symptom="without CUDA: RuntimeError: Found no NVIDIA driver, unless the config says"
     " MODEL.DEVICE cpu",
 )
@@ -55,27 +54,18 @@ def default_device() -> bool:
 
 @fix(
     where="modeling/meta_arch/build.py:25",
-    since="always",
     symptom="a config with MODEL.DEVICE: cuda cannot be used, not even evaluated, without CUDA",
 )
-def device_fallback() -> bool:
+@replaces(meta_arch_build, "build_model", "torch.device(cfg.MODEL.DEVICE)")
+def device_fallback(original: Original, cfg: CfgNode) -> torch.nn.Module:
     """Build the model on the CPU, with one warning, where the config asks for an absent CUDA."""
-    build_model = meta_arch_build.build_model
-    if not source_has(build_model, "torch.device(cfg.MODEL.DEVICE)"):
-        return False
-
-    @functools.wraps(build_model)
-    def build_on_present_device(cfg: CfgNode) -> torch.nn.Module:
-        device = resolve_device(cfg)
-        if device != cfg.MODEL.DEVICE:
-            cfg = cfg.clone()
-            cfg.defrost()
-            cfg.MODEL.DEVICE = device
-            cfg.freeze()
-        return build_model(cfg)
-
-    rebind(build_model, build_on_present_device)
-    return True
+    device = resolve_device(cfg)
+    if device != cfg.MODEL.DEVICE:
+        cfg = cfg.clone()
+        cfg.defrost()
+        cfg.MODEL.DEVICE = device
+        cfg.freeze()
+    return original(cfg)
 
 
 def resolve_device(cfg: CfgNode) -> str:
@@ -94,7 +84,6 @@ def _warn_no_cuda() -> None:
 
 @fix(
     where="config/defaults.py:17",
-    since="always",
     symptom="a run cannot be repeated: there is no key for a seed; nor for another pipeline of"
     " images and the type of mixed precision",
 )
@@ -117,36 +106,26 @@ def add_default_keys(keys: Mapping[str, Any]) -> bool:
 
 @fix(
     where="engine/defaults.py:111",
-    since="always",
     symptom="two runs of one config differ from the first weight on: default_setup draws a seed",
 )
-def seeded_setup() -> bool:
+@replaces(engine_defaults, "default_setup", "seed_all_rng()")
+def seeded_setup(original: Original, cfg: CfgNode, args: Any) -> None:
     """Let ``default_setup`` seed with ``cfg.SEED + rank``, as detectron2 does, if SEED >= 0."""
-    default_setup = engine_defaults.default_setup
-    if not source_has(default_setup, "seed_all_rng()"):
-        return False
-
-    @functools.wraps(default_setup)
-    def setup(cfg: CfgNode, args: Any) -> None:
-        seed = getattr(cfg, "SEED", -1)
-        drawing = engine_defaults.seed_all_rng
-        if seed >= 0:
-            seed += comm.get_rank()
-            engine_defaults.seed_all_rng = functools.partial(seed_all_rng, seed)
-        try:
-            default_setup(cfg, args)
-        finally:
-            engine_defaults.seed_all_rng = drawing
-        if seed >= 0:
-            logger.info("Random numbers of this process start from seed %d", seed)
-
-    rebind(default_setup, setup)
-    return True
+    seed = getattr(cfg, "SEED", -1)
+    drawing = engine_defaults.seed_all_rng
+    if seed >= 0:
+        seed += comm.get_rank()
+        engine_defaults.seed_all_rng = functools.partial(seed_all_rng, seed)
+    try:
+        original(cfg, args)
+    finally:
+        engine_defaults.seed_all_rng = drawing
+    if seed >= 0:
+        logger.info("Random numbers of this process start from seed %d", seed)
 
 
 @fix(
     where="modeling/backbones/regnet/regnet.py:568, effnet.py:253",
-    since="always",
     symptom="FileNotFoundError for RegNet's and EfficientNet's yaml file outside of a checkout",
 )
 def backbone_files() -> bool:
@@ -172,7 +151,6 @@ def backbone_files() -> bool:
 
 @fix(
     where="config/config.py:100-134",
-    since="always",
     symptom="a misspelt key or a wrong type: the error names neither file nor right spelling",
 )
 def config_errors() -> bool:

@@ -34,7 +34,6 @@ def _ordered(attribute: str) -> property:
 
 @fix(
     where="data/datasets/bases.py:57-72",
-    since="always",
     symptom="the order of images, thus batches and ties in a ranking, differs between machines",
 )
 def image_order() -> bool:
@@ -68,7 +67,6 @@ def _compile(pattern: str, flags: int = 0) -> _FileNamePattern:
 
 @fix(
     where="data/datasets/market1501.py:78, dukemtmcreid.py:62, veri.py:59, cuhk_sysu.py:53",
-    since="always",
     symptom="under a folder such as run-1_c3 every image gets that person and camera, silently",
 )
 def file_names() -> bool:
@@ -83,7 +81,6 @@ def file_names() -> bool:
 
 @fix(
     where="data/datasets/vehicleid.py:70",
-    since="always",
     symptom="VehicleID: another query and gallery in every run and on every rank",
 )
 def vehicleid_split() -> bool:

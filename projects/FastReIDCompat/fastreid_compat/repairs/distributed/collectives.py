@@ -13,12 +13,11 @@ from fastreid.evaluation import evaluator
 from fastreid.utils import comm
 from torch.nn.parallel import DistributedDataParallel
 
-from ...registry import fix, rebind, replace, source_has
+from ...registry import Original, fix, replace, replaces
 
 
 @fix(
     where="engine/defaults.py:211",
-    since="always",
     symptom="training on several CPU processes: ValueError about device_ids",
 )
 def data_parallel_anywhere() -> bool:
@@ -77,23 +76,18 @@ def broadcast_buffers(model: torch.nn.Module) -> None:
 
 @fix(
     where="engine/defaults.py:211, evaluation/evaluator.py:110",
-    since="always",
     symptom="several processes: SILENT, each extracts its share of the test set with its own BN "
     "statistics, which no checkpoint holds",
 )
-def one_model_for_testing() -> bool:
+@replaces(evaluator, "inference_on_dataset", "with inference_context(model), torch.no_grad():")
+def one_model_for_testing(
+    original: Original,
+    model: torch.nn.Module,
+    data_loader: Any,
+    evaluator: Any,
+    flip_test: bool = False,
+) -> Any:
     """Evaluate with the buffers of rank 0 in all processes: the model that the checkpoint holds."""
-    original = evaluator.inference_on_dataset
-    if not source_has(original, "with inference_context(model), torch.no_grad():"):
-        return False
-
-    def inference_on_dataset(
-        model: torch.nn.Module, data_loader: Any, evaluator: Any, flip_test: bool = False
-    ) -> Any:
-        """Run the model over ``data_loader`` and return what ``evaluator`` finds."""
-        with torch.no_grad():
-            broadcast_buffers(model)
-        return original(model, data_loader, evaluator, flip_test)
-
-    rebind(original, inference_on_dataset)
-    return True
+    with torch.no_grad():
+        broadcast_buffers(model)
+    return original(model, data_loader, evaluator, flip_test)

@@ -23,7 +23,7 @@ from fastreid.engine import defaults
 from fastreid.utils import comm
 from reid_common.errors import UserError
 
-from ...registry import fix, rebind, replace, source_has
+from ...registry import Original, fix, rebind, replace, replaces
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +156,6 @@ def run_under_torchrun(main_func: Callable[..., Any], args: tuple[Any, ...], ask
 
 @fix(
     where="engine/launch.py:77,81,91,92",
-    since="always",
     symptom="several processes on a CPU: AssertionError: cuda is not available",
 )
 def launch_worker() -> bool:
@@ -167,36 +166,28 @@ def launch_worker() -> bool:
 
 @fix(
     where="engine/launch.py:34, utils/comm.py:45",
-    since="always",
     symptom="torchrun: SILENT, every process believes to be rank 0 of 1 and overwrites the files; "
     "two runs of one user at a time: Address already in use",
 )
-def launch_anywhere() -> bool:
+@replaces(launch_module, "launch", "nprocs=num_gpus_per_machine")
+def launch_anywhere(
+    original: Original,
+    main_func: Callable[..., Any],
+    num_gpus_per_machine: int,
+    num_machines: int = 1,
+    machine_rank: int = 0,
+    dist_url: str | None = None,
+    args: tuple[Any, ...] = (),
+) -> None:
     """Join torchrun's processes where there are any; avoid a port that is taken."""
-    original = launch_module.launch  # type: ignore[attr-defined]
-    if not source_has(original, "nprocs=num_gpus_per_machine"):
-        return False
-
-    def launch(
-        main_func: Callable[..., Any],
-        num_gpus_per_machine: int,
-        num_machines: int = 1,
-        machine_rank: int = 0,
-        dist_url: str | None = None,
-        args: tuple[Any, ...] = (),
-    ) -> None:
-        """Run ``main_func(*args)`` in as many processes as asked for, or as torchrun started."""
-        world_size = num_machines * num_gpus_per_machine
-        if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
-            run_under_torchrun(main_func, args, world_size)
-            return
-        if world_size > 1:
-            dist_url = usable_url(dist_url, num_machines)
-            _check_gpus(num_gpus_per_machine)
-        original(main_func, num_gpus_per_machine, num_machines, machine_rank, dist_url, args)
-
-    rebind(original, launch)
-    return True
+    world_size = num_machines * num_gpus_per_machine
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        run_under_torchrun(main_func, args, world_size)
+        return
+    if world_size > 1:
+        dist_url = usable_url(dist_url, num_machines)
+        _check_gpus(num_gpus_per_machine)
+    original(main_func, num_gpus_per_machine, num_machines, machine_rank, dist_url, args)
 
 
 def _check_gpus(num_processes: int) -> None:
@@ -210,7 +201,6 @@ def _check_gpus(num_processes: int) -> None:
 
 @fix(
     where="engine/defaults.py:61",
-    since="always",
     symptom="a second run of the same user: Address already in use (the port is fixed per user)",
 )
 def free_port_by_default() -> bool:

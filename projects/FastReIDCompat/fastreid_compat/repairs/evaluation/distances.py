@@ -5,7 +5,6 @@ Features are (N, D) float32 tensors; distances come back as numpy arrays.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import faiss
@@ -14,7 +13,7 @@ import torch
 from fastreid.evaluation import query_expansion
 from fastreid.utils import compute_dist, faiss_utils
 
-from ...registry import fix, rebind, source_has
+from ...registry import Original, fix, rebind, replaces, source_has
 
 CPU_SEARCH = 3  # FastReID's search_option for a faiss index on the CPU
 
@@ -26,31 +25,23 @@ def gpu_search_works() -> bool:
 
 @fix(
     where="utils/compute_dist.py:53,68,76",
-    since="always",
     symptom="TEST.RERANK: Found no NVIDIA driver, or faiss has no attribute StandardGpuResources; "
     "sets smaller than K1 count faiss's -1 as the last image",
 )
-def jaccard_anywhere() -> bool:
+@replaces(compute_dist, "compute_jaccard_distance", "res = faiss.StandardGpuResources()")
+def jaccard_anywhere(
+    original: Original,
+    features: torch.Tensor,
+    k1: int = 20,
+    k2: int = 6,
+    search_option: int = 0,
+    fp16: bool = False,
+) -> np.ndarray:
     """Search on the CPU where faiss has no GPU, and for at most as many images as there are."""
-    original = compute_dist.compute_jaccard_distance
-    if not source_has(original, "res = faiss.StandardGpuResources()"):
-        return False
-
-    def compute_jaccard_distance(
-        features: torch.Tensor,
-        k1: int = 20,
-        k2: int = 6,
-        search_option: int = 0,
-        fp16: bool = False,
-    ) -> np.ndarray:
-        """Jaccard distances (N, N) of the k-reciprocal neighbours of ``features`` (N, D)."""
-        k1, k2 = min(k1, len(features)), min(k2, len(features))
-        if not gpu_search_works():
-            search_option, features = CPU_SEARCH, features.float().cpu()
-        return original(features.contiguous(), k1, k2, search_option, fp16)
-
-    rebind(original, compute_jaccard_distance)
-    return True
+    k1, k2 = min(k1, len(features)), min(k2, len(features))
+    if not gpu_search_works():
+        search_option, features = CPU_SEARCH, features.float().cpu()
+    return original(features.contiguous(), k1, k2, search_option, fp16)
 
 
 @fix(
@@ -80,42 +71,27 @@ def faiss_index_pointer() -> bool:
     since="torch 1.5",
     symptom="UserWarning at each evaluation: this overload of addmm_ is deprecated",
 )
-def euclidean_distance() -> bool:
+@replaces(compute_dist, "compute_euclidean_distance", "addmm_(1, -2,")
+@torch.no_grad()
+def euclidean_distance(_: Original, features: torch.Tensor, others: torch.Tensor) -> np.ndarray:
     """Compute the squared Euclidean distance with the overload that stays."""
-    original = compute_dist.compute_euclidean_distance
-    if not source_has(original, "addmm_(1, -2,"):
-        return False
-
-    @torch.no_grad()
-    def compute_euclidean_distance(features: torch.Tensor, others: torch.Tensor) -> np.ndarray:
-        """Squared Euclidean distances (M, N) between ``features`` (M, D) and ``others`` (N, D)."""
-        squares = features.pow(2).sum(1, keepdim=True) + others.pow(2).sum(1)
-        return squares.addmm_(features, others.t(), beta=1, alpha=-2).cpu().numpy()
-
-    rebind(original, compute_euclidean_distance)
-    return True
+    squares = features.pow(2).sum(1, keepdim=True) + others.pow(2).sum(1)
+    return squares.addmm_(features, others.t(), beta=1, alpha=-2).cpu().numpy()
 
 
 @fix(
     where="evaluation/query_expansion.py:37",
-    since="always",
     symptom="TEST.AQE on fewer than QE_K + 1 images: kth out of bounds; GPU tensors: no numpy()",
 )
-def expansion_of_small_sets() -> bool:
+@replaces(query_expansion, "aqe", "np.argpartition(-sim, range(1, qe_k + 1))")
+def expansion_of_small_sets(
+    original: Original,
+    query_feat: torch.Tensor,
+    gallery_feat: torch.Tensor,
+    qe_times: int = 1,
+    qe_k: int = 10,
+    alpha: float = 3.0,
+) -> Any:
     """Expand queries with at most as many neighbours as there are, on the CPU."""
-    original: Callable[..., Any] = query_expansion.aqe
-    if not source_has(original, "np.argpartition(-sim, range(1, qe_k + 1))"):
-        return False
-
-    def aqe(
-        query_feat: torch.Tensor,
-        gallery_feat: torch.Tensor,
-        qe_times: int = 1,
-        qe_k: int = 10,
-        alpha: float = 3.0,
-    ) -> Any:
-        qe_k = min(qe_k, len(query_feat) + len(gallery_feat) - 1)
-        return original(query_feat.cpu(), gallery_feat.cpu(), qe_times, qe_k, alpha)
-
-    rebind(original, aqe)
-    return True
+    qe_k = min(qe_k, len(query_feat) + len(gallery_feat) - 1)
+    return original(query_feat.cpu(), gallery_feat.cpu(), qe_times, qe_k, alpha)

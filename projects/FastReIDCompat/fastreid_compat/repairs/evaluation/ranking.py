@@ -12,14 +12,14 @@ from __future__ import annotations
 import importlib
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from fastreid.evaluation import reid_evaluation
 from reid_common.errors import UserError
 
-from ...registry import fix, replace, source_has
+from ...registry import Original, fix, replace, replaces, source_has
 
 logger = logging.getLogger(__name__)
 
@@ -190,7 +190,6 @@ def evaluate_roc(
 
 @fix(
     where="evaluation/rank_cylib/__init__.py:15, evaluation/reid_evaluation.py:138",
-    since="always",
     symptom="the first evaluation runs make; without a compiler the process exits, checkpoint lost",
 )
 def no_compiler() -> bool:
@@ -214,7 +213,6 @@ def small_galleries() -> bool:
 
 @fix(
     where="evaluation/roc.py:31-59, evaluation/rank_cylib/roc_cy.pyx:20",
-    since="always",
     symptom="Cython: Buffer dtype mismatch for float64; Python: a list of all Q x G distances",
 )
 def roc_inputs() -> bool:
@@ -224,21 +222,12 @@ def roc_inputs() -> bool:
 
 @fix(
     where="evaluation/reid_evaluation.py:112",
-    since="always",
     symptom="results hold np.float32, which json refuses to write",
 )
-def plain_results() -> bool:
+@replaces(reid_evaluation.ReidEvaluator, "evaluate", "cmc[r - 1] * 100")
+def plain_results(original: Original, self: Any) -> dict[str, Any]:
     """Turn what ``ReidEvaluator.evaluate`` returns into Python floats."""
-    evaluator = reid_evaluation.ReidEvaluator
-    if not source_has(evaluator.evaluate, "cmc[r - 1] * 100"):
-        return False
-    evaluate: Callable[[Any], dict[str, Any]] = evaluator.evaluate
-
-    def evaluate_to_floats(self: Any) -> dict[str, Any]:
-        results = evaluate(self)
-        for name, value in results.items():
-            results[name] = float(value)
-        return results
-
-    evaluator.evaluate = evaluate_to_floats
-    return True
+    results = original(self)
+    for name, value in results.items():
+        results[name] = float(value)
+    return results

@@ -119,7 +119,6 @@ class RepeatedEvaluator(DatasetEvaluator):
 
 @fix(
     where="data/datasets/vehicleid.py:68-82",
-    since="always",
     symptom="VehicleID: one random draw of the gallery decides; its protocol is the mean of 10",
 )
 def vehicleid_protocol() -> bool:

@@ -20,7 +20,6 @@ from . import prefetch
 
 @fix(
     where="data/data_utils.py:126-190",
-    since="always",
     symptom="without CUDA: RuntimeError: Found no NVIDIA driver; and a training that waits for ever"
     " after an exception in a sampler, a worker, an image or the collator",
 )
@@ -29,13 +28,11 @@ def prefetching_loader() -> bool:
     if not source_has(data_utils.BackgroundGenerator.run, "self.queue.put(None)"):
         return False
     rebind(data_utils.DataLoaderX, prefetch.PrefetchLoader)
-    rebind(data_utils.BackgroundGenerator, prefetch.Prefetcher)
     return True
 
 
 @fix(
     where="data/build.py:168-187",
-    since="always",
     symptom="a batch holds None, silently, where samples hold numpy integers, arrays or tuples",
 )
 def collator() -> bool:
@@ -86,7 +83,6 @@ def _open_and_decode(file: BinaryIO) -> Image.Image:
 
 @fix(
     where="data/data_utils.py:17",
-    since="always",
     symptom="an error about a damaged image does not name the file; PNG images with a palette have"
     " false colours, those with transparency cannot be batched",
 )

@@ -76,7 +76,6 @@ def use_sources(sources: Sources) -> None:
 
 @fix(
     where="data/common.py:12",
-    since="always",
     symptom="augmentation cannot be repeated; spawned loader workers cannot import fastreid",
 )
 def dataset_of_images() -> bool:
@@ -89,7 +88,6 @@ def dataset_of_images() -> bool:
 
 @fix(
     where="data/build.py:27-98",
-    since="always",
     symptom="FASTREID_DATASETS is read at import only; no seed for sampling and augmentation",
 )
 def train_loader() -> bool:
@@ -144,7 +142,6 @@ def train_loader() -> bool:
 
 @fix(
     where="data/build.py:101-158",
-    since="always",
     symptom="the test loader starts 4 workers whatever DATALOADER.NUM_WORKERS says",
 )
 def evaluation_loader() -> bool:

@@ -25,7 +25,7 @@ import torch
 from fastreid.data.samplers import data_sampler, imbalance_sampler, triplet_sampler
 from torch.utils.data import BatchSampler, Sampler, get_worker_info
 
-from ...registry import fix, source_has
+from ...registry import Original, fix, replaces, source_has
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,6 @@ def _from_own_source(
 
 @fix(
     where="data/samplers/data_sampler.py:50, triplet_sampler.py:77,178,235",
-    since="always",
     symptom="batches cannot be repeated: samplers seed and draw from numpy's global generator in"
     " the prefetch thread, together with the rest of the program",
 )
@@ -90,25 +89,19 @@ def private_sampling() -> bool:
 
 @fix(
     where="data/samplers/imbalance_sampler.py:64",
-    since="always",
     symptom="ImbalancedDatasetSampler ignores its seed: ranks draw from different streams",
 )
-def seeded_multinomial() -> bool:
+@replaces(
+    imbalance_sampler.ImbalancedDatasetSampler,
+    "_infinite_indices",
+    "torch.multinomial(self.weights, self._size, repl",
+)
+def seeded_multinomial(_: Original, self: Any) -> Iterator[int]:
     """Draw with torch from the sampler's seed; FastReID seeds numpy and draws with torch."""
-    sampler = imbalance_sampler.ImbalancedDatasetSampler
-    if not source_has(
-        sampler._infinite_indices, "torch.multinomial(self.weights, self._size, repl"
-    ):
-        return False
-
-    def infinite_indices(self: Any) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self._seed)
-        while True:
-            chosen = torch.multinomial(self.weights, self._size, True, generator=generator)
-            yield from (self.indices[index] for index in chosen.tolist())
-
-    sampler._infinite_indices = infinite_indices
-    return True
+    generator = torch.Generator().manual_seed(self._seed)
+    while True:
+        chosen = torch.multinomial(self.weights, self._size, True, generator=generator)
+        yield from (self.indices[index] for index in chosen.tolist())
 
 
 class SeededIndex(int):

@@ -6,7 +6,7 @@ K is DATALOADER.NUM_INSTANCE, the images of one identity in a batch.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -27,46 +27,26 @@ def check_instances(sampler: str, batch_per_process: int, instances: int) -> Non
         )
 
 
-def _checked(sampler: Any) -> tuple[int, int, int]:
-    """Return the images per batch, K and the number of processes; refuse what does not divide."""
-    world_size = sampler._world_size
-    check_instances(type(sampler).__name__, sampler.batch_size // world_size, sampler.num_instances)
-    return sampler.batch_size, sampler.num_instances, world_size
+def check_identities(sampler: Any) -> None:
+    """Raise UserError when a Balanced- or NaiveIdentitySampler can never draw a whole batch.
 
-
-def _too_few_identities(
-    name: str, found: int, needed: int, batch: int, instances: int
-) -> UserError:
-    return UserError(
-        f"{name}: the training set has too few identities ({found}) for batches of {batch} images "
-        f"({needed} identities, {instances} images each). Lower SOLVER.IMS_PER_BATCH to at most "
-        f"{found * instances}, raise DATALOADER.NUM_INSTANCE, or train on more identities."
-    )
-
-
-def check_balanced(sampler: Any) -> None:
-    """Raise UserError when BalancedIdentitySampler would drop all identities of each round."""
-    batch, instances, _ = _checked(sampler)
-    needed = batch // instances
-    if sampler.num_identities < needed:
-        raise _too_few_identities(
-            "BalancedIdentitySampler", sampler.num_identities, needed, batch, instances
-        )
-
-
-def check_naive(sampler: Any) -> None:
-    """Raise UserError when NaiveIdentitySampler can never draw a whole batch.
-
-    It draws B / K identities for each process in turn, an identity at most (its images) // K times.
+    A batch of B images takes B / K identities. The balanced sampler drops the identities of a round
+    with fewer; the naive one draws for each process in turn, an identity at most (its images) // K
+    times.
     """
-    batch, instances, world_size = _checked(sampler)
-    needed = batch // instances
-    turns = sum(
-        min(max(len(images) // instances, 1), world_size) for images in sampler.pid_index.values()
-    )
-    if turns < needed:
-        raise _too_few_identities(
-            "NaiveIdentitySampler", sampler.num_identities, needed, batch, instances
+    name, batch, instances = type(sampler).__name__, sampler.batch_size, sampler.num_instances
+    world_size = sampler._world_size
+    check_instances(name, batch // world_size, instances)
+    found = turns = sampler.num_identities
+    if isinstance(sampler, triplet_sampler.NaiveIdentitySampler):
+        images = map(len, sampler.pid_index.values())
+        turns = sum(min(max(count // instances, 1), world_size) for count in images)
+    if turns < batch // instances:
+        raise UserError(
+            f"{name}: the training set has too few identities ({found}) for batches of {batch} "
+            f"images ({batch // instances} identities, {instances} images each). Lower "
+            f"SOLVER.IMS_PER_BATCH to at most {found * instances}, raise DATALOADER.NUM_INSTANCE, "
+            "or train on more identities."
         )
 
 
@@ -99,18 +79,17 @@ def rounds_of_cameras(sets: list[int], num_cameras: int, batch: int, instances: 
 
 @fix(
     where="data/samplers/triplet_sampler.py:84,241",
-    since="always",
     symptom="Naive- and BalancedIdentitySampler: an ENDLESS LOOP when the training set has fewer "
     "identities than a batch, or when a batch is no multiple of K",
 )
 def identity_samplers() -> bool:
     """Look at the training set when the sampler is made, and refuse what would never end."""
-    _check_after_init(triplet_sampler.BalancedIdentitySampler, check_balanced)
-    _check_after_init(triplet_sampler.NaiveIdentitySampler, check_naive)
+    for cls in (triplet_sampler.BalancedIdentitySampler, triplet_sampler.NaiveIdentitySampler):
+        _check_after_init(cls)
     return True
 
 
-def _check_after_init(cls: Any, check: Callable[[Any], None]) -> None:
+def _check_after_init(cls: Any) -> None:
     original = cls.__init__
 
     def __init__(
@@ -124,14 +103,13 @@ def _check_after_init(cls: Any, check: Callable[[Any], None]) -> None:
         if num_instances < 1:
             check_instances(cls.__name__, mini_batch_size, num_instances)
         original(self, data_source, mini_batch_size, num_instances, *args, **kwargs)
-        check(self)
+        check_identities(self)
 
     cls.__init__ = __init__
 
 
 @fix(
     where="data/samplers/triplet_sampler.py:135,181,191",
-    since="always",
     symptom="SetReWeightSampler: 'a' cannot be empty, could not be broadcast; then an ENDLESS LOOP",
 )
 def set_reweight_sampler() -> bool:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torchvision.transforms as tv
 from fastreid.config import CfgNode
 from fastreid.data.transforms import autoaugment, build, functional
 from fastreid.utils.registry import Registry
 from PIL import Image
+from reid_common.late_imports import LateModule
 
-from ...registry import fix, rebind, replace, source_has
+from ...registry import Original, fix, rebind, replace, replaces, source_has
+
+if TYPE_CHECKING:
+    import torchvision.transforms as tv
+else:
+    tv = LateModule("torchvision.transforms")
 
 # Pipelines for INPUT.TRANSFORM: (cfg, is_train) -> (PIL image -> tensor (3, H, W), float32, pixels
 # 0..255, which the model normalises). Building one raises UserError where the config asks for what
@@ -50,7 +54,7 @@ class _Transforms:
 )
 def random_affine() -> bool:
     """Translate RandomAffine's former keywords."""
-    if build.T is not tv or not source_has(build.build_transforms, "resample=False"):
+    if isinstance(build.T, _Transforms) or not source_has(build.build_transforms, "resample=False"):
         return False
     build.T = _Transforms()
     return True
@@ -58,21 +62,14 @@ def random_affine() -> bool:
 
 @fix(
     where="data/transforms/build.py:13",
-    since="always",
     symptom="a project cannot bring its own order of augmentation, nor another resize for tests",
 )
-def transforms_by_name() -> bool:
+@replaces(build, "build_transforms", "do_autoaug = cfg.INPUT.AUTOAUG.ENABLED")
+def transforms_by_name(
+    _: Original, cfg: CfgNode, is_train: bool = True
+) -> Callable[[Any], torch.Tensor]:
     """Look INPUT.TRANSFORM up in a registry, where "FastReID" is what there always was."""
-    released = build.build_transforms
-    if not source_has(released, "do_autoaug = cfg.INPUT.AUTOAUG.ENABLED"):
-        return False
-
-    @functools.wraps(released)
-    def build_transforms(cfg: CfgNode, is_train: bool = True) -> Callable[[Any], torch.Tensor]:
-        return TRANSFORM_REGISTRY.get(transform_name(cfg))(cfg, is_train)
-
-    rebind(released, build_transforms)
-    return True
+    return TRANSFORM_REGISTRY.get(transform_name(cfg))(cfg, is_train)
 
 
 def transform_name(cfg: CfgNode) -> str:
@@ -119,20 +116,12 @@ def to_tensor(pic: Image.Image | np.ndarray) -> torch.Tensor:
 
 @fix(
     where="data/transforms/autoaugment.py:497,532",
-    since="always",
     symptom="auto_augment_transform: TypeError: AutoAugment takes 1 positional argument",
 )
-def auto_augment_policy() -> bool:
+@replaces(autoaugment.AutoAugment, "__init__", "def __init__(self):")
+def auto_augment_policy(_: Original, self: Any, policy: list[Any] | None = None) -> None:
     """Let AutoAugment take a policy; without one it is ImageNet's, as before."""
-    augment = autoaugment.AutoAugment
-    if not source_has(augment.__init__, "def __init__(self):"):
-        return False
-
-    def __init__(self: Any, policy: list[Any] | None = None) -> None:
-        self.policy = autoaugment.auto_augment_policy() if policy is None else policy
-
-    augment.__init__ = __init__
-    return True
+    self.policy = autoaugment.auto_augment_policy() if policy is None else policy
 
 
 @fix(
@@ -162,25 +151,19 @@ def posterize(img: Image.Image, bits_to_keep: int, **_: Any) -> Image.Image:
 
 @fix(
     where="data/transforms/autoaugment.py:740",
-    since="always",
     symptom="augment_and_mix_transform: images that are not square cannot be broadcast together",
 )
-def augment_and_mix() -> bool:
+@replaces(autoaugment.AugMixAugment, "_apply_basic", "img_shape = img.size[0], img.size[1]")
+def augment_and_mix(
+    _: Original, self: Any, img: Image.Image, weights: np.ndarray, m: float
+) -> Image.Image:
     """Mix in arrays of (H, W, C); FastReID allocates (W, H, C)."""
-    augment = autoaugment.AugMixAugment
-    if not source_has(augment._apply_basic, "img_shape = img.size[0], img.size[1]"):
-        return False
-
-    def apply_basic(self: Any, img: Image.Image, weights: np.ndarray, m: float) -> Image.Image:
-        mixed = np.zeros_like(np.asarray(img), dtype=np.float32)
-        for weight in weights:
-            depth = self.depth if self.depth > 0 else np.random.randint(1, 4)
-            augmented = img
-            for op in np.random.choice(self.ops, depth, replace=True):
-                augmented = op(augmented)
-            mixed += weight * np.asarray(augmented, dtype=np.float32)
-        chains = Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
-        return Image.blend(img, chains, float(m))
-
-    augment._apply_basic = apply_basic
-    return True
+    mixed = np.zeros_like(np.asarray(img), dtype=np.float32)
+    for weight in weights:
+        depth = self.depth if self.depth > 0 else np.random.randint(1, 4)
+        augmented = img
+        for op in np.random.choice(self.ops, depth, replace=True):
+            augmented = op(augmented)
+        mixed += weight * np.asarray(augmented, dtype=np.float32)
+    chains = Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
+    return Image.blend(img, chains, float(m))

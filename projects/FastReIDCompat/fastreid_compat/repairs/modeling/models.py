@@ -17,7 +17,7 @@ from fastreid.layers import any_softmax, batch_norm
 from fastreid.modeling.meta_arch import baseline, distiller, mgn
 from reid_common.errors import UserError
 
-from ...registry import fix, source_has
+from ...registry import Original, fix, replaces, source_has
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,6 @@ def preprocess_image(self: Any, batched_inputs: Any) -> torch.Tensor:
 
 @fix(
     where="modeling/meta_arch/baseline.py:130, modeling/meta_arch/mgn.py:256",
-    since="always",
     symptom="the caller's images are normalised in place, TEST.FLIP normalises twice; uint8 and "
     "numpy images raise",
 )
@@ -82,7 +81,6 @@ def _with_own_targets(forward: Callable[[Any, Any], Any]) -> Callable[[Any, Any]
 
 @fix(
     where="modeling/meta_arch/baseline.py:110, mgn.py:215, distiller.py:93",
-    since="always",
     symptom="negative targets (PreciseBN) become 0 in the caller's batch",
 )
 def targets_unchanged() -> bool:
@@ -97,42 +95,25 @@ def targets_unchanged() -> bool:
 
 @fix(
     where="engine/defaults.py:151",
-    since="always",
     symptom="DefaultPredictor: 'numpy.ndarray' object has no attribute 'to'",
 )
-def predictor_inputs() -> bool:
+@replaces(defaults.DefaultPredictor, "__call__", "image.to(self.model.device)")
+def predictor_inputs(original: Original, self: Any, image: Any) -> torch.Tensor:
     """Take arrays and tensors of bytes or floating-point numbers, and leave them as they are."""
-    cls = defaults.DefaultPredictor
-    original = cls.__call__
-    if not source_has(original, "image.to(self.model.device)"):
-        return False
-
-    def predict(self: Any, image: Any) -> torch.Tensor:
-        """Return the features (B, D) of images (B, C, H, W), on the CPU."""
-        return original(self, as_image_batch(image, self.model.device, torch.float32))
-
-    cls.__call__ = predict
-    return True
+    return original(self, as_image_batch(image, self.model.device, torch.float32))
 
 
 @fix(
     where="layers/any_softmax.py:51",
-    since="always",
     symptom="CLS_LAYER ArcSoftmax: NaN losses or gradients when a feature meets its class weight",
 )
-def arc_softmax_clamped() -> bool:
+@replaces(any_softmax.ArcSoftmax, "forward", "logits.acos_()")
+def arc_softmax_clamped(
+    original: Original, self: Any, logits: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
     """Keep cosines the smallest step away from ±1, where the gradient of acos is infinite."""
-    cls = any_softmax.ArcSoftmax
-    original = cls.forward
-    if not source_has(original, "logits.acos_()"):
-        return False
-
-    def forward(self: Any, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        limit = 1 - torch.finfo(logits.dtype).eps
-        return original(self, logits.clamp(-limit, limit), targets)
-
-    cls.forward = forward
-    return True
+    limit = 1 - torch.finfo(logits.dtype).eps
+    return original(self, logits.clamp(-limit, limit), targets)
 
 
 @functools.cache
@@ -142,7 +123,6 @@ def _warn_about_sync_bn() -> None:
 
 @fix(
     where="layers/batch_norm.py:26",
-    since="always",
     symptom="NORM syncBN on several CPU processes: expected input tensor to be on GPU",
 )
 def sync_bn_on_cpu() -> bool:

@@ -23,7 +23,6 @@ class LossNotFinite(FloatingPointError):
 
 @fix(
     where="engine/train_loop.py:293, engine/defaults.py:355",
-    since="always",
     symptom="FloatingPointError: Loss became infinite or NaN, without the loss, nor what to change",
 )
 def loss_not_finite() -> bool:

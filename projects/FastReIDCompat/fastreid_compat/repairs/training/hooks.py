@@ -11,12 +11,11 @@ from fastreid.engine import defaults, hooks
 from fastreid.evaluation import evaluator
 from fastreid.utils.events import CommonMetricPrinter, get_event_storage
 
-from ...registry import fix, rebind, source_has
+from ...registry import Original, fix, replaces, source_has
 
 
 @fix(
     where="engine/hooks.py:382",
-    since="always",
     symptom="ZeroDivisionError with EVAL_PERIOD 0; an evaluation after a failed last epoch",
 )
 def evaluation_after_training() -> bool:
@@ -47,7 +46,6 @@ def evaluation_after_training() -> bool:
 
 @fix(
     where="engine/hooks.py:174-187",
-    since="always",
     symptom="the last evaluation is in neither metrics.json nor TensorBoard",
 )
 def writers_see_the_last_evaluation() -> bool:
@@ -77,69 +75,45 @@ def writers_see_the_last_evaluation() -> bool:
 
 @fix(
     where="utils/events.py:220",
-    since="always",
     symptom="ZeroDivisionError in runs of one or two iterations",
 )
-def eta_of_short_runs() -> bool:
+@replaces(CommonMetricPrinter, "write", "iteration - self._last_write[0]")
+def eta_of_short_runs(original: Original, self: CommonMetricPrinter) -> None:
     """Print no estimate of the remaining time when no iteration has passed since the last line."""
-    original = CommonMetricPrinter.write
-    if not source_has(original, "iteration - self._last_write[0]"):
-        return False
-
-    def write(self: CommonMetricPrinter) -> None:
-        if self._last_write is not None and self._last_write[0] == get_event_storage().iter:
-            self._last_write = None
-        original(self)
-
-    CommonMetricPrinter.write = write
-    return True
+    if self._last_write is not None and self._last_write[0] == get_event_storage().iter:
+        self._last_write = None
+    original(self)
 
 
 @fix(
     where="evaluation/evaluator.py:173-176",
-    since="always",
     symptom="an evaluation during FREEZE_ITERS puts the frozen BatchNorm layers into training mode",
 )
-def evaluation_restores_modes() -> bool:
+@replaces(evaluator, "inference_context", "model.train(training_mode)")
+@contextmanager
+def evaluation_restores_modes(_: Original, model: torch.nn.Module) -> Iterator[None]:
     """Give every module back the mode that it had before the evaluation, also after an error."""
-    original = evaluator.inference_context
-    if not source_has(original, "model.train(training_mode)"):
-        return False
-
-    @contextmanager
-    def inference_context(model: torch.nn.Module) -> Iterator[None]:
-        modes = [(module, module.training) for module in model.modules()]
-        model.eval()
-        try:
-            yield
-        finally:
-            for module, mode in modes:
-                module.training = mode
-
-    rebind(original, inference_context)
-    return True
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 @fix(
     where="engine/hooks.py:204",
-    since="always",
     symptom="IndexError: tuple index out of range in a training without test sets",
 )
-def checkpoints_without_test_sets() -> bool:
+@replaces(hooks.PeriodicCheckpointer, "before_train", "DATASETS.TESTS[0]")
+def checkpoints_without_test_sets(original: Original, self: hooks.PeriodicCheckpointer) -> None:
     """Let a run with ``DATASETS.TESTS ()`` write checkpoints, none of them the best."""
-    original = hooks.PeriodicCheckpointer.before_train
-    if not source_has(original, "DATASETS.TESTS[0]"):
-        return False
-
-    def before_train(self: hooks.PeriodicCheckpointer) -> None:
-        if self.trainer.cfg.DATASETS.TESTS:
-            original(self)
-            return
-        self.max_epoch = self.trainer.max_epoch
-        self.metric_name = "metric"
-
-    hooks.PeriodicCheckpointer.before_train = before_train
-    return True
+    if self.trainer.cfg.DATASETS.TESTS:
+        original(self)
+        return
+    self.max_epoch = self.trainer.max_epoch
+    self.metric_name = "metric"
 
 
 @fix(
@@ -147,25 +121,18 @@ def checkpoints_without_test_sets() -> bool:
     since="torch 2.6",
     symptom="TypeError: profile.__init__() got an unexpected keyword argument 'use_cuda'",
 )
-def profiler_device() -> bool:
+@replaces(hooks.AutogradProfiler, "before_step", "use_cuda=self._use_cuda")
+def profiler_device(_: Original, self: Any) -> None:
     """Ask torch's profiler for CUDA by its present keyword, and only where there is CUDA."""
-    if not source_has(hooks.AutogradProfiler.before_step, "use_cuda=self._use_cuda"):
-        return False
-
-    def before_step(self: Any) -> None:
-        self._profiler = None
-        if self._enable_predicate(self.trainer):
-            device = "cuda" if self._use_cuda and torch.cuda.is_available() else None
-            self._profiler = torch.autograd.profiler.profile(use_device=device)
-            self._profiler.__enter__()
-
-    hooks.AutogradProfiler.before_step = before_step
-    return True
+    self._profiler = None
+    if self._enable_predicate(self.trainer):
+        device = "cuda" if self._use_cuda and torch.cuda.is_available() else None
+        self._profiler = torch.autograd.profiler.profile(use_device=device)
+        self._profiler.__enter__()
 
 
 @fix(
     where="engine/hooks.py:515, engine/defaults.py:489",
-    since="always",
     symptom="AttributeError in the SWA hook: property of 'DefaultTrainer' object has no setter",
 )
 def optimizer_can_be_wrapped() -> bool:

@@ -5,12 +5,11 @@ Evaluation is not touched by it: FastReID evaluates in float32, with AMP or with
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -133,7 +132,6 @@ def _amp_step(self: train_loop.AMPTrainer) -> None:
 
 @fix(
     where="engine/defaults.py:223",
-    since="always",
     symptom="AMP is float16, which overflows where bfloat16 does not; no key chooses it",
 )
 def mixed_precision_by_config() -> bool:
@@ -143,17 +141,11 @@ def mixed_precision_by_config() -> bool:
 
     def __init__(self: Any, cfg: Any) -> None:
         check_amp(cfg)
-        with _choosing(cfg.SOLVER.AMP.DTYPE):
+        token = _chosen.set(cfg.SOLVER.AMP.DTYPE)
+        try:
             original(self, cfg)
+        finally:
+            _chosen.reset(token)
 
     cls.__init__ = __init__
     return True
-
-
-@contextlib.contextmanager
-def _choosing(name: str) -> Iterator[None]:
-    token = _chosen.set(name)
-    try:
-        yield
-    finally:
-        _chosen.reset(token)

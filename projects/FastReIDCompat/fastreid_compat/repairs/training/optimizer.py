@@ -19,7 +19,7 @@ from fastreid.solver.optim.swa import SWA
 from fastreid.utils.params import ContiguousParams
 from reid_common.errors import UserError
 
-from ...registry import fix, rebind, source_has
+from ...registry import Original, fix, rebind, replaces, source_has
 
 # The released function, for whoever wants to compare: without these fixes it trains nothing.
 released_build_optimizer = build.build_optimizer
@@ -36,58 +36,46 @@ _LAYERWISE = ("Adafactor", "Lamb")
     since="torch 2.0",
     symptom="nothing is trained: no parameter changes, though losses and checkpoints are written",
 )
-def gradients_stay_in_their_buffers() -> bool:
+@replaces(build, "build_optimizer")
+def gradients_stay_in_their_buffers(
+    original: Original, cfg: Any, model: torch.nn.Module, contiguous: bool = True
+) -> Any:
     """Let ``zero_grad()`` of the optimizer write zeros instead of dropping the gradients.
 
     Since torch 2.0 it sets them to None by default. The flat buffers then lose their gradients for
     good, because the backward pass writes into the views, and the optimizer skips every buffer.
     """
-    default = inspect.signature(torch.optim.Optimizer.zero_grad).parameters["set_to_none"].default
-    if default is False:
-        return False
-    original = build.build_optimizer
-
-    def build_optimizer(cfg: Any, model: torch.nn.Module, contiguous: bool = True) -> Any:
-        optimizer, params = original(cfg, model, contiguous)
-        if isinstance(params, ContiguousParams):
-            optimizer.zero_grad = functools.partial(optimizer.zero_grad, set_to_none=False)
-        return optimizer, params
-
-    rebind(original, build_optimizer)
-    return True
+    optimizer, params = original(cfg, model, contiguous)
+    if isinstance(params, ContiguousParams):
+        optimizer.zero_grad = functools.partial(optimizer.zero_grad, set_to_none=False)
+    return optimizer, params
 
 
 @fix(
     where="solver/build.py:207",
-    since="always",
     symptom="AttributeError: module 'torch.optim' has no attribute 'Lamb', which FastReID brings",
 )
-def optimizer_names() -> bool:
+@replaces(build, "build_optimizer", "getattr(torch.optim, solver_opt)")
+def optimizer_names(
+    original: Original, cfg: Any, model: torch.nn.Module, contiguous: bool = True
+) -> Any:
     """Find FastReID's Lamb under ``SOLVER.OPT``, and answer an unknown name with the known ones.
 
     The released code looks in ``torch.optim`` only. RAdam stays torch's, which it has been since
     torch 1.10: FastReID's own ``from torch.optim import *`` hides its class of that name.
     """
-    if not source_has(released_build_optimizer, "getattr(torch.optim, solver_opt)"):
-        return False
-    original = build.build_optimizer
-
-    def build_optimizer(cfg: Any, model: torch.nn.Module, contiguous: bool = True) -> Any:
-        name = cfg.SOLVER.OPT
-        known = usable_optimizers()
-        if name not in known:
-            raise UserError(f"SOLVER.OPT is {name!r}; choose one of: {', '.join(sorted(known))}")
-        contiguous = contiguous and name not in _LAYERWISE
-        if hasattr(torch.optim, name):
-            return original(cfg, model, contiguous)
-        setattr(torch.optim, name, known[name])
-        try:
-            return original(cfg, model, contiguous)
-        finally:
-            delattr(torch.optim, name)
-
-    rebind(original, build_optimizer)
-    return True
+    name = cfg.SOLVER.OPT
+    known = usable_optimizers()
+    if name not in known:
+        raise UserError(f"SOLVER.OPT is {name!r}; choose one of: {', '.join(sorted(known))}")
+    contiguous = contiguous and name not in _LAYERWISE
+    if hasattr(torch.optim, name):
+        return original(cfg, model, contiguous)
+    setattr(torch.optim, name, known[name])
+    try:
+        return original(cfg, model, contiguous)
+    finally:
+        delattr(torch.optim, name)
 
 
 def usable_optimizers() -> dict[str, type[torch.optim.Optimizer]]:
@@ -104,7 +92,6 @@ def usable_optimizers() -> dict[str, type[torch.optim.Optimizer]]:
 
 @fix(
     where="solver/build.py:68-70",
-    since="always",
     symptom="CLIP_GRADIENTS clips the norm of all parameters of a group together, not of each one",
 )
 def clipping_per_parameter() -> bool:
@@ -139,41 +126,33 @@ def clipping_per_parameter() -> bool:
 
 @fix(
     where="solver/build.py:136",
-    since="always",
     symptom="after --resume the FREEZE_LAYERS are frozen for another FREEZE_ITERS steps",
 )
-def freezing_survives_resume() -> bool:
+@replaces(build, "_generate_optimizer_class_with_freeze_layer", "nonlocal cnt")
+def freezing_survives_resume(_: Original, optimizer: type, *, freeze_iters: int = 0) -> type:
     """Keep the number of frozen steps in the optimizer's state, which checkpoints hold.
 
     The released class counts in a variable of its own, which starts at zero in every process.
     """
-    original = build._generate_optimizer_class_with_freeze_layer
-    if not source_has(original, "nonlocal cnt"):
-        return False
+    if freeze_iters <= 0:
+        raise ValueError(f"freeze_iters must be positive, not {freeze_iters}")
 
-    def generate(optimizer: type, *, freeze_iters: int = 0) -> type:
-        if freeze_iters <= 0:
-            raise ValueError(f"freeze_iters must be positive, not {freeze_iters}")
+    @torch.no_grad()
+    def step(self: torch.optim.Optimizer, closure: Callable | None = None) -> None:
+        first = self.param_groups[0]
+        frozen_steps = first.get("frozen_steps", 0)
+        held = []
+        if frozen_steps < freeze_iters:
+            first["frozen_steps"] = frozen_steps + 1
+            groups = [g for g in self.param_groups if g["freeze_status"] == "freeze"]
+            held = [(p, p.grad) for group in groups for p in group["params"]]
+        for param, _ in held:
+            param.grad = None
+        optimizer.step(self, closure)  # type: ignore[attr-defined]
+        for param, gradient in held:
+            param.grad = gradient
 
-        @torch.no_grad()
-        def step(self: torch.optim.Optimizer, closure: Callable | None = None) -> None:
-            first = self.param_groups[0]
-            frozen_steps = first.get("frozen_steps", 0)
-            held = []
-            if frozen_steps < freeze_iters:
-                first["frozen_steps"] = frozen_steps + 1
-                groups = [g for g in self.param_groups if g["freeze_status"] == "freeze"]
-                held = [(p, p.grad) for group in groups for p in group["params"]]
-            for param, _ in held:
-                param.grad = None
-            optimizer.step(self, closure)  # type: ignore[attr-defined]
-            for param, gradient in held:
-                param.grad = gradient
-
-        return type(optimizer.__name__ + "WithFreezeLayer", (optimizer,), {"step": step})
-
-    rebind(original, generate)
-    return True
+    return type(optimizer.__name__ + "WithFreezeLayer", (optimizer,), {"step": step})
 
 
 @fix(
@@ -181,19 +160,14 @@ def freezing_survives_resume() -> bool:
     since="torch 2.0",
     symptom="AttributeError: 'SWA' object has no attribute '_optimizer_step_pre_hooks'",
 )
-def swa_is_an_optimizer() -> bool:
+@replaces(SWA, "__init__", "self.optimizer = optimizer")
+def swa_is_an_optimizer(
+    original: Original, self: SWA, optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any
+) -> None:
     """Give SWA the attributes that torch's optimizers have, and the wrapped optimizer's zero_grad.
 
     SWA inherits from Optimizer without calling its ``__init__``.
     """
-    if not source_has(SWA.__init__, "self.optimizer = optimizer"):
-        return False
-    original = SWA.__init__
-
-    def init(self: SWA, optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:
-        original(self, optimizer, *args, **kwargs)
-        torch.optim.Optimizer.__setstate__(self, {})
-        self.zero_grad = optimizer.zero_grad
-
-    SWA.__init__ = init
-    return True
+    original(self, optimizer, *args, **kwargs)
+    torch.optim.Optimizer.__setstate__(self, {})
+    self.zero_grad = optimizer.zero_grad

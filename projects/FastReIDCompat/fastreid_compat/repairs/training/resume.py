@@ -25,7 +25,7 @@ import torch
 from fastreid.engine import defaults, train_loop
 from fastreid.utils import comm
 
-from ...registry import fix, source_has
+from ...registry import Original, fix, replaces, source_has
 from ..loading.reproducible import restart_at
 
 
@@ -36,26 +36,18 @@ def epoch_seed(seed: int, rank: int, epoch: int) -> int:
 
 @fix(
     where="engine/train_loop.py:164",
-    since="always",
     symptom="dropout and drop path of a resumed run differ from those of an uninterrupted one",
 )
-def epochs_have_their_own_seed() -> bool:
+@replaces(train_loop.TrainerBase, "before_epoch", "self.storage.epoch = self.epoch")
+def epochs_have_their_own_seed(original: Original, self: train_loop.TrainerBase) -> None:
     """Reseed before every epoch, where ``cfg.SEED`` is set."""
-    original = train_loop.TrainerBase.before_epoch
-    if not source_has(original, "self.storage.epoch = self.epoch"):
-        return False
-
-    def before_epoch(self: train_loop.TrainerBase) -> None:
-        seed = _config_seed(self)
-        if seed >= 0:
-            number = epoch_seed(seed, comm.get_rank(), self.epoch)
-            torch.manual_seed(number)
-            np.random.seed(number)
-            random.seed(number)
-        original(self)
-
-    train_loop.TrainerBase.before_epoch = before_epoch
-    return True
+    seed = _config_seed(self)
+    if seed >= 0:
+        number = epoch_seed(seed, comm.get_rank(), self.epoch)
+        torch.manual_seed(number)
+        np.random.seed(number)
+        random.seed(number)
+    original(self)
 
 
 def _config_seed(trainer: train_loop.TrainerBase) -> int:
@@ -64,27 +56,20 @@ def _config_seed(trainer: train_loop.TrainerBase) -> int:
 
 @fix(
     where="engine/defaults.py:255",
-    since="always",
     symptom="--resume trains on the first epochs' batches again, not on those that come next",
 )
-def data_continues_on_resume() -> bool:
+@replaces(defaults.DefaultTrainer, "resume_or_load", "self.start_epoch = checkpoint.get(")
+def data_continues_on_resume(
+    original: Original, self: defaults.DefaultTrainer, resume: bool = True
+) -> None:
     """Move the stream of batches to the epoch that a resumed run starts with."""
-    original = defaults.DefaultTrainer.resume_or_load
-    if not source_has(original, "self.start_epoch = checkpoint.get("):
-        return False
-
-    def resume_or_load(self: defaults.DefaultTrainer, resume: bool = True) -> None:
-        original(self, resume)
-        if _config_seed(self) >= 0 and 0 < self.start_epoch < self.max_epoch:
-            restart_at(self, self.start_epoch * self.iters_per_epoch)
-
-    defaults.DefaultTrainer.resume_or_load = resume_or_load
-    return True
+    original(self, resume)
+    if _config_seed(self) >= 0 and 0 < self.start_epoch < self.max_epoch:
+        restart_at(self, self.start_epoch * self.iters_per_epoch)
 
 
 @fix(
     where="engine/defaults.py:223",
-    since="always",
     symptom="with AMP a resumed run starts from the initial gradient scale and skips steps again",
 )
 def scaler_is_saved() -> bool:

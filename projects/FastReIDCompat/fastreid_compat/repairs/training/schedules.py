@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 from typing import Any
@@ -18,7 +17,7 @@ from fastreid.utils.registry import Registry
 from reid_common.errors import UserError
 from torch.optim.lr_scheduler import LRScheduler
 
-from ...registry import fix, rebind, source_has
+from ...registry import Original, fix, replaces
 
 logger = logging.getLogger(__name__)
 
@@ -29,39 +28,27 @@ logger = logging.getLogger(__name__)
 # config cannot work: runs are refused that way before they start.
 SCHEDULE_REGISTRY = Registry("SCHEDULE")
 
-# Fixes of this package wrap the function; this tells whether the released one is below.
-_released = build.build_lr_scheduler
-
 
 @fix(
     where="solver/build.py:314",
-    since="always",
     symptom="ZeroDivisionError: fewer images than a batch; warm-up as long as a cosine schedule",
 )
-def schedule_fits_the_run() -> bool:
+@replaces(build, "build_lr_scheduler", "math.ceil(cfg.SOLVER.WARMUP_ITERS / iters_per_epoch)")
+def schedule_fits_the_run(
+    original: Original, cfg: CfgNode, optimizer: Any, iters_per_epoch: int
+) -> dict[str, Any]:
     """Refuse, before training, a run without iterations and a cosine schedule without epochs."""
-    original = build.build_lr_scheduler
-    if not source_has(original, "math.ceil(cfg.SOLVER.WARMUP_ITERS / iters_per_epoch)"):
-        return False
-
-    @functools.wraps(original)
-    def build_lr_scheduler(cfg: CfgNode, optimizer: Any, iters_per_epoch: int) -> dict[str, Any]:
-        _check_iterations(cfg, iters_per_epoch)
-        solver = cfg.SOLVER
-        warmup = math.ceil(solver.WARMUP_ITERS / iters_per_epoch)
-        if solver.SCHED.startswith("Cosine") and (
-            max(warmup, solver.DELAY_EPOCHS) >= solver.MAX_EPOCH
-        ):
-            raise UserError(
-                f"SOLVER.WARMUP_ITERS = {solver.WARMUP_ITERS} ({warmup} epochs of "
-                f"{iters_per_epoch} iterations) and SOLVER.DELAY_EPOCHS = {solver.DELAY_EPOCHS} "
-                f"leave none of SOLVER.MAX_EPOCH = {solver.MAX_EPOCH} epochs to the cosine "
-                "schedule; lower them or train longer"
-            )
-        return original(cfg, optimizer, iters_per_epoch)
-
-    rebind(original, build_lr_scheduler)
-    return True
+    _check_iterations(cfg, iters_per_epoch)
+    solver = cfg.SOLVER
+    warmup = math.ceil(solver.WARMUP_ITERS / iters_per_epoch)
+    if solver.SCHED.startswith("Cosine") and (max(warmup, solver.DELAY_EPOCHS) >= solver.MAX_EPOCH):
+        raise UserError(
+            f"SOLVER.WARMUP_ITERS = {solver.WARMUP_ITERS} ({warmup} epochs of "
+            f"{iters_per_epoch} iterations) and SOLVER.DELAY_EPOCHS = {solver.DELAY_EPOCHS} "
+            f"leave none of SOLVER.MAX_EPOCH = {solver.MAX_EPOCH} epochs to the cosine "
+            "schedule; lower them or train longer"
+        )
+    return original(cfg, optimizer, iters_per_epoch)
 
 
 def _check_iterations(cfg: CfgNode, iters_per_epoch: int) -> None:
@@ -82,32 +69,25 @@ def _check_iterations(cfg: CfgNode, iters_per_epoch: int) -> None:
 
 @fix(
     where="solver/build.py:320-335",
-    since="always",
     symptom="SOLVER.SCHED takes two names; any other is a KeyError after the model is built",
 )
-def schedules_by_name() -> bool:
+@replaces(build, "build_lr_scheduler", "scheduler_args[cfg.SOLVER.SCHED]")
+def schedules_by_name(
+    original: Original, cfg: CfgNode, optimizer: Any, iters_per_epoch: int
+) -> dict[str, Any]:
     """Find SOLVER.SCHED in :data:`SCHEDULE_REGISTRY` where it is none of FastReID's schedules."""
-    if not source_has(_released, "scheduler_args[cfg.SOLVER.SCHED]"):
-        return False
-    original = build.build_lr_scheduler
-
-    @functools.wraps(original)
-    def build_lr_scheduler(cfg: CfgNode, optimizer: Any, iters_per_epoch: int) -> dict[str, Any]:
-        if cfg.SOLVER.SCHED not in SCHEDULE_REGISTRY._obj_map:
-            return original(cfg, optimizer, iters_per_epoch)
-        _check_iterations(cfg, iters_per_epoch)
-        schedules = {"lr_sched": build_schedule(cfg, optimizer)}
-        if cfg.SOLVER.WARMUP_ITERS > 0:
-            schedules["warmup_sched"] = lr_scheduler.WarmupLR(
-                optimizer,
-                warmup_factor=cfg.SOLVER.WARMUP_FACTOR,
-                warmup_iters=cfg.SOLVER.WARMUP_ITERS,
-                warmup_method=cfg.SOLVER.WARMUP_METHOD,
-            )
-        return schedules
-
-    rebind(original, build_lr_scheduler)
-    return True
+    if cfg.SOLVER.SCHED not in SCHEDULE_REGISTRY._obj_map:
+        return original(cfg, optimizer, iters_per_epoch)
+    _check_iterations(cfg, iters_per_epoch)
+    schedules = {"lr_sched": build_schedule(cfg, optimizer)}
+    if cfg.SOLVER.WARMUP_ITERS > 0:
+        schedules["warmup_sched"] = lr_scheduler.WarmupLR(
+            optimizer,
+            warmup_factor=cfg.SOLVER.WARMUP_FACTOR,
+            warmup_iters=cfg.SOLVER.WARMUP_ITERS,
+            warmup_method=cfg.SOLVER.WARMUP_METHOD,
+        )
+    return schedules
 
 
 def build_schedule(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRScheduler:

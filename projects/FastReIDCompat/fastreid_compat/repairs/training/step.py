@@ -8,52 +8,49 @@ from typing import Any
 from fastreid.engine import defaults, train_loop
 from fastreid.utils.events import EventStorage
 
-from ...registry import fix, source_has
+from ...registry import Original, fix, replaces
 
 logger = logging.getLogger(__name__)
 
 
 @fix(
     where="engine/train_loop.py:149-153, engine/hooks.py:380",
-    since="always",
     symptom="--resume of a finished run: no attribute 'epoch'; a hook's error hides the real one",
 )
-def training_ends_as_it_should() -> bool:
+@replaces(train_loop.TrainerBase, "train", "finally:", "self.after_train()")
+def training_ends_as_it_should(
+    _: Original,
+    self: train_loop.TrainerBase,
+    start_epoch: int,
+    max_epoch: int,
+    iters_per_epoch: int,
+) -> None:
     """Run the hooks' ``after_train`` so that they know, and show, what ended the training.
 
     ``trainer.finished`` tells hooks whether all epochs were done. After a failure an error in one
     of them is logged and the original exception comes through. A run that had finished before it
     was resumed has ``epoch`` set to its last one.
     """
-    if not source_has(train_loop.TrainerBase.train, "finally:", "self.after_train()"):
-        return False
-
-    def train(
-        self: train_loop.TrainerBase, start_epoch: int, max_epoch: int, iters_per_epoch: int
-    ) -> None:
-        self.iter = self.start_iter = start_epoch * iters_per_epoch
-        self.epoch = min(start_epoch, max_epoch - 1)
-        self.finished = False
-        if start_epoch >= max_epoch:
-            logger.info("All %d epochs of this run were done before; nothing to train", max_epoch)
-        else:
-            logger.info("Starting training from epoch %d", start_epoch)
-        with EventStorage(self.start_iter) as self.storage:
-            self.storage.epoch = self.epoch
-            try:
-                self.before_train()
-                for self.epoch in range(start_epoch, max_epoch):
-                    _run_epoch(self, iters_per_epoch)
-                self.finished = True
-            except BaseException as error:
-                if isinstance(error, Exception):
-                    logger.exception("Exception during training:")
-                _close_hooks(self)
-                raise
-            self.after_train()
-
-    train_loop.TrainerBase.train = train
-    return True
+    self.iter = self.start_iter = start_epoch * iters_per_epoch
+    self.epoch = min(start_epoch, max_epoch - 1)
+    self.finished = False
+    if start_epoch >= max_epoch:
+        logger.info("All %d epochs of this run were done before; nothing to train", max_epoch)
+    else:
+        logger.info("Starting training from epoch %d", start_epoch)
+    with EventStorage(self.start_iter) as self.storage:
+        self.storage.epoch = self.epoch
+        try:
+            self.before_train()
+            for self.epoch in range(start_epoch, max_epoch):
+                _run_epoch(self, iters_per_epoch)
+            self.finished = True
+        except BaseException as error:
+            if isinstance(error, Exception):
+                logger.exception("Exception during training:")
+            _close_hooks(self)
+            raise
+        self.after_train()
 
 
 def _run_epoch(trainer: train_loop.TrainerBase, iters_per_epoch: int) -> None:
@@ -78,22 +75,14 @@ def _close_hooks(trainer: train_loop.TrainerBase) -> None:
 
 @fix(
     where="engine/defaults.py:350",
-    since="always",
     symptom="AssertionError: No evaluation results obtained during training! with EVAL_PERIOD 0",
 )
-def training_without_evaluation() -> bool:
+@replaces(defaults.DefaultTrainer, "train", "No evaluation results obtained")
+def training_without_evaluation(original: Original, self: defaults.DefaultTrainer) -> Any:
     """Return None from ``DefaultTrainer.train`` when nothing was to be evaluated."""
-    original = defaults.DefaultTrainer.train
-    if not source_has(original, "No evaluation results obtained"):
-        return False
-
-    def train(self: defaults.DefaultTrainer) -> Any:
-        if self.cfg.TEST.EVAL_PERIOD <= 0 and not hasattr(self, "_last_eval_results"):
-            self._last_eval_results = None
-        return original(self)
-
-    defaults.DefaultTrainer.train = train
-    return True
+    if self.cfg.TEST.EVAL_PERIOD <= 0 and not hasattr(self, "_last_eval_results"):
+        self._last_eval_results = None
+    return original(self)
 
 
 @fix(
@@ -101,17 +90,12 @@ def training_without_evaluation() -> bool:
     since="numpy 2.4",
     symptom="TypeError: only 0-dimensional arrays can be converted to Python scalars",
 )
-def scalars_of_one_element() -> bool:
+@replaces(EventStorage, "put_scalar", "value = float(value)")
+def scalars_of_one_element(
+    original: Original, self: EventStorage, name: str, value: Any, smoothing_hint: bool = True
+) -> None:
     """Take arrays and tensors with one element as scalars, whatever their number of dimensions."""
-    original = EventStorage.put_scalar
-    if not source_has(original, "value = float(value)"):
-        return False
-
-    def put_scalar(self: EventStorage, name: str, value: Any, smoothing_hint: bool = True) -> None:
-        original(self, name, _as_float(value), smoothing_hint)
-
-    EventStorage.put_scalar = put_scalar
-    return True
+    original(self, name, _as_float(value), smoothing_hint)
 
 
 def _as_float(value: Any) -> float:
