@@ -24,6 +24,7 @@ from reid_core.run.command_line import forget_loggers
 from reid_core.run.output_lock import only_run
 from reid_core.run.preflight import preflight
 from transreid import load_config, resolve_side_information, training
+from transreid.weights.formats import side_information_of_weights
 
 RESULTS = "results.json"
 
@@ -118,7 +119,7 @@ def evaluate_weights(
     cfg = load_config(find_config(config), [*opts, "MODEL.WEIGHTS", str(weights)])
     cfg.DATASETS.TESTS = tuple(tests.values())
     preflight(cfg, eval_only=True)
-    resolve_side_information(cfg, from_weights=True)
+    resolve_side_information(cfg, side_information_of_weights(cfg))
     model = training.model_with(cfg, str(weights))
     scores = {}
     for name, test in tests.items():
