@@ -8,6 +8,7 @@ from . import data  # noqa: F401  (registers itself)
 from .build_backbone import build_transreid_backbone
 from .config import KEYS, add_transreid_config
 from .config_rules import RULES
+from .engine.trainer import TransReIDTrainer
 from .inference.extractor import FeatureExtractor
 from .modeling.backbone import TransReIDBackbone
 from .modeling.bnneck import BNNeck, BNNeckHead
@@ -17,7 +18,11 @@ from .solver import schedule  # noqa: F401  (registers itself)
 from .weights.checkpoint import load_weights
 from .weights.resolve import resolve_side_information
 
-register_project(Project("transreid", add_transreid_config, keys=KEYS, rules=RULES))
+register_project(
+    Project(
+        "transreid", add_transreid_config, {"TransReID": TransReIDTrainer}, keys=KEYS, rules=RULES
+    )
+)
 moved_modules(
     {
         "transreid.features.image_inputs": "transreid.inference.image_inputs",

@@ -9,6 +9,9 @@ attributes of a class, all optional, say more:
 under which its identities and cameras are known; without it all arguments share the class's
 ``dataset_name``, as parts of one data set do;
 ``result_name(root)``, a class method: name in tables of results, where it depends on the files.
+
+Behind any name may stand a number of identities, "Market1501:identities=200": see
+:mod:`.thinning`. Such a set has the name, cameras and identities of the whole one.
 """
 
 from __future__ import annotations
@@ -24,14 +27,17 @@ from typing import Any
 from fastreid.data.datasets import DATASET_REGISTRY
 from reid_common.errors import UserError
 
+from .thinning import split_thinning
+
 
 def split_name(name: str) -> tuple[str, str | None]:
     """Split "FolderReID:/data/shop" into the registered name and its argument.
 
     Returns:
-        ("FolderReID", "/data/shop"); the argument is None where there is no colon.
+        ("FolderReID", "/data/shop"); the argument is None where there is no colon. How the set is
+        thinned is left out.
     """
-    registered, colon, argument = name.partition(":")
+    registered, colon, argument = split_thinning(name)[0].partition(":")
     return registered, argument if colon else None
 
 
@@ -54,7 +60,10 @@ def dataset_class(name: str) -> Any:
     parameter = inspect.signature(cls).parameters.get("argument")
     example = getattr(cls, "argument_example", f"{registered}:ARGUMENT")
     if argument is not None and parameter is None:
-        raise UserError(f"data set {name!r}: {registered} takes no argument; write {registered!r}")
+        raise UserError(
+            f"data set {name!r}: {registered} takes no argument; write {registered!r}, or "
+            f"{registered + ':identities=200'!r} for 200 of its identities"
+        )
     if parameter is not None and parameter.default is parameter.empty and not argument:
         raise UserError(f"data set {name!r}: {registered} needs an argument, as in {example!r}")
     if argument == "":
@@ -84,10 +93,12 @@ def result_name(name: str, root: str) -> str:
     """
     registered, argument = split_name(name)
     cls = DATASET_REGISTRY._obj_map.get(registered)
+    whole, _ = split_thinning(name)
+    thinned = name[len(whole) :]
     if argument and hasattr(cls, "argument_name"):
-        return dataset_name(name)
+        return dataset_name(name) + thinned
     by_files = getattr(cls, "result_name", None)
-    return str(by_files(root)) if by_files else name
+    return str(by_files(root)) + thinned if by_files else name
 
 
 def name_of_path(path: str) -> str:
@@ -110,6 +121,7 @@ def check_distinct(names: Iterable[str]) -> None:
     for name in names:
         cls = DATASET_REGISTRY._obj_map.get(split_name(name)[0])
         own = hasattr(cls, "argument_name")
+        name, _ = split_thinning(name)
         other = known.setdefault(dataset_name(name), name)
         if other != name and (own or hasattr(dataset_class(other), "argument_name")):
             raise UserError(

@@ -47,7 +47,7 @@ def resolve_side_information(cfg: CfgNode, stored: Stored | None = None) -> None
     if sie.CAMERA and not cfg.DATASETS.CAMERAS and stored:
         _take_cameras(cfg, stored)
     # An evaluation whose sizes are known needs no training images.
-    sized = evaluating and (sie.NUM_VIEWS > 0 or not sie.VIEW or "sie_embed" in stored)
+    sized = evaluating and (sie.NUM_VIEWS > 0 or not sie.VIEW or stored_sizes(stored, 1, 0)[1] > 0)
     counted = sie.CAMERA and not cfg.DATASETS.CAMERAS
     training = training_sets(cfg) if counted or not sized else []
     tests = [opened for opened in test_sets(cfg) if not opened.missing]
@@ -111,6 +111,9 @@ def stored_sizes(stored: Stored, num_cameras: int, num_views: int) -> tuple[int,
     Returns:
         Both; 0 for one that still is not known.
     """
+    if "sie_view" in stored:  # an additive table: a row for each camera, and for each viewpoint
+        num_cameras = num_cameras or len(stored["sie_camera"])
+        return num_cameras, num_views or len(stored["sie_view"])
     rows = len(stored.get("sie_embed", ()))
     return (
         num_cameras or (rows // num_views if num_views else 0),
