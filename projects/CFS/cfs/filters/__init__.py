@@ -5,6 +5,7 @@ from .blur_filter import BlurFilter
 from .cfs_filter import CFSFilter
 from .duplicate_filter import DuplicateFilter
 from .list_filter import ListFilter
+from .neighbour_filter import NeighbourFilter
 from .registry import FILTER_REGISTRY, build_filters
 from .size_filters import AspectRatioFilter, ResolutionFilter
 
@@ -18,6 +19,7 @@ __all__ = [
     "DuplicateFilter",
     "Items",
     "ListFilter",
+    "NeighbourFilter",
     "ResolutionFilter",
     "build_filters",
 ]
