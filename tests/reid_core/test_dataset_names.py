@@ -61,7 +61,7 @@ def test_the_class_gets_the_argument():
         ("Needs", r"'Needs': Needs needs an argument, as in 'Needs:/data/shop'"),
         ("Needs:", r"'Needs:': Needs needs an argument"),
         ("May:", r"'May:' ends in a colon"),
-        ("Market1501:x", r"'Market1501:x': Market1501 takes no argument; write 'Market1501'"),
+        ("Market1501:x", r"'Market1501:x': Market1501 takes no argument; write 'Market1501', or"),
         ("Market1502:x", r"Market1502.*[Dd]id you mean.*Market1501"),
     ],
 )

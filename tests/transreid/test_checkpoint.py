@@ -17,11 +17,12 @@ from fastreid.utils.checkpoint import Checkpointer
 from golden_models import GOLDEN, MODELS, GoldenModel, build
 from reid_common.errors import UserError
 from reid_core.config import load_config
+from reid_core.side_information.resolve import stored_sizes
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 from transreid import TransReIDBackbone, load_weights
 from transreid.modeling.patch_embed import patch_grid, resize_pos_embed
-from transreid.weights.formats import read_weights
+from transreid.weights.formats import read_weights, stored_side_information
 from transreid.weights.released import from_released, to_released
 
 CONFIGS = Path(__file__).parents[2] / "projects" / "TransReID" / "configs"
@@ -546,3 +547,43 @@ def test_released_names_are_a_bijection() -> None:
     assert set(again) == set(ours) - {"backbone.sie.camera_table"}
     with pytest.raises(UserError, match="reg_token has no place"):
         to_released({"backbone.reg_token": torch.zeros(1, 4, 8)})
+
+
+def parts_of(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    return model.backbone.sie.sie_camera.detach(), model.backbone.sie.sie_view.detach()
+
+
+def test_an_additive_table_is_loaded_digit_for_digit(tmp_path: Path) -> None:
+    additive = {"MODEL.SIE.TABLE": "additive"}
+    source = sie_model("mean", "toyreid:8,market1501:6", **additive)
+    model = sie_model("mean", "toyreid:8,market1501:6", **additive)
+    load_weights(model, save(source.state_dict(), tmp_path))
+    assert all(map(torch.equal, parts_of(source), parts_of(model)))
+    chosen = sie_model("mean", "market1501:6", **additive)  # rows by name, the same sums
+    load_weights(chosen, save(source.state_dict(), tmp_path))
+    torch.testing.assert_close(
+        chosen.backbone.sie.pairs(), source.backbone.sie.pairs()[8:].detach()
+    )
+
+
+def test_additive_and_joint_tables_into_each_other(tmp_path: Path) -> None:
+    joint = sie_model("mean", "toyreid:8")
+    additive = sie_model("mean", "toyreid:8", **{"MODEL.SIE.TABLE": "additive"})
+    sums = additive.backbone.sie.pairs().detach().clone()
+    load_weights(joint, save(additive.state_dict(), tmp_path))
+    torch.testing.assert_close(joint.backbone.sie.pairs().detach(), sums)
+    load_weights(joint, save(to_released(additive.state_dict()), tmp_path))
+    torch.testing.assert_close(joint.backbone.sie.pairs().detach(), sums)
+    load_weights(additive, save(joint.state_dict(), tmp_path))
+    torch.testing.assert_close(additive.backbone.sie.pairs().detach(), sums)
+    # Of a joint table that is no sum: S(c, v) = 1 for (0, 0) alone of 8 x 3; camera 0 has 1/3,
+    # viewpoint 0 1/8 less 1/24, so that 1/3 + 1/12 comes nearest.
+    joint.backbone.sie.sie_embed.data.zero_()[0] = 1
+    load_weights(additive, save(joint.state_dict(), tmp_path))
+    assert additive.backbone.sie.pairs()[0, 0, 0, 0].item() == pytest.approx(5 / 12)
+
+
+def test_sizes_of_an_additive_table_are_read_from_the_file() -> None:
+    model = sie_model("mean", "toyreid:8", **{"MODEL.SIE.TABLE": "additive"})
+    stored = stored_side_information(model.state_dict())
+    assert stored_sizes(stored, 0, 0) == (8, 3)

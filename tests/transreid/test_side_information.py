@@ -181,3 +181,36 @@ def test_the_camera_table_is_stored_with_the_model() -> None:
     assert decode_table(other.camera_table) == "toyreid:21"
     with pytest.raises(ValueError, match="at most 1024"):
         encode_table("x" * 1025)
+
+
+def test_an_additive_table_against_hand_values() -> None:
+    sie = SideInformationEmbedding(2, 3, embed_dim=1, sie_coe=2.0, table="additive")
+    assert {name: tuple(p.shape) for name, p in sie.named_parameters()} == {
+        "sie_camera": (2, 1, 1),
+        "sie_view": (3, 1, 1),
+    }
+    sie.sie_camera.data[:, 0, 0] = torch.tensor([10.0, 20.0])
+    sie.sie_view.data[:, 0, 0] = torch.tensor([1.0, 2.0, 6.0])
+    camids, viewids = torch.tensor([0, 1, 1, -1, 0, -1]), torch.tensor([0, 2, 1, 1, -1, -1])
+    # 2 * (S_C + S_V); an unknown camera has the mean 15, an unknown viewpoint the mean 3
+    expected = [22.0, 52.0, 44.0, 34.0, 26.0, 36.0]
+    assert sie(camids, viewids).flatten().tolist() == pytest.approx(expected)
+    sie.unknown = "zero"  # what is unknown adds nothing
+    assert sie(camids, viewids).flatten().tolist() == pytest.approx([22, 52, 44, 4, 20, 0])
+    sie.unknown = "error"
+    assert sie(camids[:3], viewids[:3]).flatten().tolist() == pytest.approx(expected[:3])
+    with pytest.raises(UserError, match="error"):
+        sie(camids, viewids)
+
+
+def test_an_additive_table_of_one_kind_is_the_joint_one() -> None:
+    for cameras, views in ((3, 0), (0, 2)):
+        one, other = embedding(cameras, views), embedding(cameras, views, table="additive")
+        other.load_state_dict(one.state_dict())
+        ids = torch.tensor([0, 1, -1])
+        assert torch.equal(one(ids, ids), other(ids, ids))
+
+
+def test_an_unknown_kind_of_table() -> None:
+    with pytest.raises(UserError, match=r"MODEL.SIE.TABLE.*'additiv'.*'additive'"):
+        embedding(2, 2, table="additiv")

@@ -9,6 +9,7 @@ from . import data  # noqa: F401  (registers itself)
 from .build_backbone import build_transreid_backbone
 from .config import KEYS, add_transreid_config
 from .config_rules import RULES
+from .engine.trainer import TransReIDTrainer
 from .inference.extractor import FeatureExtractor
 from .modeling.backbone import TransReIDBackbone
 from .modeling.bnneck import CLASSIFIERS, BNNeck, BNNeckHead
@@ -17,8 +18,16 @@ from .modeling.meta_arch import TransReID
 from .solver import schedule  # noqa: F401  (registers itself)
 from .weights.checkpoint import load_weights
 
-NAMES = {"MODEL.HEADS.CLS_LAYER": list(CLASSIFIERS)}
-register_project(Project("transreid", add_transreid_config, keys=KEYS, rules=RULES, names=NAMES))
+register_project(
+    Project(
+        "transreid",
+        add_transreid_config,
+        {"TransReID": TransReIDTrainer},
+        keys=KEYS,
+        rules=RULES,
+        names={"MODEL.HEADS.CLS_LAYER": list(CLASSIFIERS)},
+    )
+)
 moved_modules(
     {
         "transreid.features.image_inputs": "transreid.inference.image_inputs",

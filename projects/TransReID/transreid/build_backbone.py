@@ -86,4 +86,5 @@ def _build_sie(cfg: CfgNode, embed_dim: int) -> SideInformationEmbedding | None:
         camera_table=",".join(cfg.DATASETS.get("CAMERAS", ())),
         unknown=sie.get("UNKNOWN", "mean"),
         camera_dropout=sie.get("CAMERA_DROPOUT", 0.0),
+        table=sie.get("TABLE", "joint"),
     )

@@ -8,8 +8,9 @@ from fastreid.config import CfgNode
 from reid_core.config.declaration import Key, add_keys
 from reid_core.config.values import FLAG, PROBABILITY, RATE, TEXT, number, one_of, sequence, whole
 
+from .modeling.bnneck import TEST_NECK_FEATS
 from .modeling.patch_embed import STEMS
-from .modeling.side_embedding import POLICIES
+from .modeling.side_embedding import POLICIES, TABLES
 
 GRID = sequence(whole(1), (0, 2), "[rows, columns], or () for the grid of TIMM_NAME")
 
@@ -86,6 +87,13 @@ KEYS = (
         whole(1),
         "m: 5 for persons, 8 for vehicles in the released configs (m - 1 patches move)",
     ),
+    Key(
+        "MODEL.SIE.TABLE",
+        "joint",
+        one_of(*TABLES),
+        "With CAMERA and VIEW both on: joint, a row for each pair S_(C, V), as in the paper; or "
+        "additive, S_C + S_V, C + V rows, for few images of each pair",
+    ),
     Key("MODEL.JPM.SHUFFLE_GROUPS", 2, whole(1), "g: groups of the shuffle"),
     Key(
         "MODEL.JPM.REARRANGE",
@@ -102,8 +110,10 @@ KEYS = (
     Key(
         "MODEL.HEADS.TEST_NECK_FEAT",
         "before",
-        one_of("before", "after"),
-        "Feature at test time: before (as released) or after the BNNeck",
+        one_of(*TEST_NECK_FEATS),
+        "Feature at test time: before (as released) or after the BNNeck, or centered, before less "
+        "the mean over the training images that the BNNeck has stored: for models trained from "
+        "random weights, whose features before share most of their length",
     ),
     train(
         "MODEL.LOSSES.GLOBAL_WEIGHT",

@@ -5,6 +5,7 @@ from .cfs_filter import CFSFilter
 from .duplicate_filter import DuplicateFilter
 from .limit_filters import AspectRatioFilter, BlurFilter, ResolutionFilter
 from .list_filter import ListFilter
+from .neighbour_filter import NeighbourFilter
 from .registry import FILTER_REGISTRY, build_filters
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "DuplicateFilter",
     "Items",
     "ListFilter",
+    "NeighbourFilter",
     "ResolutionFilter",
     "build_filters",
 ]

@@ -9,6 +9,9 @@ attributes of a class, all optional, say more:
 under which its identities and cameras are known; without it all arguments share the class's
 ``dataset_name``, as parts of one data set do;
 ``result_name(root)``, a class method: name in tables of results, where it depends on the files.
+
+Behind any name may stand a number of identities, "Market1501:identities=200": see
+:mod:`.thinning`. Such a set has the name, cameras and identities of the whole one.
 """
 
 from __future__ import annotations
@@ -24,11 +27,15 @@ from fastreid.data.datasets import DATASET_REGISTRY
 from reid_common.errors import UserError
 
 from ..config.values import check_choice
+from .thinning import split_thinning
 
 
 def split_name(name: str) -> tuple[str, str | None]:
-    """Split "FolderReID:/data/shop" into registered name and argument, None without a colon."""
-    registered, colon, argument = name.partition(":")
+    """Split "FolderReID:/data/shop" into registered name and argument, None without a colon.
+
+    How the set is thinned is left out.
+    """
+    registered, colon, argument = split_thinning(name)[0].partition(":")
     return registered, argument if colon else None
 
 
@@ -44,7 +51,10 @@ def dataset_class(name: str, key: str = "data set") -> Any:
     parameter = inspect.signature(cls).parameters.get("argument")
     example = getattr(cls, "argument_example", f"{registered}:ARGUMENT")
     if argument is not None and parameter is None:
-        raise UserError(f"data set {name!r}: {registered} takes no argument; write {registered!r}")
+        raise UserError(
+            f"data set {name!r}: {registered} takes no argument; write {registered!r}, or "
+            f"{registered + ':identities=200'!r} for 200 of its identities"
+        )
     if parameter is not None and parameter.default is parameter.empty and not argument:
         raise UserError(f"data set {name!r}: {registered} needs an argument, as in {example!r}")
     if argument == "":
@@ -69,10 +79,12 @@ def result_name(name: str, root: str) -> str:
     """Name of a data set of ``root`` in tables of results: "shop", "MSMT17_V1", "Market1501"."""
     registered, argument = split_name(name)
     cls = DATASET_REGISTRY._obj_map.get(registered)
+    whole, _ = split_thinning(name)
+    thinned = name[len(whole) :]
     if argument and hasattr(cls, "argument_name"):
-        return str(cls.argument_name(argument))
+        return str(cls.argument_name(argument)) + thinned
     by_files = getattr(cls, "result_name", None)
-    return str(by_files(root)) if by_files else name
+    return str(by_files(root)) + thinned if by_files else name
 
 
 def name_of_path(path: str) -> str:
@@ -93,6 +105,7 @@ def check_distinct(names: Iterable[str]) -> None:
     """
     known: dict[str, str] = {}
     for name in names:
+        name, _ = split_thinning(name)
         other = known.setdefault(dataset_name(name), name)
         classes = (DATASET_REGISTRY._obj_map.get(split_name(n)[0]) for n in (name, other))
         if other != name and any(hasattr(cls, "argument_name") for cls in classes):

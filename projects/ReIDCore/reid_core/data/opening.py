@@ -9,6 +9,7 @@ from typing import Any
 from reid_common.errors import UserError
 
 from .names import dataset_class, split_name
+from .thinning import split_thinning, thin
 
 LAYOUTS = {
     "Market1501": "Market-1501-v15.09.15/{bounding_box_train,query,bounding_box_test}/*.jpg",
@@ -34,7 +35,8 @@ def open_dataset(name: str, root: str | None = None, **kwargs: Any) -> Any:
     """Open a registered data set.
 
     Args:
-        name: as in DATASETS.NAMES: name in the registry, with ":argument" where it takes one.
+        name: as in DATASETS.NAMES: name in the registry, with ":argument" where it takes one, and
+            ":identities=200" for some of its identities.
         root: folder of all data sets; None: :func:`data_root`.
         **kwargs: handed to the class, as in ``combineall=True``.
 
@@ -47,6 +49,8 @@ def open_dataset(name: str, root: str | None = None, **kwargs: Any) -> Any:
     root = data_root() if root is None else root
     if argument is not None:
         kwargs["argument"] = argument
+    _, thinning = split_thinning(name)
+    combine = thinning is not None and kwargs.pop("combineall", False)
     try:
         with warnings.catch_warnings(record=True) as caught:
             data = dataset(root=root, **kwargs)
@@ -58,6 +62,11 @@ def open_dataset(name: str, root: str | None = None, **kwargs: Any) -> Any:
             f"data set {name} is not complete in {os.path.abspath(root)!r} ({error});"
             f" set FASTREID_DATASETS to the folder that holds {layout}"
         ) from error
+    if thinning is not None:
+        thin(data, name, thinning)
+    if combine:
+        data.combine_all()
+        data.data = getattr(data, data.mode)
     for warning in caught:  # only now: of a missing data set one message is enough
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     return data

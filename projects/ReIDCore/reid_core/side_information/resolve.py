@@ -49,7 +49,7 @@ def resolve_side_information(cfg: CfgNode, stored: Stored | None = None) -> None
         _take_cameras(cfg, stored)
         counted = not cfg.DATASETS.CAMERAS
     # An evaluation whose sizes are known needs no training images.
-    sized = evaluating and (sie.NUM_VIEWS > 0 or not sie.VIEW or "sie_embed" in stored)
+    sized = evaluating and (sie.NUM_VIEWS > 0 or not sie.VIEW or stored_sizes(stored, 1, 0)[1] > 0)
     training = training_sets(cfg) if counted or not sized else []
     tests = [opened for opened in test_sets(cfg) if not opened.missing]
     table = _resolve_cameras(cfg, training) if sie.CAMERA else None
@@ -101,6 +101,9 @@ def stored_sizes(stored: Stored, num_cameras: int, num_views: int) -> tuple[int,
 
     Of a table of viewpoints alone C is 1, and likewise V of one of cameras alone.
     """
+    if "sie_view" in stored:  # an additive table: a row for each camera, and for each viewpoint
+        num_cameras = num_cameras or len(stored["sie_camera"])
+        return num_cameras, num_views or len(stored["sie_view"])
     rows = len(stored.get("sie_embed", ()))
     cameras = num_cameras or (num_views and rows // num_views)
     return cameras, num_views or (num_cameras and rows // num_cameras)

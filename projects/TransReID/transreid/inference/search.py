@@ -74,22 +74,31 @@ def rank_gallery(
     )
 
 
-def check_comparable(query: FeatureSet, gallery: FeatureSet) -> None:
-    """Raise UserError where a product of the two sides' features means nothing."""
-    for name, side in (("query", query), ("gallery", gallery)):
+def check_comparable(
+    query: FeatureSet, gallery: FeatureSet, names: tuple[str, str] = ("query", "gallery")
+) -> None:
+    """Raise UserError where a product of the two sides' features means nothing.
+
+    Args:
+        query: one side.
+        gallery: the other.
+        names: of both, for the message.
+    """
+    for name, side in zip(names, (query, gallery), strict=True):
         if not len(side):
             raise UserError(f"the {name} holds no features")
     ours, theirs = query.features.shape[1], gallery.features.shape[1]
     if ours != theirs:
         raise UserError(
-            f"query features have {ours} numbers, gallery features {theirs}; make both with the "
-            "same config, weights and --global-only"
+            f"{names[0]} features have {ours} numbers, {names[1]} features {theirs}; make both "
+            "with the same config, weights and --global-only"
         )
     different = differences(query.meta, gallery.meta, SAME_SPACE)
     if different:
         raise UserError(
-            f"query and gallery features were made with another {' and another '.join(different)}: "
-            "their similarity means nothing; extract one of them again"
+            f"{names[0]} and {names[1]} features were made with another "
+            f"{' and another '.join(different)}: their similarity means nothing; extract one of "
+            "them again"
         )
 
 

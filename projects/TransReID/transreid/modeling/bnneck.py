@@ -8,7 +8,7 @@ frozen at 0, classifier without bias.
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +16,11 @@ from fastreid.config import CfgNode, configurable
 from fastreid.layers import any_softmax
 from fastreid.modeling.heads import REID_HEADS_REGISTRY
 from reid_common.errors import UserError
+from reid_core.config.values import check_choice
 from torch import Tensor, nn
 
 NECK_FEATS = ("before", "after")
+TEST_NECK_FEATS = (*NECK_FEATS, "centered")
 # FastReID's, and AM-Softmax under its own name: Wang F. et al., "Additive Margin Softmax for Face
 # Verification", 2018, and Wang H. et al., "CosFace", CVPR 2018, have one and the same formula,
 # s * (cos - m) for the true class and s * cos for the others.
@@ -100,6 +102,19 @@ class BNNeck(nn.Module):
         features = before if neck_feat == "before" else after
         return {**self.logits(after, targets), "features": features}
 
+    def test_feature(self, before: Tensor, kind: str) -> Tensor:
+        """Feature of one branch at test time, (B, D).
+
+        Args:
+            before: (B, D) feature before BN.
+            kind: "before" or "after" BN, or "centered": before, less the mean that BN has stored of
+                the training images. What all images share, which may be most of a feature after a
+                training from random weights, is gone, and no dimension is scaled.
+        """
+        if kind == "centered":
+            return before - cast(Tensor, self.bottleneck.running_mean)
+        return self.bottleneck(before) if kind == "after" else before
+
 
 def head_arguments(cfg: CfgNode) -> dict[str, Any]:
     """Constructor keywords that all heads of this package share."""
@@ -121,10 +136,9 @@ def head_arguments(cfg: CfgNode) -> dict[str, Any]:
 
 
 def check_neck_feats(neck_feat: str, test_neck_feat: str) -> None:
-    """Raise UserError when a feature is neither "before" nor "after"."""
-    for key, value in (("NECK_FEAT", neck_feat), ("TEST_NECK_FEAT", test_neck_feat)):
-        if value not in NECK_FEATS:
-            raise UserError(f"MODEL.HEADS.{key} is {value!r}; choose 'before' or 'after'")
+    """Raise UserError when a feature is not one of NECK_FEATS, TEST_NECK_FEATS."""
+    check_choice("MODEL.HEADS.NECK_FEAT", neck_feat, NECK_FEATS)
+    check_choice("MODEL.HEADS.TEST_NECK_FEAT", test_neck_feat, TEST_NECK_FEATS)
 
 
 @REID_HEADS_REGISTRY.register()
@@ -138,7 +152,7 @@ class BNNeckHead(nn.Module):
         feat_dim: D.
         num_classes: identities in the training set.
         neck_feat: feature of the metric losses, "before" or "after" BN.
-        test_neck_feat: feature at test time, "before" or "after" BN.
+        test_neck_feat: feature at test time, see :meth:`BNNeck.test_feature`.
         cls_type: see :class:`BNNeck`.
         scale: see :class:`BNNeck`.
         margin: see :class:`BNNeck`.
@@ -172,4 +186,4 @@ class BNNeckHead(nn.Module):
         if self.training:
             assert targets is not None
             return self.neck.outputs(before, targets, self.neck_feat)
-        return before if self.test_neck_feat == "before" else self.neck.bottleneck(before)
+        return self.neck.test_feature(before, self.test_neck_feat)

@@ -57,7 +57,7 @@ class JPMHead(nn.Module):
         rearrange: False leaves the patches in their order.
         global_only: the feature at test time is f_g alone; the local branch is not computed.
         neck_feat: feature of the metric losses, "before" or "after" BN.
-        test_neck_feat: feature at test time, "before" or "after" BN.
+        test_neck_feat: see :meth:`transreid.modeling.bnneck.BNNeck.test_feature`.
         cls_type: see :class:`transreid.modeling.bnneck.BNNeck`.
         scale: see :class:`transreid.modeling.bnneck.BNNeck`.
         margin: see :class:`transreid.modeling.bnneck.BNNeck`.
@@ -165,8 +165,8 @@ class JPMHead(nn.Module):
                 for neck, feature in zip(self._necks(), before, strict=True)
             )
             return {**outputs, "local": local}
-        features = before
-        if self.test_neck_feat == "after":
-            features = [n.bottleneck(f) for n, f in zip(self._necks(), before, strict=False)]
-        f_global, *f_local = features
+        f_global, *f_local = (
+            neck.test_feature(feature, self.test_neck_feat)
+            for neck, feature in zip(self._necks(), before, strict=False)
+        )
         return torch.cat([f_global, *(f / self.num_parts for f in f_local)], dim=1)

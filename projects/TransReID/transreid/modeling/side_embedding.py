@@ -3,6 +3,9 @@
 Source: He et al., "TransReID", ICCV 2021, section 3.3, equation 4: z0' = z0 + lambda * S_(C, V),
 added to all tokens, [cls] included. Rows as in the released code: camera * num_views + view.
 
+The table is joint, a row for each pair, as the paper chose; or additive, S_C + S_V, which the paper
+discusses: C + V rows, for data sets with too few images of each pair.
+
 The released code cannot embed an image of a camera that was not in training. Here negative ids mean
 unknown, and MODEL.SIE.UNKNOWN says what such an image gets.
 """
@@ -21,6 +24,7 @@ from torch import Tensor, nn
 logger = logging.getLogger(__name__)
 
 POLICIES = ("mean", "zero", "error")
+TABLES = ("joint", "additive")
 KEYS = {"camids": "MODEL.SIE.NUM_CAMERAS", "viewids": "MODEL.SIE.NUM_VIEWS"}
 
 
@@ -40,12 +44,18 @@ class SideInformationEmbedding(nn.Module):
             "zero": nothing is added; "error": it is refused.
         camera_dropout: probability, in training, that the camera of an image counts as unknown, in
             [0, 1); drawn from torch's generator of the ids' device.
+        table: "joint" or "additive"; the same with cameras or viewpoints alone. An additive table
+            with the policy "zero" leaves out the part that is unknown only.
 
     Raises:
-        UserError: an unknown policy, or a dropout that is out of range or has nothing to drop to.
+        UserError: an unknown policy or table, or a dropout that is out of range or has nothing to
+            drop to.
     """
 
     camera_table: Tensor
+    sie_embed: Tensor
+    sie_camera: Tensor
+    sie_view: Tensor
 
     def __init__(
         self,
@@ -56,6 +66,7 @@ class SideInformationEmbedding(nn.Module):
         camera_table: str = "",
         unknown: str = "mean",
         camera_dropout: float = 0.0,
+        table: str = "joint",
     ) -> None:
         super().__init__()
         if num_cameras < 0 or num_views < 0 or num_cameras + num_views == 0:
@@ -63,11 +74,16 @@ class SideInformationEmbedding(nn.Module):
                 f"SIE needs cameras or views, got num_cameras={num_cameras}, num_views={num_views}"
             )
         check_policy(unknown, camera_dropout, num_cameras)
+        check_choice("MODEL.SIE.TABLE", table, TABLES)
         self.num_cameras, self.num_views, self.sie_coe = num_cameras, num_views, sie_coe
         self.unknown, self.camera_dropout = unknown, camera_dropout
-        rows = max(num_cameras, 1) * max(num_views, 1)
-        self.sie_embed = nn.Parameter(torch.empty(rows, 1, embed_dim))
-        nn.init.trunc_normal_(self.sie_embed, std=0.02)
+        self.additive = table == "additive" and num_cameras > 0 and num_views > 0
+        sizes = {"sie_embed": max(num_cameras, 1) * max(num_views, 1)}
+        if self.additive:
+            sizes = {"sie_camera": num_cameras, "sie_view": num_views}
+        for name, rows in sizes.items():
+            self.register_parameter(name, nn.Parameter(torch.empty(rows, 1, embed_dim)))
+            nn.init.trunc_normal_(self.get_parameter(name), std=0.02)
         self.register_buffer("camera_table", encode_table(camera_table))
         self._warned: set[str] = set()
 
@@ -86,7 +102,14 @@ class SideInformationEmbedding(nn.Module):
         if not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
             self._check(camids, viewids)
         rows = sie_rows(camids, viewids, self.num_cameras, self.num_views)
-        return self.sie_coe * self.table()[rows.to(self.sie_embed.device)]
+        table = self.table()
+        return self.sie_coe * table[rows.to(table.device)]
+
+    def pairs(self) -> Tensor:
+        """S of each pair of a camera and a viewpoint, (C, V, 1, D); C or V is 1 where it is 0."""
+        if self.additive:
+            return self.sie_camera[:, None] + self.sie_view
+        return self.sie_embed.unflatten(0, (max(self.num_cameras, 1), max(self.num_views, 1)))
 
     def table(self) -> Tensor:
         """The learnt rows and those for unknown ids, in the order of :func:`sie_rows`.
@@ -94,13 +117,14 @@ class SideInformationEmbedding(nn.Module):
         Returns:
             (C * V + V + C + 1, 1, D); with the policy "error" (C * V, 1, D).
         """
+        grid = self.pairs()
         if self.unknown == "error":
-            return self.sie_embed
-        grid = self.sie_embed.unflatten(0, (max(self.num_cameras, 1), max(self.num_views, 1)))
+            return grid.flatten(0, 1)
         means = [grid.mean(0), grid.mean(1), grid.mean((0, 1)).unsqueeze(0)]
         if self.unknown == "zero":
-            means = [torch.zeros_like(mean) for mean in means]
-        return torch.cat([self.sie_embed, *means])
+            known = [self.sie_view, self.sie_camera] if self.additive else []
+            means = [*known, *(torch.zeros_like(mean) for mean in means[len(known) :])]
+        return torch.cat([grid.flatten(0, 1), *means])
 
     def _check(self, camids: Tensor | None, viewids: Tensor | None) -> None:
         sizes = {"camids": self.num_cameras, "viewids": self.num_views}

@@ -172,7 +172,7 @@ def sie_statistics(sie: SideInformationEmbedding) -> str:
 
     The norms are those of lambda * S, which is added to every token (equation 4).
     """
-    table = sie.sie_embed.detach().flatten(1).float().cpu()
+    table = sie.pairs().detach().flatten(0, 2).float().cpu()
     norms = (sie.sie_coe * table).norm(dim=1)
     initial = sie.sie_coe * 0.02 * table.shape[1] ** 0.5
     lines = [
@@ -201,7 +201,7 @@ def sie_statistics(sie: SideInformationEmbedding) -> str:
 def draw_sie(sie: SideInformationEmbedding, out: Path, title: str) -> None:
     """Draw the cosines between the rows of an SIE table, cameras in order, then views."""
     labels = sie_labels(sie)
-    matrix = cosines(sie.sie_embed.detach().flatten(1).cpu()).numpy()
+    matrix = cosines(sie.pairs().detach().flatten(0, 2).cpu()).numpy()
     size = float(np.clip(0.28 * len(labels), 4, 14))
     figure, axis = plt.subplots(figsize=(size + 2, size + 1), dpi=90, layout="constrained")
     shown = axis.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1)

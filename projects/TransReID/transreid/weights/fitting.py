@@ -12,17 +12,18 @@ import torch
 from reid_common.errors import UserError
 from reid_core.side_information.rows import CameraTable
 from reid_core.side_information.stored import decode_table
+from torch import Tensor
 
 from ..modeling.backbone import TransReIDBackbone
 from ..modeling.patch_embed import resize_pos_embed
 from ..modeling.side_embedding import SideInformationEmbedding
 from .formats import BACKBONE, SIE, State
+from .released import SIE_PARTS, SIE_TABLE, joint_table
 from .report import LoadReport
 
 # (rows, columns) of 256x128 images in patches of 16: the published LUPerson weights.
 LUPERSON_GRID = (16, 8)
 POS_EMBED = BACKBONE + "pos_embed"
-SIE_TABLE = SIE + "sie_embed"
 CAMERA_TABLE = SIE + "camera_table"
 
 
@@ -79,6 +80,9 @@ def fit_side_information(state: State, backbone: TransReIDBackbone, report: Load
         UserError: rows are missing and the policy is "error"; other viewpoints.
     """
     theirs = state.pop(SIE_TABLE, None)
+    parts = [state.pop(key) for key in SIE_PARTS if key in state]
+    if parts:
+        theirs = joint_table(*parts)
     names = state.pop(CAMERA_TABLE, None)
     sie = backbone.sie
     if sie is None:
@@ -90,7 +94,7 @@ def fit_side_information(state: State, backbone: TransReIDBackbone, report: Load
     if theirs is None:
         if report.whole:
             # What the file's model did: random rows would give other features in every run.
-            state[SIE_TABLE] = torch.zeros_like(sie.sie_embed)
+            _store(state, sie, torch.zeros_like(sie.pairs()))
             report.notices.append("the file has no SIE table: all rows are zero, adding nothing")
         return
     num_views = max(sie.num_views, 1)
@@ -102,7 +106,10 @@ def fit_side_information(state: State, backbone: TransReIDBackbone, report: Load
     cameras = theirs.unflatten(0, (-1, num_views))
     rows = _rows_of_cameras(sie, len(cameras), "" if names is None else decode_table(names))
     if rows == list(range(len(cameras))):
-        state[SIE_TABLE] = theirs
+        if parts and sie.additive:
+            state.update(zip(SIE_PARTS, parts, strict=True))  # digit for digit
+        else:
+            _store(state, sie, cameras)
         return
     unknown = [camera for camera, row in enumerate(rows) if row < 0]
     if unknown and sie.unknown == "error":
@@ -112,13 +119,25 @@ def fit_side_information(state: State, backbone: TransReIDBackbone, report: Load
             "MODEL.SIE.NUM_CAMERAS as in its training"
         )
     substitute = cameras.mean(0) if sie.unknown == "mean" else torch.zeros_like(cameras[0])
-    filled = torch.stack([substitute if row < 0 else cameras[row] for row in rows])
-    state[SIE_TABLE] = filled.flatten(0, 1)
+    _store(state, sie, torch.stack([substitute if row < 0 else cameras[row] for row in rows]))
     report.resized.append(SIE_TABLE)
     report.notices.append(
         f"SIE: {len(cameras)} cameras in the file, {len(rows)} here; {len(unknown)} of them "
         f"without a row in the file (MODEL.SIE.UNKNOWN {sie.unknown})"
     )
+
+
+def _store(state: State, sie: SideInformationEmbedding, pairs: Tensor) -> None:
+    """Put S of each pair (C, V, 1, D) into a state dict in the form of the model's table.
+
+    The additive table nearest to a joint one, by least squares, is the mean of each camera, and of
+    each viewpoint less the mean of all.
+    """
+    if sie.additive:
+        views = pairs.mean(0) - pairs.mean((0, 1))
+        state.update(zip(SIE_PARTS, (pairs.mean(1), views), strict=True))
+    else:
+        state[SIE_TABLE] = pairs.flatten(0, 1)
 
 
 def _rows_of_cameras(sie: SideInformationEmbedding, count: int, names: str) -> list[int]:

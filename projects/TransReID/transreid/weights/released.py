@@ -14,6 +14,8 @@ from torch import Tensor
 
 State = dict[str, Tensor]
 
+SIE_TABLE = "backbone.sie.sie_embed"
+SIE_PARTS = ("backbone.sie.sie_camera", "backbone.sie.sie_view")  # of an additive table
 BRANCHES = {"b1": "heads.global_branch", "b2": "heads.local_branch"}
 BRANCH_PARTS = {"0": "block", "1": "norm"}
 
@@ -73,6 +75,10 @@ def to_released(state: State) -> State:
     blocks = [int(m[1]) for key in state if (m := re.match(r"backbone\.blocks\.(\d+)\.", key))]
     last = max(blocks, default=-1) + 1
     released = {}
+    parts = [state[key] for key in SIE_PARTS if key in state]
+    if parts:  # the released format has a row for each pair alone
+        state = {key: value for key, value in state.items() if key not in SIE_PARTS}
+        state[SIE_TABLE] = joint_table(*parts)
     for key, value in state.items():
         if key == "backbone.sie.camera_table":
             continue
@@ -85,8 +91,13 @@ def to_released(state: State) -> State:
     return released
 
 
+def joint_table(cameras: Tensor, views: Tensor) -> Tensor:
+    """S_C (C, 1, D) and S_V (V, 1, D) as a joint table, (C * V, 1, D)."""
+    return (cameras[:, None] + views).flatten(0, 1)
+
+
 def _translate_back(key: str) -> str:
-    if key == "backbone.sie.sie_embed":
+    if key == SIE_TABLE:
         return "base.sie_embed"
     if key.startswith("backbone.") and not key.startswith("backbone.reg_token"):
         return "base." + key.removeprefix("backbone.")

@@ -1,0 +1,166 @@
+"""Make a pool of photographs whose origin is known, for the study of CFS.
+
+python tools/photo_pool.py -o datasets/PhotoPool --domain Market1501 --without \\
+    Market1501:identities=150 --persons 1400 --others /data/con-reid:1000 /data/col780:700 \\
+    --no-person /data/eth80:400 --cropped 400 --low-resolution 400
+
+The pool's persons are training images of --domain, of other identities than those of --without,
+which remain for the target. It writes images/000000.jpg ..., in an order that tells nothing, and
+truth.csv (name, kind, source), which nothing that trains reads. Pre-train on
+"ImageFolder:datasets/PhotoPool/images". The photographs keep the licences of their data sets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import shutil
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+from reid_common.errors import UserError
+from reid_common.image_files import IMAGE_SUFFIXES
+from reid_core.data.opening import open_dataset
+from reid_core.run.command_line import command_parser, parse_command, show_user_errors
+from toyreid.people.once import jpeg, work_through
+from toyreid.pool.plan import PERSON
+from toyreid.pool.render import IMAGES, TRUTH
+
+CUTS = ((0.0, 0.35, 0.0, 1.0), (0.55, 1.0, 0.0, 1.0), (0.0, 1.0, 0.0, 0.45), (0.0, 1.0, 0.55, 1.0))
+LOW_HEIGHTS = (14, 30)  # pixels, as in ToyUnlabeled
+
+Picture = tuple[str, str, str]  # image file, kind, source
+Fault = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+def cropped(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A part of a body, as bad detections give: (h, w, 3) of (H, W, 3)."""
+    shares = np.array(CUTS[rng.integers(len(CUTS))]) + rng.uniform(-0.05, 0.05, 4)
+    height, width = picture.shape[:2]
+    top, bottom, left, right = (np.clip(shares, 0, 1) * (height, height, width, width)).astype(int)
+    return picture[top:bottom, left:right]
+
+
+def low_resolution(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A person far away, blown up to the picture's size: (H, W, 3)."""
+    height, width = picture.shape[:2]
+    high = int(rng.integers(*LOW_HEIGHTS))
+    small = cv2.resize(
+        picture, (max(4, high * width // height), high), interpolation=cv2.INTER_AREA
+    )
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+FAULTS: dict[str, Fault] = {"cropped": cropped, "low_resolution": low_resolution}
+
+
+def images_below(folder: str) -> list[str]:
+    """Image files below a folder, sorted.
+
+    Raises:
+        UserError: there are none.
+    """
+    files = (path for path in Path(folder).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    found = sorted(map(str, files))
+    if not found:
+        raise UserError(f"there is no image below {folder!r}; give a folder with photographs")
+    return found
+
+
+def counted(text: str) -> tuple[str, int]:
+    """Split "/data/con-reid:1000" into folder and number."""
+    folder, _, count = text.rpartition(":")
+    if not folder or not count.isdecimal() or not int(count):
+        raise argparse.ArgumentTypeError(f"{text!r} is no FOLDER:NUMBER, as in /data/con-reid:1000")
+    return folder, int(count)
+
+
+def chosen(files: Sequence[str], count: int, source: str, rng: np.random.Generator) -> list[str]:
+    """So many of the files, at random.
+
+    Raises:
+        UserError: there are fewer.
+    """
+    if count > len(files):
+        raise UserError(f"{source} has {len(files)} images, {count} are asked for; ask for fewer")
+    return [files[i] for i in rng.permutation(len(files))[:count]]
+
+
+def plan_pool(args: argparse.Namespace) -> list[Picture]:
+    """All pictures of a pool, in its order."""
+    rng = np.random.default_rng(args.seed)
+    kept = {item[1] for item in open_dataset(args.without).train} if args.without else set()
+    persons = [item[0] for item in open_dataset(args.domain).train if item[1] not in kept]
+    counts = {PERSON: args.persons, "cropped": args.cropped, "low_resolution": args.low_resolution}
+    files = chosen(persons, sum(counts.values()), f"{args.domain} without the target", rng)
+    kinds = [kind for kind, count in counts.items() for _ in range(count)]
+    pictures = [(file, kind, args.domain) for file, kind in zip(files, kinds, strict=True)]
+    for kind, sources in (("other_domain", args.others), ("no_person", args.no_person)):
+        for folder, count in sources:
+            found = chosen(images_below(folder), count, folder, rng)
+            pictures += [(file, kind, Path(folder).name) for file in found]
+    return [pictures[i] for i in rng.permutation(len(pictures))]
+
+
+def make_pool(out: Path, pictures: Sequence[Picture], seed: int) -> None:
+    """Write the pool: ``images/`` and, last, ``truth.csv``.
+
+    Args:
+        out: folder of the pool; what an interrupted call has left there is replaced.
+        pictures: see :func:`plan_pool`.
+        seed: of what is wrong with cropped and low-resolution images.
+
+    Raises:
+        UserError: the pool is there already.
+    """
+    if (out / TRUTH).exists():
+        raise UserError(f"{out} holds a pool already; remove it, or choose another folder")
+    shutil.rmtree(out / IMAGES, ignore_errors=True)
+    (out / IMAGES).mkdir(parents=True)
+    work_through(partial(_write, out, pictures, seed), range(len(pictures)), None, out.name)
+    with open(out / TRUTH, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("name", "kind", "source"))
+        writer.writerows((_name(i), kind, source) for i, (_, kind, source) in enumerate(pictures))
+
+
+def _name(number: int) -> str:
+    return f"{number:06d}.jpg"
+
+
+def _write(out: Path, pictures: Sequence[Picture], seed: int, number: int) -> None:
+    file, kind, _ = pictures[number]
+    pixels = np.asarray(Image.open(file).convert("RGB"))
+    if kind in FAULTS:
+        pixels = FAULTS[kind](pixels, np.random.default_rng((seed, number)))
+    (out / IMAGES / _name(number)).write_bytes(jpeg(np.ascontiguousarray(pixels)))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    lines = command_parser(__doc__)
+    add = lines.add_argument
+    add("-o", "--out", required=True, type=Path, metavar="DIR", help="folder of the pool")
+    add("--domain", required=True, metavar="NAME", help="data set of the target's domain")
+    add("--without", metavar="NAME", help="leave its identities to the target")
+    add("--persons", type=int, default=1400, metavar="N", help="images of the domain (1400)")
+    add("--cropped", type=int, default=0, metavar="N", help="parts of its images (0)")
+    add("--low-resolution", type=int, default=0, metavar="N", help="shrunken ones (0)")
+    for name, what in (("--others", "persons of other domains"), ("--no-person", "other pictures")):
+        add(name, type=counted, nargs="+", default=[], metavar="DIR:N", help=what)
+    add("--seed", type=int, default=0, help="of the choice (0)")
+    return lines
+
+
+@show_user_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    args = parse_command(parser(), argv)
+    pictures = plan_pool(args)
+    make_pool(args.out, pictures, args.seed)
+    print(f"wrote {len(pictures):,} images and {TRUTH} into {args.out}")
+    return 0
