@@ -9,6 +9,7 @@ collator, while ``next`` waited for ever; ``next`` raises that exception.
 from __future__ import annotations
 
 import math
+import os
 import time
 import weakref
 from typing import Any
@@ -26,7 +27,13 @@ GRACE_SECONDS = 2.0  # that workers get to finish the batches they have begun, w
 class Workers(_MultiProcessingDataLoaderIter):
     """torch's iterator over batches of worker processes, which it ends quietly and soon."""
 
+    def __init__(self, loader: DataLoader) -> None:
+        self._process = os.getpid()
+        super().__init__(loader)
+
     def _shutdown_workers(self) -> None:
+        if os.getpid() != self._process:
+            return  # a copy that a forked worker of another loader collects
         if not (self._shutdown or _utils.python_exit_status):
             if self._worker_pids_set:
                 # Else torch takes an end that is wanted for a crash, as a worker that is starting
