@@ -170,7 +170,24 @@ def test_workers_and_threads_end_with_the_loader():
     del batches
     gc.collect()
     assert not any(worker.is_alive() for worker in workers)
+    # Threads that feed the queues of workers end a moment later.
+    deadline = time.monotonic() + SECONDS
+    while not set(threading.enumerate()) <= before and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert set(threading.enumerate()) <= before
+
+
+def test_a_forked_copy_leaves_the_workers_alone():
+    """As of a loader that is waiting for its garbage collection when another forks workers."""
+    batches = iter(loader(Numbers(400), 2))
+    in_time(lambda: next(batches))
+    child = torch.multiprocessing.get_context("fork").Process(target=batches.shutdown)
+    child.start()
+    child.join(SECONDS)
+    assert child.exitcode == 0
+    rest = iter(batches.__next__, None)  # not iter(batches), which would start again
+    assert in_time(lambda: sum(1 for _ in rest)) == 199
+    batches.shutdown()
 
 
 def test_workers_that_hang_are_killed(monkeypatch):

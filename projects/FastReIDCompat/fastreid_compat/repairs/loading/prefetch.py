@@ -9,18 +9,48 @@ collator, while ``next`` waited for ever; ``next`` raises that exception.
 from __future__ import annotations
 
 import math
+import os
 import time
 import weakref
 from typing import Any
 
 import torch
-import torch.utils.data._utils.signal_handling
 from fastreid.data.data_utils import DataLoaderX as FastReIDLoader
 from reid_common.errors import UserError
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, _utils
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 MAX_PREFETCH = 10  # batches kept ready beside torch's two for each worker; FastReID's value
 GRACE_SECONDS = 2.0  # that workers get to finish the batches they have begun, when closing
+
+
+class Workers(_MultiProcessingDataLoaderIter):
+    """torch's iterator over batches of worker processes, which it ends quietly and soon."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        self._process = os.getpid()
+        super().__init__(loader)
+
+    def _shutdown_workers(self) -> None:
+        if os.getpid() != self._process:
+            return  # a copy that a forked worker of another loader collects
+        if not (self._shutdown or _utils.python_exit_status):
+            if self._worker_pids_set:
+                # Else torch takes an end that is wanted for a crash, as a worker that is starting
+                # or sending just now may end with a code of 1, and raises in whatever the main
+                # thread is doing.
+                _utils.signal_handling._remove_worker_pids(id(self))
+                self._worker_pids_set = False
+            # torch would wait 5 seconds for each one that hangs, one after the other.
+            self._workers_done_event.set()
+            for indices in self._index_queues:
+                indices.put(None)
+            deadline = time.monotonic() + GRACE_SECONDS
+            for worker in self._workers:
+                worker.join(max(0.0, deadline - time.monotonic()))
+                if worker.is_alive():
+                    worker.kill()
+        super()._shutdown_workers()
 
 
 class PrefetchLoader(FastReIDLoader):
@@ -48,11 +78,16 @@ class PrefetchLoader(FastReIDLoader):
         self._error: BaseException | None = None
         self._finalizer: weakref.finalize[Any, Any] | None = None
 
+    def _get_iterator(self) -> Any:
+        if self.num_workers == 0:
+            return super()._get_iterator()
+        self.check_worker_number_rationality()
+        return Workers(self)
+
     def __iter__(self) -> PrefetchLoader:
         self.shutdown()  # a former iteration that was left half way
         self.iter = DataLoader.__iter__(self)
-        unwatch_before_shutdown(self.iter)
-        self._finalizer = weakref.finalize(self, shut_workers_down, self.iter)
+        self._finalizer = weakref.finalize(self, end_workers, self.iter)
         self.preload()
         return self
 
@@ -94,47 +129,10 @@ class PrefetchLoader(FastReIDLoader):
     _shutdown_background_thread = shutdown  # FastReID's name
 
 
-def shut_workers_down(batches: Any) -> None:
+def end_workers(batches: Any) -> None:
     """End the worker processes of a torch loader's iterator, if it has any that should end."""
-    shutdown = getattr(batches, "_shutdown_workers", None)
-    if shutdown is None or batches._shutdown or batches._persistent_workers:
-        return
-    # One that was starting or sending just now may end with an exit code of 1.
-    unwatch_workers(batches)
-    # torch would wait 5 seconds for each one that hangs, one after the other.
-    batches._workers_done_event.set()
-    for indices in batches._index_queues:
-        indices.put(None)
-    deadline = time.monotonic() + GRACE_SECONDS
-    for worker in batches._workers:
-        worker.join(max(0.0, deadline - time.monotonic()))
-        if worker.is_alive():
-            worker.kill()
-    shutdown()
-
-
-def unwatch_before_shutdown(batches: Any) -> None:
-    """Let torch's iterator do the same where it ends its workers itself, after the last batch."""
-    shutdown = getattr(batches, "_shutdown_workers", None)
-    if shutdown is None:
-        return
-
-    def unwatched() -> None:
-        vars(batches).pop("_shutdown_workers", None)  # else it would hold itself
-        unwatch_workers(batches)
-        shutdown()
-
-    batches._shutdown_workers = unwatched
-
-
-def unwatch_workers(batches: Any) -> None:
-    """Let torch look no more at how these workers end.
-
-    It would take an end that is wanted for a crash and raise in whatever the main thread is doing.
-    """
-    if getattr(batches, "_worker_pids_set", False):
-        torch.utils.data._utils.signal_handling._remove_worker_pids(id(batches))
-        batches._worker_pids_set = False
+    if isinstance(batches, Workers) and not batches._persistent_workers:
+        batches._shutdown_workers()
 
 
 def as_raised_in_worker(error: Exception) -> Exception:
