@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,7 +47,7 @@ def attention_of_torch() -> None:
 
 
 def measure(arm: str, args: argparse.Namespace) -> Sample:
-    """Times, page faults and peak memory of steps in this process, which is a fresh one."""
+    """Times and peak memory of steps in this process, which is a fresh one."""
     if arm == BASELINE:
         attention_of_torch()
     else:
@@ -57,16 +56,9 @@ def measure(arm: str, args: argparse.Namespace) -> Sample:
         raise SystemExit("memory cannot be kept: the C library has no mallopt")
     cfg, model, batch = dino_on_noise(CONFIG, args.batch, args.options)
     run = timed(dino_step(cfg, model, batch, torch.bfloat16))
-    samples = []
     with EventStorage(0):
-        for _ in range(args.steps + 1):
-            before = _page_faults()
-            samples.append({**run(), "page faults": _page_faults() - before})
+        samples = [run() for _ in range(args.steps + 1)]
     return {**summary(samples[1:]), PEAK: memory(HIGHEST)}
-
-
-def _page_faults() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def rows(args: argparse.Namespace) -> Iterator[Row]:

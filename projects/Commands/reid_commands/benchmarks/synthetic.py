@@ -15,8 +15,12 @@ from dinopretrain.data.images import UnlabelledImages
 
 LUPERSON = 4_180_243  # images
 # Kind of listing -> its file
-FILES = ("list.txt", "list.parquet", "CFS_list.pkl", "keys.pkl")
-LISTINGS = dict(zip(("text", "parquet", "pickle", "lmdb"), FILES, strict=True))
+LISTINGS = {
+    "text": "list.txt",
+    "parquet": "list.parquet",
+    "pickle": "CFS_list.pkl",
+    "lmdb": "keys.pkl",
+}
 
 
 def names(count: int) -> Iterator[str]:
