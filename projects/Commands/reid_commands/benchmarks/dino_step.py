@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import copy
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -62,7 +62,10 @@ def measure(name: str, args: argparse.Namespace) -> Iterable[Row]:
     other = copy.deepcopy(model)
     plain = functools.partial(plain_step, other, adamw(other), cfg.DINO.CLIP_GRADIENT, batch)
     with EventStorage(0):
-        steps = {"straightforward": plain, "ours": dino_step(cfg, model, batch)}
+        steps: dict[str, Callable[[], float]] = {
+            "straightforward": plain,
+            "ours": dino_step(cfg, model, batch),
+        }
         return list(compare_steps(steps, args.steps, 1e-4).rows(images=args.batch))
 
 

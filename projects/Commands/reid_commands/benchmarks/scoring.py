@@ -48,12 +48,16 @@ SMALL = (16, 8)  # H, W of the images of one layer
 WORKERS = 2
 
 
+def pair_of(make: Callable[[], FeatureModel]) -> tuple[FeatureModel, FeatureModel]:
+    """Two models of random weights."""
+    return make().eval(), make().eval()
+
+
 def speed_of(cfg: CfgNode, args: argparse.Namespace) -> Callable[[], Sample]:
     """A contender that scores ``args.images`` images."""
     torch.manual_seed(0)
     norm = cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD
-    pooling = nn.AdaptiveAvgPool2d(1)
-    models = [FeatureModel(build_backbone(cfg), pooling, *norm).eval() for _ in range(2)]
+    models = pair_of(lambda: FeatureModel(build_backbone(cfg), nn.AdaptiveAvgPool2d(1), *norm))
     images = Drawn(args.images, jpegs(SIZE, 64))
     transform = build_transforms(cfg, is_train=False)
     how = ScoringOptions(batch_size=32, shard_size=args.images)
@@ -79,9 +83,7 @@ def memory_of(count: int) -> Sample:
     """Score so many images; in a fresh process."""
     torch.manual_seed(0)
     norm = [0.0] * 3, [1.0] * 3
-    models = [
-        FeatureModel(nn.Conv2d(3, 8, 8, stride=8), nn.Identity(), *norm).eval() for _ in range(2)
-    ]
+    models = pair_of(lambda: FeatureModel(nn.Conv2d(3, 8, 8, stride=8), nn.Identity(), *norm))
     transform = build_transforms(load_config("", ["INPUT.SIZE_TEST", SMALL]), is_train=False)
     how = ScoringOptions(num_workers=WORKERS)
     few, images = (Drawn(number, jpegs(SMALL, 1)) for number in (1000, count))

@@ -66,6 +66,15 @@ def split_thinning(name: str) -> tuple[str, Thinning | None]:
     return match["name"], Thinning(int(count), int(seed), cameras)
 
 
+def with_identities(name: str, count: int) -> str:
+    """The name with so many identities, of the same seed and cameras."""
+    match = _THINNED.fullmatch(name)
+    assert match is not None  # a name is not empty
+    seed = f",seed={match['seed']}" if match["seed"] else ""
+    cameras = f":cameras={match['cameras']}" if match["cameras"] else ""
+    return f"{match['name']}:identities={count}{seed}{cameras}"
+
+
 def _parsed_cameras(name: str, text: str) -> frozenset[int]:
     """0-based cameras of "1-4,6", which count from 1."""
     if not _CAMERAS.fullmatch(text):
