@@ -5,8 +5,7 @@ python tools/benchmarks/cpu_step.py
 A step as DINOTrainer makes it, in autocast's bfloat16, on views of noise. The baseline has torch's
 own attention and glibc's own handling of memory; then come attention in float32, and freed memory
 that is kept as well (reid_core.run.cpu_speed). Each is a process of its own, since memory once
-kept stays; they take turns. Ratios are those of the processor's time, which other work disturbs
-less.
+kept stays. Ratios are those of the processor's time.
 """
 
 from __future__ import annotations

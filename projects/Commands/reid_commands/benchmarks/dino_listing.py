@@ -24,7 +24,6 @@ from .harness import PEAK, Row, Sample, alternate, benchmark, timed
 from .processes import HIGHEST, USS, in_children, memory
 from .synthetic import LISTINGS, write_listing
 
-START_METHODS = ("fork", "spawn")
 LOOK_UPS = 40_000  # by all workers together
 WORKERS = 2
 WORKER = "worker USS, MiB"
@@ -62,7 +61,7 @@ def rows(args: argparse.Namespace) -> Iterator[Row]:
         cases: dict[str, tuple[Path, str]] = {}
         for kind in args.kinds:
             path = write_listing(Path(folder) / kind, kind, args.names)
-            cases |= {f"{kind}, {method}ed workers": (path, method) for method in START_METHODS}
+            cases |= {f"{kind}, {method}ed workers": (path, method) for method in ("fork", "spawn")}
         yield from alternate(in_children(measure, cases)).rows()
 
 

@@ -4,8 +4,7 @@ python tools/benchmarks/dino_step.py
 
 Both take the same views through student, teacher, loss, backward, clipping, AdamW and EMA. The
 straightforward one, held here, runs each view on its own, goes through all pairs of views with a
-log-softmax for each, and through the parameters one by one. Steps alternate within one run; the
-ratio is of the medians.
+log-softmax for each, and through the parameters one by one.
 """
 
 from __future__ import annotations

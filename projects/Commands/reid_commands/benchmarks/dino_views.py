@@ -11,7 +11,6 @@ What counts is CPU time, so that other programs on the machine matter little.
 from __future__ import annotations
 
 import argparse
-import functools
 import io
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -58,21 +57,14 @@ def pipelines() -> dict[str, Views]:
     """Each way of making views: JPEG bytes -> views."""
     kinds = [released_kind(GLOBAL, 1.0, 0.0), released_kind(GLOBAL, 0.1, 0.2)]
     kinds += [released_kind(LOCAL, 0.5, 0.0)] * NUM_LOCAL
-    ours = MultiCrop(
-        **dict(zip(("global_views", "local_views"), dino_views(num_local=NUM_LOCAL), strict=True))
-    )
+    global_views, local_views = dino_views(num_local=NUM_LOCAL)
+    ours = MultiCrop(global_views=global_views, local_views=local_views)
 
     def by_pil(data: bytes) -> list[torch.Tensor]:
         image = Image.open(io.BytesIO(data)).convert("RGB")
         return [kind(image) for kind in kinds]
 
     return {"PIL + torchvision": by_pil, "ours": lambda data: ours(decode_image(data))}
-
-
-def views_of_all(views: Views, files: list[bytes]) -> None:
-    """Make the views of all images; what is timed."""
-    for data in files:
-        views(data)
 
 
 def rows(args: argparse.Namespace) -> Iterator[Row]:
@@ -87,7 +79,7 @@ def rows(args: argparse.Namespace) -> Iterator[Row]:
         for views in ways.values():
             views(files[0])  # the first call fills tables
         contenders = {
-            name: timed(functools.partial(views_of_all, views, files))
+            name: timed(lambda views=views, files=files: [*map(views, files)])
             for name, views in ways.items()
         }
         for row in alternate(contenders, args.rounds, key=CPU).rows(images=args.images):

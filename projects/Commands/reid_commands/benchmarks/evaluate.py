@@ -3,14 +3,11 @@
 python tools/benchmarks/evaluate.py --threads 1 --no-python
 python tools/benchmarks/evaluate.py --threads 1 --rerank
 
-Ranking has the distances given, as FastReID's functions want them, then begins at the features; the
-first of each is the baseline. FastReID's Cython module is compiled in a temporary folder, if
-Cython, setuptools and a C compiler are there (pip install cython setuptools). Re-ranking begins at
-the features and ends with the blended distances (TEST.RERANK's defaults) ranked.
-
-FastReID's Python and re-ranking are run once, at MSMT17's size neither is. Each run has a process
-of its own, forked from one that has made no tensor yet: memory is its peak beyond the features. All
-metrics must agree.
+Ranking has the distances given, as FastReID's functions want them, then begins at the features.
+FastReID's Cython module is compiled in a temporary folder, if Cython, setuptools and a C compiler
+are there. Re-ranking begins at the features and has TEST.RERANK's defaults. The first of each is
+the baseline; FastReID's Python and re-ranking run once, at MSMT17's size neither does. Each run is
+a process forked from one that has made no tensor: memory is its peak beyond the features.
 """
 
 from __future__ import annotations
@@ -37,6 +34,7 @@ from fastreid.evaluation import rank, rank_cylib
 from fastreid.utils.compute_dist import build_dist
 
 from .harness import CPU, PEAK, Row, Sample, alternate, benchmark, check_agreement, timed
+from .models import NUM_CAMERAS
 from .processes import HIGHEST, RSS, forget_peak, in_children, memory
 
 # Name -> queries, gallery images, identities: smaller test sets than the published ones, and these
@@ -50,7 +48,6 @@ SIZES = {
     LARGE: (11_659, 82_161, 3_060),
 }
 METRICS = ("Rank-1", "mAP", "mINP")
-NUM_CAMERAS = 6
 TOLERANCE = 1e-5
 REPEATED_SECONDS = 0.2  # what repetitions of a short call take together: a first one is slower
 DIM = 768

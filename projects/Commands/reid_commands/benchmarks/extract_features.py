@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from transreid.export.onnx_export import export_onnx
 from transreid.inference.extractor import FeatureExtractor
 
 from .harness import PEAK, Row, Sample, alternate, benchmark, summary, timed
 from .models import JPM_AND_SIE, MODEL, NUM_CAMERAS, SIZE, VITS, vit_config
-from .processes import HIGHEST, RSS, forget_peak, in_child, in_children, memory
+from .processes import HIGHEST, RSS, forget_peak, in_children, memory
 
 BASELINE = "PyTorch, float32, eager"
 BFLOAT16 = "PyTorch, bfloat16 (autocast), eager"
@@ -40,13 +41,6 @@ def build(name: str, args: argparse.Namespace, precision: str = "fp32") -> Featu
         precision=precision,
         allow_random_weights=True,
     )
-
-
-def export(name: str, folder: str, args: argparse.Namespace) -> None:
-    """Write the ONNX file; in a process of its own."""
-    from transreid.export.onnx_export import export_onnx
-
-    export_onnx(build(name, args).model, f"{folder}/model.onnx", args.size)
 
 
 def extraction(
@@ -90,7 +84,7 @@ def batches(name: str, variant: str, folder: str, args: argparse.Namespace) -> S
 def measure(name: str, args: argparse.Namespace) -> Iterator[Row]:
     """Time all variants of one model, alternating."""
     with tempfile.TemporaryDirectory() as folder:
-        in_child(export, name, folder, args)
+        export_onnx(build(name, args).model, f"{folder}/model.onnx", args.size)
         cases = {v: (name, v, folder, args) for v in (BASELINE, BFLOAT16, ONNX)}
         yield from alternate(in_children(batches, cases), args.rounds).rows(images=args.batch)
 

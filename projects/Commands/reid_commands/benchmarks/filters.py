@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import functools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from reid_core.data.opening import open_dataset
 
 from .harness import PEAK, WALL, Row, Sample, alternate, benchmark, timed
 from .processes import HIGHEST, RSS, in_child, in_children, memory
-from .synthetic import names, write_listing, write_scores
+from .synthetic import names, write_listing
 
 BY_NAME = ("text", "pickle", "parquet", "scores", "hashes")
 BY_PIXELS = {
@@ -49,6 +49,7 @@ def synthetic_hashes(count: int) -> np.ndarray:
 def measure(kind: str, args: argparse.Namespace) -> Sample:
     """Time one filter, or the search of duplicates; in a fresh process."""
     count = args.names
+    work: Callable[[], object]
     with tempfile.TemporaryDirectory() as folder:
         if kind == "hashes":
             work = functools.partial(first_of_similar, synthetic_hashes(count), 4)
@@ -56,7 +57,7 @@ def measure(kind: str, args: argparse.Namespace) -> Sample:
             if kind in BY_PIXELS:
                 images, entry = open_dataset(args.dataset).images, {"NAME": kind, **BY_PIXELS[kind]}
             else:
-                written = in_child(_write, Path(folder) / "list", kind, count)  # without its memory
+                written = in_child(write_listing, Path(folder) / "list", kind, count)
                 images = FileImages(PathList.from_iterable(names(count)), folder)
                 entry = {"NAME": "CFSFilter", "SCORES": str(written), "KEEP": 0.5}
             count = len(images)
@@ -64,13 +65,6 @@ def measure(kind: str, args: argparse.Namespace) -> Sample:
         before = memory(RSS)
         sample = timed(work)()
     return {**sample, PEAK: memory(HIGHEST) - before, "images/s": count / sample[WALL]}
-
-
-def _write(path: Path, kind: str, count: int) -> Path:
-    if kind != "scores":
-        return write_listing(path, kind, count)
-    write_scores(path, names(count), count)
-    return path
 
 
 def rows(args: argparse.Namespace) -> Iterator[Row]:

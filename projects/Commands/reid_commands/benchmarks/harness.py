@@ -158,8 +158,8 @@ def benchmark(
         measure: from a value of each option of ``each`` and the arguments to rows of the table.
         packages: their versions are printed with those of Python, torch and numpy.
         each: option of several words -> column; ``measure`` is called for all combinations.
-        options: default by name: a switch (False), several words (a list), as many words (a tuple),
-            keys of a mapping (by default all), or one word. ``doc`` explains them.
+        options: default by name: False (a switch), a list, a tuple (as many words), a mapping (some
+            of its keys), or one word. ``doc`` explains them.
     """
     each = each or {}
 

@@ -1,8 +1,7 @@
 """Scoring: images/s, memory, and seconds of reading and selecting from LUPerson's number of scores.
 
 python tools/benchmarks/scoring.py --parts speed --threads 1
-python tools/benchmarks/scoring.py --parts memory --rows 10000 100000 1000000
-python tools/benchmarks/scoring.py --parts select
+python tools/benchmarks/scoring.py --parts memory select
 
 speed: two models of random weights turn JPEGs into shards of scores; by CPU time, which other
 programs disturb little and with one thread is that of one core. memory: one small JPEG over and
@@ -121,11 +120,7 @@ def selection(_: argparse.Namespace) -> Iterator[Row]:
             yield {"step": name, WALL: timed(step)()[WALL], PEAK: memory(HIGHEST)}
 
 
-PARTS: dict[str, Callable[[argparse.Namespace], Iterable[Row]]] = {
-    "speed": speed,
-    "memory": memories,
-    "select": selection,
-}
+PARTS = {"speed": speed, "memory": memories, "select": selection}
 main, parser = benchmark(
     __doc__,
     lambda part, args: PARTS[part](args),

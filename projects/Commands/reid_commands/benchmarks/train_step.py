@@ -4,8 +4,7 @@ python tools/benchmarks/train_step.py
 
 Both take the same images through forward, losses, backward and optimizer, with JPM and SIE on. The
 straightforward one, held here, computes attention as an explicit softmax, runs the last blocks
-over all tokens and calls the local block once a part. Steps alternate within one run; the ratio
-is of the medians.
+over all tokens and calls the local block once a part.
 """
 
 from __future__ import annotations
@@ -43,21 +42,16 @@ def plain_block(block: Any, x: Tensor) -> Tensor:
     return x + block.mlp(block.norm2(x))
 
 
-def plain_branch(branch: Any, tokens: Tensor) -> Tensor:
-    """[cls] after a branch that computes all tokens."""
-    return branch.norm(plain_block(branch.block, tokens))[:, 0]
-
-
 def plain_losses(model: TransReID, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """The losses of ``model`` by the straightforward way."""
     heads = model.heads
     tokens = model.backbone.embed(model.preprocess_image(batch), batch["camids"])
     for block in model.backbone.blocks:
         tokens = plain_block(block, tokens)
-    features = [plain_branch(heads.global_branch, tokens)]
     parts = jigsaw_parts(tokens[:, 1:], heads.num_parts, heads.shift_num, heads.shuffle_groups)
-    for part in parts.unbind(1):
-        features.append(plain_branch(heads.local_branch, torch.cat([tokens[:, :1], part], dim=1)))
+    locals_ = [torch.cat([tokens[:, :1], part], dim=1) for part in parts.unbind(1)]
+    branches = [(heads.global_branch, tokens), *((heads.local_branch, part) for part in locals_)]
+    features = [branch.norm(plain_block(branch.block, x))[:, 0] for branch, x in branches]
     outputs = [
         neck.outputs(feature, batch["targets"], "before")
         for neck, feature in zip(heads.necks, features, strict=True)

@@ -99,7 +99,8 @@ def verdict(scores: Rows) -> str:
     lines = []
     rows = [*scores]
     for scratch, dino in zip(rows[::2], rows[1::2], strict=True):
-        gains = np.subtract(*([run["mAP"] for run in scores[row]] for row in (dino, scratch)))
+        after, before = ([run["mAP"] for run in scores[row]] for row in (dino, scratch))
+        gains = np.subtract(after, before)
         _, comma, count = scratch.partition(", ")
         seeds = f" over {len(gains)} seeds" if len(gains) > 1 else ""
         sign = "+" if gains.mean() >= 0 else ""
