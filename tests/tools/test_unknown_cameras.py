@@ -79,3 +79,14 @@ def test_every_row_is_measured_and_kept(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(finished_run.DefaultTrainer, "test", pytest.fail)  # all is there
     unknown_cameras.main(line)
     assert table in capsys.readouterr().out
+
+
+def test_rows_of_a_data_set(tmp_path, monkeypatch) -> None:
+    write_market(tmp_path, num_cameras=3, images_per_camera=1)
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path))
+    monkeypatch.setattr(finished_run, "train_and_report", save_untrained)
+    line = ["--dataset", "Market1501", "--seeds", "1", "--out", str(tmp_path / "out"), *OPTIONS]
+    assert unknown_cameras.main(line) == 0
+    rows = json.loads((tmp_path / "out/unknown_cameras.json").read_text())
+    columns = ["unseen cameras (3)", "both (1-3)", "seen (1-2)"]
+    assert len(rows) == 5 and all([*runs[0]] == columns for runs in rows.values())

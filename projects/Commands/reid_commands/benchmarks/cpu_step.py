@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from fastreid.utils.events import EventStorage
 from reid_core.run.cpu_speed import (
     MALLOC_SETTINGS,
     TUNABLES,
@@ -55,8 +54,7 @@ def measure(arm: str, args: argparse.Namespace) -> Sample:
         raise SystemExit("memory cannot be kept: the C library has no mallopt")
     cfg, model, batch = dino_on_noise(CONFIG, args.batch, args.options)
     run = timed(dino_step(cfg, model, batch, torch.bfloat16))
-    with EventStorage(0):
-        samples = [run() for _ in range(args.steps + 1)]
+    samples = [run() for _ in range(args.steps + 1)]
     return {**summary(samples[1:]), PEAK: memory(HIGHEST)}
 
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from fastreid.utils.events import EventStorage
-
 from .harness import PEAK, Row, Sample, alternate, benchmark, timed
 from .models import DINO_CONFIGS, MODEL, dino_on_noise, dino_step
 from .processes import HIGHEST, in_children, memory
@@ -31,8 +29,7 @@ def second_step(
     options = ["DINO.OUT_DIM", args.out_dim, CHECKPOINTING, checkpointing]
     cfg, model, views = dino_on_noise(DINO_CONFIGS[name], batch, options)
     run = timed(dino_step(cfg, model, views, micro_batch=piece))
-    with EventStorage(0):
-        _, last = run(), run()
+    _, last = run(), run()
     return {**last, PEAK: memory(HIGHEST) - before}
 
 

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable
 import torch
 import torch.nn.functional as F
 from dinopretrain import DINO
-from fastreid.utils.events import EventStorage
 from torch import Tensor
 
 from .harness import Row, benchmark, compare_steps
@@ -60,12 +59,11 @@ def measure(name: str, args: argparse.Namespace) -> Iterable[Row]:
     cfg, model, batch = dino_on_noise(DINO_CONFIGS[name], args.batch, options)
     other = copy.deepcopy(model)
     plain = functools.partial(plain_step, other, adamw(other), cfg.DINO.CLIP_GRADIENT, batch)
-    with EventStorage(0):
-        steps: dict[str, Callable[[], float]] = {
-            "straightforward": plain,
-            "ours": dino_step(cfg, model, batch),
-        }
-        return list(compare_steps(steps, args.steps, 1e-4).rows(images=args.batch))
+    steps: dict[str, Callable[[], float]] = {
+        "straightforward": plain,
+        "ours": dino_step(cfg, model, batch),
+    }
+    return compare_steps(steps, args.steps, 1e-4).rows(images=args.batch)
 
 
 main, parser = benchmark(

@@ -15,14 +15,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from fastreid.modeling import build_model
-from fastreid.utils.events import EventStorage
 from torch import Tensor
 from transreid import TransReID
 from transreid.modeling.jigsaw import jigsaw_parts
+from transreid.training import model_with
 
 from .harness import Row, benchmark, compare_steps
-from .models import JPM_AND_SIE, MODEL, NUM_CAMERAS, SIZE, VITS, vit_config
+from .models import JPM_AND_SIE, MODEL, NUM_CAMERAS, SIZE, VITS, in_storage, vit_config
 
 INSTANCES = 4
 
@@ -73,14 +72,14 @@ def training_step(
         optimizer.step()
         return loss.item()
 
-    return step
+    return in_storage(step)
 
 
 def measure(name: str, stride: int, args: argparse.Namespace) -> Iterator[Row]:
     """Time both implementations, alternating."""
     torch.manual_seed(0)
     more = {**JPM_AND_SIE, "MODEL.DEVICE": "cpu"}
-    model = build_model(vit_config(name, args.size, stride, more)).train()
+    model = model_with(vit_config(name, args.size, stride, more), weights="").train()
     batch = {
         "images": torch.rand(args.batch, 3, *args.size) * 255,
         "targets": torch.arange(args.batch) // INSTANCES,
@@ -90,8 +89,7 @@ def measure(name: str, stride: int, args: argparse.Namespace) -> Iterator[Row]:
         "straightforward": training_step(copy.deepcopy(model), plain_losses, batch),
         "ours": training_step(model, lambda m, b: m(b), batch),
     }
-    with EventStorage(0):
-        yield from compare_steps(steps, args.steps, 1e-3).rows(images=args.batch)
+    return compare_steps(steps, args.steps, 1e-3).rows(images=args.batch)
 
 
 main, parser = benchmark(
