@@ -48,9 +48,9 @@ def test_the_last_third_of_the_cameras_is_unseen(tmp_path, monkeypatch) -> None:
         resolve_side_information(cfg)
         assert (4 if cfg.MODEL.SIE.CAMERA else 0) == cfg.MODEL.SIE.NUM_CAMERAS
         assert not cfg.MODEL.SIE.VIEW
-    write_market(tmp_path / "one", num_cameras=1)
-    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path / "one"))
-    with pytest.raises(UserError, match="Market1501 has one camera"):
+    write_market(tmp_path / "three", num_cameras=3)
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path / "three"))
+    with pytest.raises(UserError, match=r"Market1501 has 3 camera\(s\).*at least 4"):
         unknown_cameras.tests_of("Market1501")
 
 
@@ -82,11 +82,11 @@ def test_every_row_is_measured_and_kept(tmp_path, monkeypatch, capsys) -> None:
 
 
 def test_rows_of_a_data_set(tmp_path, monkeypatch) -> None:
-    write_market(tmp_path, num_cameras=3, images_per_camera=1)
+    write_market(tmp_path, num_cameras=4, images_per_camera=1)
     monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path))
     monkeypatch.setattr(finished_run, "train_and_report", save_untrained)
     line = ["--dataset", "Market1501", "--seeds", "1", "--out", str(tmp_path / "out"), *OPTIONS]
     assert unknown_cameras.main(line) == 0
     rows = json.loads((tmp_path / "out/unknown_cameras.json").read_text())
-    columns = ["unseen cameras (3)", "both (1-3)", "seen (1-2)"]
+    columns = ["unseen cameras (3-4)", "both (1-4)", "seen (1-2)"]
     assert len(rows) == 5 and all([*runs[0]] == columns for runs in rows.values())

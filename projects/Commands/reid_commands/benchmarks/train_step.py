@@ -59,7 +59,7 @@ def plain_losses(model: TransReID, batch: dict[str, Tensor]) -> dict[str, Tensor
 
 
 def training_step(
-    model: TransReID, losses: Callable[..., dict[str, Tensor]], batch: dict[str, Tensor]
+    model: Any, losses: Callable[..., dict[str, Tensor]], batch: dict[str, Tensor]
 ) -> Callable[[], float]:
     """A training step on ``batch`` with an optimizer of its own; it returns the loss before it."""
     parameters = [p for p in model.parameters() if p.requires_grad]
