@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Ablation on the synthetic ToyReID: baseline, +JPM, +SIE, both; several seeds; mean and spread."""
+"""Ablation: baseline, +JPM, +SIE, both; several seeds; mean and spread."""
 
 from reid_commands.studies.ablation import main
 

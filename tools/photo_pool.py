@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """Make a pool of photographs whose origin is known, for the study of CFS."""
 
-import sys
-
 from reid_commands.studies.photo_pool import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

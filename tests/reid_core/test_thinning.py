@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from fastreid.data import build_reid_test_loader
 from reid_common.errors import UserError
@@ -63,6 +65,41 @@ def test_combined_with_its_test() -> None:
     assert data.data == data.train
 
 
+def camera(item) -> int:
+    """1-based, by the file name."""
+    return int(re.search(r"_c(\d+)s", item[0])[1])
+
+
+@pytest.mark.parametrize(
+    "name, cameras",
+    [
+        ("Market1501:cameras=1,3", {1, 3}),
+        ("Market1501:cameras=2-3", {2, 3}),
+        ("Market1501:cameras=2-9", {2, 3}),
+        ("Market1501:identities=5:cameras=1", {1}),
+        ("Market1501:identities=5,seed=1:cameras=1-2", {1, 2}),
+    ],
+)
+def test_cameras(name: str, cameras: set[int]) -> None:
+    all_cameras, some = open_dataset(name.split(":cameras")[0]), open_dataset(name)
+    for split in ("train", "query", "gallery"):
+        items = getattr(all_cameras, split)
+        kept = [item for item in items if camera(item) in cameras]
+        assert getattr(some, split) == kept and 0 < len(kept) < len(items)
+    assert some.data == some.train
+
+
+def test_cameras_that_no_image_has() -> None:
+    with pytest.raises(UserError, match="no image of these cameras"):
+        open_dataset("Market1501:cameras=4-6")
+
+
+def test_names_with_cameras() -> None:
+    name = "FolderReID:/data/shop:identities=5:cameras=1-2"
+    assert split_name(name) == ("FolderReID", "/data/shop") and dataset_name(name) == "shop"
+    assert result_name(name, "") == "shop:identities=5:cameras=1-2"
+
+
 def test_names() -> None:
     name = "Market1501:identities=5,seed=2"
     assert split_name(name) == ("Market1501", None) and dataset_name(name) == "market1501"
@@ -82,6 +119,9 @@ def test_names() -> None:
         ("Market1501:identities=0", "a number of identities"),
         ("Market1501:identities=many", "a number of identities"),
         ("Market1501:identities=5,seed=-1", "a seed if it is not to be 0"),
+        ("Market1501:identities=0:cameras=1", "a number of identities"),
+        ("Market1501:cameras=0", "write the cameras to keep, as in"),
+        ("Market1501:identities=5:cameras=1;2", "write the cameras to keep, as in"),
         ("Market1501:identities=13", "12 identities in training and 10 in its queries"),
         ("Market1501:identites=5", "takes no argument.*Market1501:identities=200"),
     ],

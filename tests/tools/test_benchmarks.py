@@ -18,21 +18,11 @@ from reid_commands.benchmarks.harness import CPU, PEAK, WALL, Comparison
 from reid_common.errors import UserError
 
 SCRIPTS = sorted((Path(__file__).parents[2] / "tools" / "benchmarks").glob("*.py"))
-COMMANDS = [(path, []) for path in SCRIPTS] + [
-    (path, [mode])
-    for path in SCRIPTS
-    if path.stem == "scoring"
-    for mode in ("speed", "memory", "select")
-]
 
 
-def name_of(value: object) -> str:
-    return value.stem if isinstance(value, Path) else " ".join(value)
-
-
-@pytest.mark.parametrize(("script", "mode"), COMMANDS, ids=name_of)
-def test_every_script_shows_its_options(script, mode, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(sys, "argv", [str(script), *mode, "--help"])
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_every_script_shows_its_options(script, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", [str(script), "--help"])
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(script), run_name="__main__")
     assert ended.value.code == 0
@@ -40,7 +30,7 @@ def test_every_script_shows_its_options(script, mode, monkeypatch, capsys) -> No
 
 
 def test_scripts_are_thin() -> None:
-    assert len(SCRIPTS) == 11
+    assert len(SCRIPTS) == 10
     for script in SCRIPTS:
         assert len(script.read_text().splitlines()) <= 80, script.name
 
@@ -189,21 +179,6 @@ def test_workers_of_a_child_start_as_those_of_its_parent() -> None:
 def test_a_child_that_dies_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="ended with exit code 3"):
         processes.in_child(os._exit, 3, method="fork")
-
-
-COUNTED: list[int] = []
-
-
-def count() -> int:
-    COUNTED.append(1)
-    return len(COUNTED)
-
-
-def test_a_child_works_only_when_asked() -> None:
-    with processes.child("fork") as run, processes.child("fork") as other:
-        assert [run(count), run(count), other(count)] == [1, 2, 1]
-        assert run(os.getpid) == run(os.getpid) != other(os.getpid)
-    assert COUNTED == []
 
 
 def test_contenders_in_children() -> None:

@@ -14,20 +14,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cfs.images.keys import key_list
 from cfs.images.listing import open_listing
 from cfs.pipeline import process as pipeline_process
+from cfs.pipeline.config import default_config
 from cfs.scores.reading import Scores, read_scores
 from dinopretrain.data.listing import read_list
 from dinopretrain.data.path_list import PathList
 from forked import run_forked
+from PIL import Image
 from reid_commands.studies import cfs as cfs_study
 from reid_commands.studies import cfs_arms as cfs_study_arms
 from reid_commands.studies import cfs_truth
+from reid_common.errors import UserError
 from reid_core.config import load_config
+from reid_core.run.command_line import parse_command
 from small_pipeline import write_pipeline
 from synthetic import write_market
 from toyreid.pool.plan import KINDS, PERSON, PoolSpec
 from toyreid.pool.render import render_pool
+from transreid.inference.feature_files import FeatureSet, write_features
 
 TOOL = Path(__file__).parents[2] / "tools" / "cfs_study.py"
 NUM_IMAGES, USED = 48, 40
@@ -324,7 +330,70 @@ def test_the_tool_prints_the_table_of_any_scores(study, root, monkeypatch, capsy
 
 
 def test_the_table_has_means_and_spreads() -> None:
-    seeds = [{"CFS": dict.fromkeys(["all", *cfs_truth.OTHERS], value)} for value in (0.5, 0.7)]
+    columns = ["all", *(kind for kind in KINDS if kind != PERSON)]
+    seeds = [{"CFS": dict.fromkeys(columns, value)} for value in (0.5, 0.7)]
     table = cfs_truth.separation_table(seeds)
     assert "| CFS | 0.60 ± 0.14 |" in table and "2 seed(s)" in table
     assert "| CFS | 0.50 |" in cfs_truth.separation_table(seeds[:1])
+
+
+@pytest.fixture
+def photographs(root, tmp_path, monkeypatch) -> Path:
+    """A pool of photo_pool, here of drawn pictures: 12 images of the domain, and others."""
+    monkeypatch.setenv("FASTREID_DATASETS", str(root))
+    pool = tmp_path / "photos"
+    (pool / "images").mkdir(parents=True)
+    kinds = [PERSON, "no_person", "statue", "cropped"] * 3
+    rng = np.random.default_rng(0)
+    with open(pool / "truth.csv", "w", newline="") as file:
+        csv.writer(file).writerow(("name", "kind", "source"))
+        for number, kind in enumerate(kinds):
+            csv.writer(file).writerow((f"{number:06d}.jpg", kind, "drawn"))
+            pixels = rng.integers(0, 256, (32, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(pool / "images" / f"{number:06d}.jpg")
+    return pool
+
+
+def test_truth_of_a_pool_of_photographs(photographs, tmp_path, capsys) -> None:
+    known = cfs_truth.truth(photographs)
+    assert known["000000.jpg"] == PERSON and known["000006.jpg"] == "statue"
+    images = open_listing(load_config(), [cfs_truth.pool_name(photographs)])
+    names = list(key_list(images))
+    scores = Scores(
+        PathList.from_iterable(names),
+        np.array([float(known[os.path.basename(name)] == PERSON) for name in names]),
+    )
+    vectors = np.random.default_rng(1).normal(size=(len(names) + 2, 4)).astype(np.float32)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    files = [str(tmp_path / "pool.npz"), str(tmp_path / "target.npz")]
+    write_features(files[0], FeatureSet(names, unit[:-2]))
+    write_features(files[1], FeatureSet(["a.jpg", "b.jpg"], unit[-2:]))
+    found = cfs_truth.separation(scores, images, tmp_path / "cache", photographs, files)
+    assert [*found[cfs_truth.CFS]] == ["all", "cropped", "no_person", "statue"]
+    assert set(found[cfs_truth.CFS].values()) == {1.0}
+    nearest = (unit[:-2] @ unit[-2:].T).max(axis=1)
+    kinds = cfs_truth.kinds_of(names, photographs)
+    assert found[cfs_truth.NEIGHBOURS] == cfs_truth.areas(nearest, kinds)
+    assert "| statue |" in cfs_truth.separation_table([found])
+    with pytest.raises(UserError, match=r"give the folder that tools/photo_pool\.py has written"):
+        cfs_truth.truth(tmp_path / "nothing")
+
+
+def test_stages_on_photographs(photographs, tmp_path) -> None:
+    line = ["--pool", str(photographs), "--dataset", "Market1501:identities=2", "--images", "8"]
+    args = parse_command(cfs_study.parser(), [*line, "--seeds", "1"], default_config())
+    args.out = tmp_path / "study"
+    (seed,) = cfs_study.prepare_all(args)
+    for stage in seed.stages:
+        if stage.name.startswith("pretrain"):
+            (name,) = stage.cfg.DATASETS.NAMES
+            assert name.startswith(f"ImageFolder:{photographs}/images?list=")
+        elif stage.parts == [] or stage.name in ("scratch", "finetune_all"):
+            assert stage.cfg.DATASETS.NAMES == ("Market1501:identities=2",)
+            assert stage.cfg.DATASETS.TESTS == ("Market1501:identities=2",)
+    args.out = None
+    cfs_study.complete(args, cfs_study.FOLDER)
+    assert args.out == Path("logs/cfs_study_Market1501_identities_2")
+    args.pool = None
+    with pytest.raises(UserError, match="the study needs ToyUnlabeled"):
+        cfs_study.open_pool(seed.cfg)

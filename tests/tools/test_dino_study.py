@@ -7,10 +7,12 @@ import re
 
 import pytest
 from reid_commands.studies import dino as dino_study
+from reid_core.data.opened_sets import opened_set
+from synthetic import write_market
 from toyreid.people import ToySpec, render_toyreid
 from toyreid.pool.plan import PoolSpec
 from toyreid.pool.render import render_pool
-from transreid import training
+from transreid import load_config, training
 
 OPTIONS = {
     "MODEL.DEVICE": "cpu",
@@ -55,8 +57,47 @@ def test_the_study_in_miniature(tmp_path, monkeypatch, capsys) -> None:
     assert re.search(r"Pre-training took \d+\.\d minutes\.", printed)
 
 
+def test_photographs_and_numbers_of_identities(tmp_path, monkeypatch) -> None:
+    write_market(tmp_path, num_train_ids=6)
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path))
+    line = ["--dataset", "Market1501:identities=5,seed=1", "--pool", "ImageFolder:/data/my crops"]
+    args = dino_study.parser().parse_args([*line, "--identities", "2", "4"])
+    arms = [*dino_study.STUDY.arms(args)]
+    assert [arm.title for arm in arms] == [
+        "from scratch, 2 identities",
+        "DINO on ImageFolder:/data/my crops, 2 identities",
+        "from scratch, 4 identities",
+        "DINO on ImageFolder:/data/my crops, 4 identities",
+    ]
+    assert [arm.folder for arm in arms[:2]] == ["scratch_2", "dino_ImageFolder_data_my_crops_2"]
+    for arm, count in zip(arms, (2, 2, 4, 4), strict=True):
+        cfg = load_config(arm.config, arm.options)
+        assert (f"Market1501:identities={count},seed=1",) == cfg.DATASETS.NAMES
+        assert cfg.DATASETS.TESTS == ("Market1501:identities=5,seed=1",)
+        assert len({item[1] for item in opened_set(cfg.DATASETS.NAMES[0]).train.items}) == count
+    pairs = []
+    monkeypatch.setattr(training, "train_or_evaluate", pairs.append)
+    assert arms[1].prepare is not None
+    arms[1].prepare(tmp_path / "out", 3, ["MODEL.DEVICE", "cpu"])
+    cfg = load_config(pairs[0].config_file, pairs[0].opts)
+    assert cfg.DATASETS.NAMES == ("ImageFolder:/data/my crops",)
+    assert cfg.DATASETS.TESTS == ("Market1501:identities=5,seed=1",)
+    assert str(tmp_path / "out/pretrain_ImageFolder_data_my_crops/seed3") == cfg.OUTPUT_DIR
+
+
+def test_the_verdict_of_each_number_of_identities() -> None:
+    titles = [
+        f"{what}, {count} identities" for count in (50, 100) for what in ("from scratch", "x")
+    ]
+    scores = {title: [{"mAP": float(value)}] for value, title in enumerate(titles)}
+    assert dino_study.verdict(scores).splitlines() == [
+        "With 50 identities, DINO changes mAP by +1.0.",
+        "With 100 identities, DINO changes mAP by +1.0.",
+    ]
+
+
 def test_the_verdict_by_hand() -> None:
-    rows = [dino_study.SCRATCH.title, dino_study.DINO.title]
+    rows = [dino_study.SCRATCH_TITLE, dino_study.DINO_TITLE]
     runs = [[{"mAP": 5.0}, {"mAP": 6.0}], [{"mAP": 8.0}, {"mAP": 7.0}]]
     scores = dict(zip(rows, runs, strict=True))
     # Gains 3 and 1: mean 2, standard deviation sqrt(2).

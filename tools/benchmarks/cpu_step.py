@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """What the two repairs for CPUs bring: a DINO step with SOLVER.AMP, without and with them."""
 
-import sys
-
 from reid_commands.benchmarks.cpu_step import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

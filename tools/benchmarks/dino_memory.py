@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """Memory and time of a DINO step: how much a batch needs, and what saves it."""
 
-import sys
-
 from reid_commands.benchmarks.dino_memory import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

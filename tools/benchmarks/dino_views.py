@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """Images/s of DINO's views on one core, against the pipeline of PIL and torchvision."""
 
-import sys
-
 from reid_commands.benchmarks.dino_views import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

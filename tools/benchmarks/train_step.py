@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """Speed of one TransReID training step against the straightforward implementation."""
 
-import sys
-
 from reid_commands.benchmarks.train_step import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 
 from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.data.datasets.bases import ImageDataset
-from reid_common.errors import UserError
 
 from .people.once import warn_of_other_spec
 from .people.plan import SPLITS, TRAIN, ToySpec
@@ -39,19 +38,6 @@ def parse_name(img_path: str) -> tuple[int, int, int]:
     return pid, camera - 1, view
 
 
-def parse_cameras(argument: str) -> frozenset[int]:
-    """0-based cameras of "cameras=1-4,6", whose numbers start from 1; else raises UserError."""
-    if not re.fullmatch(r"cameras=[1-9]\d*(-\d+)?(,[1-9]\d*(-\d+)?)*", argument):
-        raise UserError(
-            f"ToyReID:{argument}: write the cameras to keep, from 1, as in ToyReID:cameras=1-4,6"
-        )
-    cameras: set[int] = set()
-    for part in argument.removeprefix("cameras=").split(","):
-        first, _, last = part.partition("-")
-        cameras.update(range(int(first) - 1, int(last or first)))
-    return frozenset(cameras)
-
-
 @DATASET_REGISTRY.register()
 class ToyReID(ImageDataset):
     """Synthetic pedestrians under 8 cameras, from 3 viewpoints, in Market-1501's layout.
@@ -61,27 +47,13 @@ class ToyReID(ImageDataset):
     Args:
         root: folder of the data sets; the images are in, or rendered into, ``root/ToyReID``.
         spec: sizes and seed. None takes what is there already, else renders the default.
-        argument: "cameras=1-4,6" leaves out the images of other cameras (numbers as in the file
-            names, from 1), as in DATASETS.TESTS ("ToyReID:cameras=5-6",): for tests under cameras
-            that training has not seen. None: all cameras.
-
-    Raises:
-        UserError: an argument that is not a list of cameras.
     """
 
     _junk_pids: ClassVar[list[int]] = [0, -1]
     dataset_name = "toyreid"
-    argument_example = "ToyReID:cameras=1-4"
     num_views = 3
 
-    def __init__(
-        self,
-        root: str = "datasets",
-        spec: ToySpec | None = None,
-        argument: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        self.cameras = None if argument is None else parse_cameras(argument)
+    def __init__(self, root: str = "datasets", spec: ToySpec | None = None, **kwargs: Any) -> None:
         self.dataset_dir = render_toyreid(root, spec)
         if spec is None:
             warn_of_other_spec(self.dataset_dir, ToySpec())
@@ -97,8 +69,6 @@ class ToyReID(ImageDataset):
         """Items of a folder, sorted by file name; ids are strings in training, as in FastReID."""
         paths = sorted(str(path) for path in folder.glob("*.jpg"))
         data: list[tuple] = [(path, *parse_name(path)[:2]) for path in paths]
-        if self.cameras is not None:
-            data = [item for item in data if item[2] in self.cameras]
         if folder.name == TRAIN:
             name = self.dataset_name
             data = [(path, f"{name}_{pid}", f"{name}_{camera}") for path, pid, camera in data]

@@ -5,21 +5,18 @@ python tools/benchmarks/cpu_step.py
 A step as DINOTrainer makes it, in autocast's bfloat16, on views of noise. The baseline has torch's
 own attention and glibc's own handling of memory; then come attention in float32, and freed memory
 that is kept as well (reid_core.run.cpu_speed). Each is a process of its own, since memory once
-kept stays; they take turns. Ratios are those of the processor's time, which other work disturbs
-less.
+kept stays. Ratios are those of the processor's time.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import resource
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from fastreid.utils.events import EventStorage
 from reid_core.run.cpu_speed import (
     MALLOC_SETTINGS,
     TUNABLES,
@@ -48,7 +45,7 @@ def attention_of_torch() -> None:
 
 
 def measure(arm: str, args: argparse.Namespace) -> Sample:
-    """Times, page faults and peak memory of steps in this process, which is a fresh one."""
+    """Times and peak memory of steps in this process, which is a fresh one."""
     if arm == BASELINE:
         attention_of_torch()
     else:
@@ -57,16 +54,8 @@ def measure(arm: str, args: argparse.Namespace) -> Sample:
         raise SystemExit("memory cannot be kept: the C library has no mallopt")
     cfg, model, batch = dino_on_noise(CONFIG, args.batch, args.options)
     run = timed(dino_step(cfg, model, batch, torch.bfloat16))
-    samples = []
-    with EventStorage(0):
-        for _ in range(args.steps + 1):
-            before = _page_faults()
-            samples.append({**run(), "page faults": _page_faults() - before})
+    samples = [run() for _ in range(args.steps + 1)]
     return {**summary(samples[1:]), PEAK: memory(HIGHEST)}
-
-
-def _page_faults() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def rows(args: argparse.Namespace) -> Iterator[Row]:

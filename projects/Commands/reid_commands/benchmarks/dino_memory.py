@@ -3,9 +3,8 @@
 python tools/benchmarks/dino_memory.py
 
 Each row is a process of its own that makes steps of DINOTrainer on views of noise; memory is the
-highest RSS (Linux) beyond that before the model was built, with student, teacher, AdamW's moments
-and the batch. The CPU's: a GPU keeps the same tensors, but for what its libraries add. Ratios are
-those of memory; the baseline is the greatest batch that goes through the model as a whole.
+highest RSS (Linux) beyond that before the model was built, student, teacher, AdamW's moments and
+batch. The baseline is the greatest batch that goes through the model as a whole.
 """
 
 from __future__ import annotations
@@ -13,9 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from fastreid.utils.events import EventStorage
-
-from .harness import PEAK, WALL, Row, Sample, alternate, benchmark, timed
+from .harness import PEAK, Row, Sample, alternate, benchmark, timed
 from .models import DINO_CONFIGS, MODEL, dino_on_noise, dino_step
 from .processes import HIGHEST, in_children, memory
 
@@ -32,9 +29,8 @@ def second_step(
     options = ["DINO.OUT_DIM", args.out_dim, CHECKPOINTING, checkpointing]
     cfg, model, views = dino_on_noise(DINO_CONFIGS[name], batch, options)
     run = timed(dino_step(cfg, model, views, micro_batch=piece))
-    with EventStorage(0):
-        _, last = run(), run()
-    return {**last, PEAK: memory(HIGHEST) - before, "images/s": batch / last[WALL]}
+    _, last = run(), run()
+    return {**last, PEAK: memory(HIGHEST) - before}
 
 
 def measure(name: str, args: argparse.Namespace) -> Iterator[Row]:

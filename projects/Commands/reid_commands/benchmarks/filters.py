@@ -2,17 +2,17 @@
 
 python tools/benchmarks/filters.py --names 4200000
 
-Names, scores and hashes are synthetic. Each case runs in a process of its own; "grew by" is the
-highest RSS while it filtered less the RSS before, the listing itself being open. Pixels are those
-of ToyUnlabeled's renderings, or of another data set, decoded from memory-cached files. The first
-of each table is the baseline.
+Names, scores and hashes are synthetic. Each case runs in a process of its own; The peak
+is the highest RSS while it filtered less the RSS before, the listing itself being open. Pixels are
+those of ToyUnlabeled's renderings, or of another data set. The first of each table is the baseline.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,9 @@ from dinopretrain.data.images import FileImages
 from dinopretrain.data.path_list import PathList
 from reid_core.data.opening import open_dataset
 
-from .harness import WALL, Row, Sample, alternate, benchmark, timed
+from .harness import PEAK, WALL, Row, Sample, alternate, benchmark, timed
 from .processes import HIGHEST, RSS, in_child, in_children, memory
-from .synthetic import names, write_listing, write_scores
+from .synthetic import names, write_listing
 
 BY_NAME = ("text", "pickle", "parquet", "scores", "hashes")
 BY_PIXELS = {
@@ -46,52 +46,33 @@ def synthetic_hashes(count: int) -> np.ndarray:
     return hashes
 
 
-def measure_names(kind: str, count: int) -> Sample:
-    """Time one filter by names, or the search of duplicates; in a fresh process."""
+def measure(kind: str, args: argparse.Namespace) -> Sample:
+    """Time one filter, or the search of duplicates; in a fresh process."""
+    count = args.names
+    work: Callable[[], object]
     with tempfile.TemporaryDirectory() as folder:
         if kind == "hashes":
-            hashes = synthetic_hashes(count)
+            work = functools.partial(first_of_similar, synthetic_hashes(count), 4)
         else:
-            path = Path(folder) / "list"
-            written = in_child(_write, path, kind, count)  # whose memory does not count here
-            images = FileImages(PathList.from_iterable(names(count)), folder)
-            entry = {"NAME": "CFSFilter", "SCORES": str(written), "KEEP": 0.5}
-        before, kept = memory(RSS), []
-
-        def work() -> None:
-            if kind == "hashes":
-                kept.append(int((first_of_similar(hashes, 4) == np.arange(count)).sum()))
+            if kind in BY_PIXELS:
+                images, entry = open_dataset(args.dataset).images, {"NAME": kind, **BY_PIXELS[kind]}
             else:
-                kept.append(len(run_filters([entry], images, folder, folder)[0]))
-
+                written = in_child(write_listing, Path(folder) / "list", kind, count)
+                images = FileImages(PathList.from_iterable(names(count)), folder)
+                entry = {"NAME": "CFSFilter", "SCORES": str(written), "KEEP": 0.5}
+            count = len(images)
+            work = functools.partial(run_filters, [entry], images, folder, folder)
+        before = memory(RSS)
         sample = timed(work)()
-        return {**sample, "kept": kept[0], "grew by, MiB": memory(HIGHEST) - before}
-
-
-def _write(path: Path, kind: str, count: int) -> Path:
-    if kind != "scores":
-        return write_listing(path, kind, count)
-    write_scores(path, names(count), count)
-    return path
-
-
-def measure_pixels(name: str, dataset: str) -> Sample:
-    """Time one filter that looks at the images of a data set, from nothing and from its cache."""
-    images = open_dataset(dataset).images
-    entry = {"NAME": name, **BY_PIXELS[name]}
-    with tempfile.TemporaryDirectory() as folder:
-        run = timed(lambda: run_filters([entry], images, folder, folder))
-        first, again = run(), run()
-    return {**first, "images/s": len(images) / first[WALL], "again": len(images) / again[WALL]}
+    return {**sample, PEAK: memory(HIGHEST) - before, "images/s": count / sample[WALL]}
 
 
 def rows(args: argparse.Namespace) -> Iterator[Row]:
     """Filters by names, then those that look at pixels."""
-    by_name = {kind: (kind, args.names) for kind in args.kinds if kind in BY_NAME}
-    by_pixels = {name: (name, args.dataset) for name in args.kinds if name in BY_PIXELS}
-    for function, cases in ((measure_names, by_name), (measure_pixels, by_pixels)):
+    for group in (BY_NAME, BY_PIXELS):
+        cases = {kind: (kind, args) for kind in args.kinds if kind in group}
         if cases:
-            yield from alternate(in_children(function, cases)).rows()
+            yield from alternate(in_children(measure, cases)).rows()
 
 
 KINDS = dict.fromkeys([*BY_NAME, *BY_PIXELS])

@@ -11,9 +11,7 @@ import argparse
 import itertools
 import platform
 import re
-import shutil
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,13 +63,7 @@ def summary(samples: Sequence[Sample]) -> Sample:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Samples of contenders that took turns.
-
-    Attributes:
-        samples: of each contender by its name, in the order of the rounds.
-        baseline: contender to which the ratios refer.
-        key: number that is compared; less of it is better.
-    """
+    """Samples of contenders by name, in the order of the rounds; less of ``key`` is better."""
 
     samples: dict[str, list[Sample]]
     baseline: str
@@ -115,9 +107,9 @@ def alternate(
     Args:
         contenders: by name; warmed up, where that matters.
         rounds: at least 1.
-        baseline: name of one of them; the first if not given.
-        key: number of a sample that the ratios compare.
-        once: names of slow contenders that run in the first round only.
+        baseline: contender to which ratios refer (the first).
+        key: number of a sample that ratios compare.
+        once: slow contenders, which run in the first round only.
     """
     if rounds < 1:
         raise UserError(f"there are {rounds} rounds of the benchmark; ask for at least 1")
@@ -166,8 +158,8 @@ def benchmark(
         measure: from a value of each option of ``each`` and the arguments to rows of the table.
         packages: their versions are printed with those of Python, torch and numpy.
         each: option of several words -> column; ``measure`` is called for all combinations.
-        options: default by name: a switch (False), several words (a list), as many words (a tuple),
-            keys of a mapping (by default all), or one word. ``doc`` explains them.
+        options: default by name: False (a switch), a list, a tuple (as many words), a mapping (some
+            of its keys), or one word. ``doc`` explains them.
     """
     each = each or {}
 
@@ -203,15 +195,12 @@ def benchmark(
 def header(args: argparse.Namespace, *packages: str) -> None:
     """Print machine, threads, versions of Python, torch, numpy and ``packages``, and options."""
     cpu_info = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.*)", cpu_info.read_text() if cpu_info.exists() else "")
+    text = cpu_info.read_text() if cpu_info.exists() else ""
+    machine = (re.findall(r"model name\s*: (.*)", text) or [platform.machine()])[0]
     threads = getattr(args, "threads", torch.get_num_threads())
-    machine = [names[0] if names else platform.machine(), f"{num_cores()} cores"]
-    machine.append(f"{threads} thread(s)")
-    if shutil.which("nvidia-smi"):
-        query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-        machine += subprocess.run(query, capture_output=True, text=True).stdout.splitlines()
     versions = [f"{name} {version(name)}" for name in ("torch", "numpy", *packages)]
-    print(", ".join([*machine, f"Python {platform.python_version()}", *versions]))
+    print(f"{machine}, {num_cores()} cores, {threads} thread(s)", end=", ")
+    print(", ".join([f"Python {platform.python_version()}", *versions]))
     print(", ".join(f"{name} {value}" for name, value in vars(args).items()) + "\n")
 
 

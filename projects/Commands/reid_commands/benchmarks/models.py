@@ -14,7 +14,7 @@ from dinopretrain.engine.step import DINOStep
 from dinopretrain.solver.parameter_groups import parameter_groups
 from fastreid.config import CfgNode
 from fastreid.modeling import build_model
-from fastreid.utils.events import get_event_storage
+from fastreid.utils.events import EventStorage, get_event_storage
 from reid_core.config import load_config
 from torch import Tensor
 
@@ -85,7 +85,7 @@ def dino_step(
     dtype: torch.dtype | None = None,
     micro_batch: int = 0,
 ) -> Callable[[], float]:
-    """A step as DINOTrainer makes it, within an EventStorage; it returns the loss before it.
+    """A step as DINOTrainer makes it; it returns the loss before it.
 
     The arguments are those of :class:`DINOStep`: type of autocast, images of one forward pass.
     """
@@ -97,5 +97,15 @@ def dino_step(
         step.run_step()
         model.update_teacher(MOMENTUM)
         return get_event_storage().latest()["total_loss"][0]
+
+    return in_storage(run)
+
+
+def in_storage(step: Callable[[], float]) -> Callable[[], float]:
+    """The step within FastReID's storage of events, which models write to."""
+
+    def run() -> float:
+        with EventStorage(0):
+            return step()
 
     return run

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import multiprocessing
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-# Fields of /proc: resident memory now and at its highest, shared pages divided, not shared.
-RSS, HIGHEST, PSS, USS = ["Rss"], ["VmHWM"], ["Pss"], ["Private_Clean", "Private_Dirty"]
+# Fields of /proc: resident memory now and at its highest, not shared.
+RSS, HIGHEST, USS = ["Rss"], ["VmHWM"], ["Private_Clean", "Private_Dirty"]
 
 
 def memory(fields: Sequence[str]) -> float:
@@ -31,41 +30,29 @@ def forget_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-@contextlib.contextmanager
-def child(method: str = "spawn") -> Iterator[Callable[..., Any]]:
-    """A process of its own; yields what calls a function in it: (function, *args) -> its result.
+def in_child(function: Callable[..., Any], *args: Any, method: str = "spawn") -> Any:
+    """Return what a function of a module returns in a process of its own.
 
-    It works only while a result is awaited; what a module keeps there stays. A method of "spawn"
-    starts it with memory that holds imports only, "fork" at once. Calls raise RuntimeError if the
-    process ends without a result.
+    "spawn" starts it with memory that holds imports only, "fork" at once. Raises RuntimeError if
+    the process ends without a result.
     """
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context(method)
     with ProcessPoolExecutor(1, context, _start_as_the_system) as pool:
         pool.submit(int).result()  # starts the process
         (process,) = set(multiprocessing.active_children()) - others
-
-        def run(function: Callable[..., Any], *args: Any) -> Any:
-            try:
-                return pool.submit(function, *args).result()
-            except BrokenProcessPool as error:
-                process.join()
-                raise RuntimeError(
-                    f"the process of {function} ended with exit code {process.exitcode}, see above"
-                ) from error
-
-        yield run
+        try:
+            return pool.submit(function, *args).result()
+        except BrokenProcessPool as error:
+            process.join()
+            raise RuntimeError(
+                f"the process of {function} ended with exit code {process.exitcode}, see above"
+            ) from error
 
 
 def _start_as_the_system() -> None:
     # A spawned process would spawn its loader's workers, too; the system's default is what counts.
     multiprocessing.set_start_method(None, force=True)
-
-
-def in_child(function: Callable[..., Any], *args: Any, method: str = "spawn") -> Any:
-    """Return what a function returns in a process of its own; see :func:`child`."""
-    with child(method) as run:
-        return run(function, *args)
 
 
 def in_children(

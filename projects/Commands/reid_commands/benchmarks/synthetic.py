@@ -31,11 +31,14 @@ def name_of(index: int) -> str:
 
 
 def write_listing(folder: Path, kind: str, count: int) -> Path:
-    """Write a listing of one of LISTINGS to a new folder; the first image exists.
+    """Write a listing, of LISTINGS or "scores", to a new folder; the first image exists.
 
     Returns:
         The path that a config names; its data set is "LUPerson:" and that.
     """
+    if kind == "scores":
+        write_scores(folder, names(count), count)
+        return folder
     first = folder / name_of(0)
     first.parent.mkdir(parents=True)
     first.touch()

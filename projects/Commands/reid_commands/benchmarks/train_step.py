@@ -4,8 +4,7 @@ python tools/benchmarks/train_step.py
 
 Both take the same images through forward, losses, backward and optimizer, with JPM and SIE on. The
 straightforward one, held here, computes attention as an explicit softmax, runs the last blocks
-over all tokens and calls the local block once a part. Steps alternate within one run; the ratio
-is of the medians.
+over all tokens and calls the local block once a part.
 """
 
 from __future__ import annotations
@@ -16,14 +15,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from fastreid.modeling import build_model
-from fastreid.utils.events import EventStorage
 from torch import Tensor
 from transreid import TransReID
 from transreid.modeling.jigsaw import jigsaw_parts
+from transreid.training import model_with
 
 from .harness import Row, benchmark, compare_steps
-from .models import JPM_AND_SIE, MODEL, NUM_CAMERAS, SIZE, VITS, vit_config
+from .models import JPM_AND_SIE, MODEL, NUM_CAMERAS, SIZE, VITS, in_storage, vit_config
 
 INSTANCES = 4
 
@@ -43,21 +41,16 @@ def plain_block(block: Any, x: Tensor) -> Tensor:
     return x + block.mlp(block.norm2(x))
 
 
-def plain_branch(branch: Any, tokens: Tensor) -> Tensor:
-    """[cls] after a branch that computes all tokens."""
-    return branch.norm(plain_block(branch.block, tokens))[:, 0]
-
-
 def plain_losses(model: TransReID, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """The losses of ``model`` by the straightforward way."""
     heads = model.heads
     tokens = model.backbone.embed(model.preprocess_image(batch), batch["camids"])
     for block in model.backbone.blocks:
         tokens = plain_block(block, tokens)
-    features = [plain_branch(heads.global_branch, tokens)]
     parts = jigsaw_parts(tokens[:, 1:], heads.num_parts, heads.shift_num, heads.shuffle_groups)
-    for part in parts.unbind(1):
-        features.append(plain_branch(heads.local_branch, torch.cat([tokens[:, :1], part], dim=1)))
+    locals_ = [torch.cat([tokens[:, :1], part], dim=1) for part in parts.unbind(1)]
+    branches = [(heads.global_branch, tokens), *((heads.local_branch, part) for part in locals_)]
+    features = [branch.norm(plain_block(branch.block, x))[:, 0] for branch, x in branches]
     outputs = [
         neck.outputs(feature, batch["targets"], "before")
         for neck, feature in zip(heads.necks, features, strict=True)
@@ -66,7 +59,7 @@ def plain_losses(model: TransReID, batch: dict[str, Tensor]) -> dict[str, Tensor
 
 
 def training_step(
-    model: TransReID, losses: Callable[..., dict[str, Tensor]], batch: dict[str, Tensor]
+    model: Any, losses: Callable[..., dict[str, Tensor]], batch: dict[str, Tensor]
 ) -> Callable[[], float]:
     """A training step on ``batch`` with an optimizer of its own; it returns the loss before it."""
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -79,14 +72,14 @@ def training_step(
         optimizer.step()
         return loss.item()
 
-    return step
+    return in_storage(step)
 
 
 def measure(name: str, stride: int, args: argparse.Namespace) -> Iterator[Row]:
     """Time both implementations, alternating."""
     torch.manual_seed(0)
     more = {**JPM_AND_SIE, "MODEL.DEVICE": "cpu"}
-    model = build_model(vit_config(name, args.size, stride, more)).train()
+    model = model_with(vit_config(name, args.size, stride, more), weights="").train()
     batch = {
         "images": torch.rand(args.batch, 3, *args.size) * 255,
         "targets": torch.arange(args.batch) // INSTANCES,
@@ -96,8 +89,7 @@ def measure(name: str, stride: int, args: argparse.Namespace) -> Iterator[Row]:
         "straightforward": training_step(copy.deepcopy(model), plain_losses, batch),
         "ours": training_step(model, lambda m, b: m(b), batch),
     }
-    with EventStorage(0):
-        yield from compare_steps(steps, args.steps, 1e-3).rows(images=args.batch)
+    return compare_steps(steps, args.steps, 1e-3).rows(images=args.batch)
 
 
 main, parser = benchmark(

@@ -44,7 +44,9 @@ def _list_name(arm: str) -> str:
     return f"selection/{arm}.txt"
 
 
-def write_selections(folder: Path, count: int, seed: int, domain: bool = False) -> None:
+def write_selections(
+    folder: Path, count: int, seed: int, domain: bool = False, pool: Path | None = None
+) -> None:
     """List as many images as CFS has selected: random ones, and those of the lowest scores.
 
     The list of an arm that has started is not changed.
@@ -54,6 +56,7 @@ def write_selections(folder: Path, count: int, seed: int, domain: bool = False) 
         count: number of images.
         seed: of the random choice.
         domain: also list random ones of the target's domain, as many as there are or ``count``.
+        pool: folder with the truth; None: ToyUnlabeled's.
     """
     scores = read_scores(str(folder / SCORES))
     scored = np.flatnonzero(np.isfinite(scores.values))
@@ -62,7 +65,7 @@ def write_selections(folder: Path, count: int, seed: int, domain: bool = False) 
         WORST: select(scores.names, -scores.values, keep_num=count),
     }
     if domain:
-        rows = scored[cfs_truth.kinds_of(scores.names)[scored] == PERSON]
+        rows = scored[cfs_truth.kinds_of(scores.names, pool)[scored] == PERSON]
         chosen[DOMAIN] = np.random.default_rng(seed).permutation(rows)[:count]
     for arm, rows in chosen.items():
         file = folder / _list_name(arm)

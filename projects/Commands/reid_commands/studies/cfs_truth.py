@@ -1,9 +1,13 @@
-"""How well scores separate the images of ToyUnlabeled of the target's domain from the rest.
+"""How well scores separate the images of a pool of the target's domain from the rest.
 
 python tools/cfs_truth.py --scores logs/conditional/Toy/scores
+python tools/cfs_truth.py --scores scores/ --pool datasets/PhotoPool \\
+    --neighbours pool.npz target.npz
 
-Prints areas under the ROC curve, of the scores and of what the simple filters look at. For
-measurements only: nothing that trains or selects reads ToyUnlabeled's hidden truth.
+Prints areas under the ROC curve, of the scores, of what the simple filters look at, and of the
+cosine to the nearest image of the target, if there are feature files. The pool is ToyUnlabeled or a
+folder of tools/photo_pool.py. For measurements only: nothing that trains or selects reads a pool's
+hidden truth.
 """
 
 from __future__ import annotations
@@ -16,8 +20,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from cfs.filters.base import Items
 from cfs.filters.measured_images import measured
 from cfs.filters.measurements import HeaderSize, Sharpness
+from cfs.filters.neighbour_filter import NeighbourFilter
 from cfs.images.keys import key_list
 from cfs.images.listing import open_listing
 from cfs.scores.reading import Scores, read_scores
@@ -29,35 +35,42 @@ from reid_core.run.command_line import parse_command, show_user_errors
 from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 from toyreid.pool.plan import KINDS, PERSON
-from toyreid.pool.render import FOLDER, TRUTH
+from toyreid.pool.render import FOLDER, IMAGES, TRUTH
 
 from .finished_run import markdown
 from .runner import mean_and_spread, study_parser
 
 CFS, SIMPLE = "CFS", "simple filters together"
 BOTH = "CFS and the simple filters"
-OTHERS = [kind for kind in KINDS if kind != PERSON]
-COLUMNS = ["all", *OTHERS]
+NEIGHBOURS = "nearest neighbours of the target"
+ALL = "all"
 SIZE = (128, 64)  # at which sharpness is measured; BlurFilter's
 UPRIGHT = 2.0  # height / width of a whole person
 
 
-def truth() -> dict[str, str]:
-    """File name -> kind of every image of ToyUnlabeled.
+def pool_name(pool: Path | None) -> str:
+    """Name of a pool as a data set; None is ToyUnlabeled."""
+    return FOLDER if pool is None else f"ImageFolder:{pool / IMAGES}"
+
+
+def truth(pool: Path | None = None) -> dict[str, str]:
+    """File name -> kind of every image of a pool; None is ToyUnlabeled.
 
     Raises:
-        UserError: the data set is not there.
+        UserError: it is not there.
     """
-    path = Path(data_root()) / FOLDER / TRUTH
+    path = (Path(data_root()) / FOLDER if pool is None else pool) / TRUTH
     if not path.is_file():
-        raise UserError(f"there is no {str(path)!r}; train on ToyUnlabeled first, which draws it")
+        how = "train on ToyUnlabeled first, which draws it"
+        how = how if pool is None else "give the folder that tools/photo_pool.py has written"
+        raise UserError(f"there is no {str(path)!r}; {how}")
     with open(path, newline="", encoding="utf-8") as file:
         return {row["name"]: row["kind"] for row in csv.DictReader(file)}
 
 
-def kinds_of(names: Iterable[str]) -> np.ndarray:
+def kinds_of(names: Iterable[str], pool: Path | None = None) -> np.ndarray:
     """Kind of each image, in the order of the names, which may be paths."""
-    known = truth()
+    known = truth(pool)
     return np.array([known[os.path.basename(name)] for name in names])
 
 
@@ -82,7 +95,7 @@ def areas(values: np.ndarray, kinds: Sequence[str] | np.ndarray) -> dict[str, fl
 
     Args:
         values: (N,) scores; 0.5 is chance, 1 a score that is always higher in the domain.
-        kinds: N of :data:`~toyreid.pool.plan.KINDS`.
+        kinds: N of them, as :data:`~toyreid.pool.plan.KINDS`.
 
     Returns:
         "all" and each other kind -> area.
@@ -90,14 +103,33 @@ def areas(values: np.ndarray, kinds: Sequence[str] | np.ndarray) -> dict[str, fl
     kind = np.asarray(kinds)
     inside = kind == PERSON
     found = {}
-    for name in COLUMNS:
-        chosen = inside | (kind == name) | (name == "all")
+    others = sorted({*kind.tolist()} - {PERSON}, key=[*KINDS, *sorted(set(kind.tolist()))].index)
+    for name in (ALL, *others):
+        chosen = inside | (kind == name) | (name == ALL)
         found[name] = float(roc_auc_score(inside[chosen], values[chosen]))
     return found
 
 
+def nearest_targets(files: Sequence[str], images: UnlabelledImages) -> np.ndarray:
+    """Cosine of each image to the nearest one of the target, (N,), as NeighbourFilter has it.
+
+    Args:
+        files: feature file of the pool, and of the target.
+        images: of the pool; those without a feature have NaN.
+    """
+    features, target = files
+    neighbours = NeighbourFilter(features, target, keep=1.0)
+    neighbours.look_up(images, key_list(images))
+    neighbours.prepare(Items(images, np.arange(len(images))))
+    return neighbours.values
+
+
 def separation(
-    scores: Scores, images: UnlabelledImages, cache: Path
+    scores: Scores,
+    images: UnlabelledImages,
+    cache: Path,
+    pool: Path | None = None,
+    neighbours: Sequence[str] = (),
 ) -> dict[str, dict[str, float]]:
     """:func:`areas` of CFS, of the simple filters, and of means of ranks of several.
 
@@ -105,41 +137,57 @@ def separation(
         scores: of the images that are compared, in any order.
         images: those images; the ones without a score are left out.
         cache: as in :func:`simple_scores`.
+        pool: folder of the images and their truth; None: ToyUnlabeled.
+        neighbours: files of :func:`nearest_targets`, a row more.
 
     Raises:
-        UserError: no image has a score.
+        UserError: no image has a score, or one has no feature.
     """
     by_name = dict(zip(scores.names, scores.values.tolist(), strict=True))
     keys = list(key_list(images))
     values = np.array([by_name.get(name, np.nan) for name in keys])
     rows = np.flatnonzero(np.isfinite(values))
     if not len(rows):
-        raise UserError("no image of ToyUnlabeled has a score; name scores of that data set")
+        raise UserError(f"no image of {pool_name(pool)} has a score; name scores of that data set")
     simple = {name: values[rows] for name, values in simple_scores(images, cache).items()}
     ranks = np.mean([rankdata(values) for values in simple.values()], axis=0)
     cfs = values[rows]
     found = {CFS: cfs, **simple, SIMPLE: ranks, BOTH: rankdata(cfs) + rankdata(ranks)}
-    kinds = kinds_of(keys[row] for row in rows.tolist())
+    if neighbours:
+        found[NEIGHBOURS] = nearest_targets(neighbours, images)[rows]
+        if np.isnan(found[NEIGHBOURS]).any():
+            raise UserError(f"{neighbours[0]} lacks images that have scores; extract all of them")
+    kinds = kinds_of((keys[row] for row in rows.tolist()), pool)
     return {name: areas(values, kinds) for name, values in found.items()}
 
 
 def separation_table(of_seeds: Sequence[Mapping[str, Mapping[str, float]]]) -> str:
     """Markdown table of :func:`separation`, mean ± standard deviation over the seeds."""
-    titles = ["all others", *(name.replace("_", " ") for name in OTHERS)]
+    columns = [*of_seeds[0][CFS]]
+    titles = ["all others", *(name.replace("_", " ") for name in columns if name != ALL)]
     rows = []
     for name in of_seeds[0]:
         cells = []
-        for column in COLUMNS:
+        for column in columns:
             values = [seed[name][column] for seed in of_seeds]
             cells.append(mean_and_spread(values if len(set(values)) > 1 else values[:1], digits=2))
         rows.append([name, *cells])
     return markdown([f"area under ROC, {len(of_seeds)} seed(s)", *titles], rows)
 
 
+def add_pool(lines: argparse.ArgumentParser) -> None:
+    """Add the folder of a pool."""
+    text = f"pool of tools/photo_pool.py ({FOLDER})"
+    lines.add_argument("--pool", type=Path, metavar="DIR", help=text)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     lines = study_parser(__doc__)
-    lines.add_argument("--scores", required=True, metavar="DIR", help="scores of ToyUnlabeled")
+    lines.add_argument("--scores", required=True, metavar="DIR", help="scores of the pool")
+    add_pool(lines)
+    files = "feature files of the pool and of the target, of theta_s"
+    lines.add_argument("--neighbours", nargs=2, metavar="FILE", default=(), help=files)
     return lines
 
 
@@ -147,8 +195,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     args = parse_command(parser(), argv)
-    images = open_listing(load_config(options=args.opts), [FOLDER])
+    images = open_listing(load_config(options=args.opts), [pool_name(args.pool)])
+    scores = read_scores(args.scores)
     with tempfile.TemporaryDirectory() as cache:
-        found = separation(read_scores(args.scores), images, Path(cache))
+        found = separation(scores, images, Path(cache), args.pool, args.neighbours)
     print(separation_table([found]))
     return 0

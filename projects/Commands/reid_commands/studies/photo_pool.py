@@ -25,7 +25,7 @@ from PIL import Image
 from reid_common.errors import UserError
 from reid_common.image_files import IMAGE_SUFFIXES
 from reid_core.data.opening import open_dataset
-from reid_core.run.command_line import command_parser, parse_command, show_user_errors
+from reid_core.run.command_line import command_parser, show_user_errors
 from toyreid.people.once import jpeg, work_through
 from toyreid.pool.plan import PERSON
 from toyreid.pool.render import IMAGES, TRUTH
@@ -159,7 +159,7 @@ def parser() -> argparse.ArgumentParser:
 @show_user_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    args = parse_command(parser(), argv)
+    args = parser().parse_args(argv)
     pictures = plan_pool(args)
     make_pool(args.out, pictures, args.seed)
     print(f"wrote {len(pictures):,} images and {TRUTH} into {args.out}")

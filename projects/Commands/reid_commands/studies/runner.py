@@ -7,6 +7,7 @@ interrupted. The table and the scores of each seed are written after every arm.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from reid_common.errors import UserError
 from reid_common.files import write_json
+from reid_core.data.opened_sets import opened_set
 from reid_core.run.command_line import (
     add_config_arguments,
     add_pairs,
@@ -89,7 +91,8 @@ class Study:
     Attributes:
         description: docstring of the module.
         name: of the files with the table and the scores, and of the folder in logs/.
-        arms: the trainings.
+        arms: the trainings, from the arguments.
+        add_arguments: adds those that only this study has to its parser.
         seeds: by default.
         table: text of the scores.
         conclusion: line below the table: gets the scores and the arguments.
@@ -97,31 +100,41 @@ class Study:
 
     description: str | None
     name: str
-    arms: Iterable[Arm]
+    arms: Callable[[argparse.Namespace], Iterable[Arm]]
+    add_arguments: Callable[[argparse.ArgumentParser], None] | None = None
     seeds: Sequence[int] = (1, 2, 3)
     table: Callable[[Rows], str] = summary
     conclusion: Callable[[Rows, argparse.Namespace], str] | None = None
 
     def parser(self) -> argparse.ArgumentParser:
         """The command line of the study."""
-        return study_parser(self.description, self.seeds, Path("logs") / self.name)
+        lines = study_parser(self.description, self.seeds, self.folder)
+        if self.add_arguments is not None:
+            self.add_arguments(lines)
+        return lines
+
+    @property
+    def folder(self) -> Path:
+        """Where the study is written by default, without --dataset."""
+        return Path("logs") / self.name
 
     @show_user_errors
     def main(self, argv: Sequence[str] | None = None) -> int:
         """Run what is missing, print and write the table; returns the exit status."""
         args = parse_command(self.parser(), argv)
-        check_seeds(args.seeds)
+        complete(args, self.folder)
+        arms = [*self.arms(args)]
         scores: Rows = {}
         # Seeds outermost: a whole table is there as soon as each arm is trained once.
         for seed in args.seeds:
-            for arm in self.arms:
+            for arm in arms:
                 for row, found in arm.run(args.out, seed, args.opts).items():
                     scores.setdefault(row, []).append(found)
                 write_json(args.out / f"{self.name}.json", scores)
                 (args.out / f"{self.name}.md").write_text(self.table(scores) + "\n")
                 print(f"\n{self.table(scores)}\n", flush=True)
         if self.conclusion is not None:
-            print(self.conclusion(scores, args))
+            print(self.conclusion(scores, args), flush=True)
         return 0
 
 
@@ -132,7 +145,7 @@ def study_parser(
 
     Args:
         description: docstring of the module.
-        seeds: by default; () for none.
+        seeds: by default; () if it is no study of several trainings, which have --dataset too.
         out: folder of the study, by default; None if the study has none.
         config: file, by default; "" if the study has its own for each training.
     """
@@ -140,8 +153,11 @@ def study_parser(
     if seeds:
         known = ", ".join(map(str, seeds))
         lines.add_argument("--seeds", type=int, nargs="+", default=[*seeds], help=f"({known})")
+        what = "train and test on it, as on Market1501:identities=200 (the synthetic ToyReID)"
+        lines.add_argument("--dataset", metavar="NAME", help=what)
     if out is not None:
-        lines.add_argument("-o", "--out", type=Path, default=out, metavar="DIR", help=f"({out})")
+        text = f"({out}, with --dataset {out}_NAME)"
+        lines.add_argument("-o", "--out", type=Path, metavar="DIR", help=text)
     if config:
         add_config_arguments(lines, f"({config})", default=config)
     else:
@@ -149,7 +165,36 @@ def study_parser(
     return lines
 
 
-def check_seeds(seeds: Sequence[int]) -> None:
-    """Raise UserError if a seed is named twice."""
+def complete(args: argparse.Namespace, out: Path) -> None:
+    """Check the arguments of :func:`study_parser`, and fill in the folder.
+
+    Raises:
+        UserError: a seed is named twice.
+    """
+    seeds = args.seeds
     if len(set(seeds)) < len(seeds):
         raise UserError(f"--seeds {' '.join(map(str, seeds))} names one twice; take it out")
+    if args.out is None:
+        args.out = out if args.dataset is None else Path(f"{out}_{file_name(args.dataset)}")
+
+
+def file_name(dataset: str) -> str:
+    """Name of a data set without what files should not have in theirs."""
+    return re.sub(r"[^\w.-]+", "_", dataset).strip("_")
+
+
+def dataset_options(train: str | None, test: str | None = None) -> list[str]:
+    """KEY VALUE pairs that train and test on data sets, with what these know of each image.
+
+    Args:
+        train: name; None: that of the config, no pairs.
+        test: name; None: as ``train``.
+
+    Raises:
+        UserError: the data set cannot be opened.
+    """
+    if train is None:
+        return []
+    sets = ["DATASETS.NAMES", repr((train,)), "DATASETS.TESTS", repr((test or train,))]
+    views = [] if opened_set(train).viewpoint else ["MODEL.SIE.VIEW", "False"]
+    return [*sets, "MODEL.SIE.NUM_CAMERAS", "0", "MODEL.SIE.NUM_VIEWS", "0", *views]

@@ -1,22 +1,29 @@
-"""What the SIE does for cameras that training has not seen, on the synthetic ToyReID.
+"""What the SIE does for cameras that training has not seen, on the synthetic ToyReID or others.
 
 python tools/unknown_cameras.py --seeds 1 2
+python tools/unknown_cameras.py --dataset Market1501:identities=200
 
 Trains under cameras 1-4 without SIE, with it, and with it and camera dropout; then evaluates the
 same weights with each policy of MODEL.SIE.UNKNOWN under cameras 5-6 (unseen), 1-6 (both) and 1-4
-(seen, where the policy makes no difference). An interrupted call is resumed by the next.
+(seen, where the policy makes no difference). The last third of the cameras of --dataset is unseen.
+An interrupted call is resumed by the next.
 """
 
 from __future__ import annotations
 
+import argparse
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 
+from reid_common.errors import UserError
 from reid_common.files import read_json, write_json
+from reid_core.data.opened_sets import opened_set
+from reid_core.data.thinning import camera_of
 from reid_core.run.output_lock import only_run
 
 from .finished_run import evaluate_weights, markdown
-from .runner import Arm, Rows, Scores, Study, mean_and_spread
+from .runner import Arm, Rows, Scores, Study, dataset_options, mean_and_spread
 
 CONFIG = "projects/TransReID/configs/ToyReID/vit_tiny_unknown_cameras.yml"
 TESTS = {
@@ -33,11 +40,14 @@ TRAININGS = {
 }
 
 
-def evaluate(policies: dict[str, str], folder: Path, pairs: list[str]) -> dict[str, Scores]:
+def evaluate(
+    policies: dict[str, str], tests: dict[str, str], folder: Path, pairs: list[str]
+) -> dict[str, Scores]:
     """Rows of the table: scores of the trained weights, measured once and kept in ``folder``.
 
     Args:
         policies: row -> value of MODEL.SIE.UNKNOWN.
+        tests: column -> test set.
         folder: of the training.
         pairs: KEY VALUE pairs of the training.
     """
@@ -48,7 +58,7 @@ def evaluate(policies: dict[str, str], folder: Path, pairs: list[str]) -> dict[s
             file = folder / f"unknown_cameras_{policy}.json"
             if not file.exists() or file.stat().st_mtime < weights.stat().st_mtime:
                 opts = [*pairs, "MODEL.SIE.UNKNOWN", policy]
-                write_json(file, evaluate_weights(CONFIG, opts, weights, TESTS))
+                write_json(file, evaluate_weights(CONFIG, opts, weights, tests))
             scores[row] = read_json(file)
     return scores
 
@@ -60,19 +70,49 @@ def summary(scores: Rows) -> str:
         scores: for each row the scores of each seed, by test set.
     """
     rows = []
+    columns = [*next(iter(scores.values()))[0]]
     for row, runs in scores.items():
         cells = []
-        for column in TESTS:
+        for column in columns:
             rank1 = sum(run[column]["Rank-1"] for run in runs) / len(runs)
             cells.append(f"{mean_and_spread([r[column]['mAP'] for r in runs])} / {rank1:.1f}")
         rows.append([row, len(runs), *cells])
-    return markdown(["mAP / Rank-1", "seeds", *TESTS], rows)
+    return markdown(["mAP / Rank-1", "seeds", *columns], rows)
 
 
-ARMS = []
-for name, (options, policies) in TRAININGS.items():
-    rows = {name if len(policies) == 1 else f"{name}: {policy}": policy for policy in policies}
-    place = name.replace(", ", "_").replace(" ", "_")
-    ARMS.append(Arm(name, CONFIG, place, options, evaluate=functools.partial(evaluate, rows)))
-STUDY = Study(__doc__, "unknown_cameras", ARMS, seeds=(1, 2), table=summary)
+def tests_of(dataset: str | None) -> dict[str, str]:
+    """Column of the table -> test set: cameras that training has not seen, all, and those it has.
+
+    The unseen ones are the last third, at least two, those of ToyReID 5-6 of its first six.
+
+    Raises:
+        UserError: the data set has too few cameras.
+    """
+    if dataset is None:
+        return TESTS
+    opened = opened_set(dataset)
+    count = max(camera_of(item[2]) for item in [*opened.train.items, *opened.test.items]) + 1
+    if count < 4:
+        raise UserError(
+            f"--dataset {dataset} has {count} camera(s); name one with at least 4: matches are "
+            "under two cameras, seen ones and unseen ones"
+        )
+    seen = count - max(2, count // 3)
+    ranges = {"unseen cameras": f"{seen + 1}-{count}", "both": f"1-{count}", "seen": f"1-{seen}"}
+    return {f"{what} ({some})": f"{dataset}:cameras={some}" for what, some in ranges.items()}
+
+
+def arms(args: argparse.Namespace) -> Iterator[Arm]:
+    """The trainings."""
+    tests = tests_of(args.dataset)
+    unseen, _, seen = tests.values()
+    more = dataset_options(args.dataset and seen, unseen)
+    for name, (options, policies) in TRAININGS.items():
+        rows = {name if len(policies) == 1 else f"{name}: {policy}": policy for policy in policies}
+        place = name.replace(", ", "_").replace(" ", "_")
+        measure = functools.partial(evaluate, rows, tests)
+        yield Arm(name, CONFIG, place, [*more, *options], evaluate=measure)
+
+
+STUDY = Study(__doc__, "unknown_cameras", arms, seeds=(1, 2), table=summary)
 main, parser = STUDY.main, STUDY.parser

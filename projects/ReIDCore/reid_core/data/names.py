@@ -10,8 +10,9 @@ under which its identities and cameras are known; without it all arguments share
 ``dataset_name``, as parts of one data set do;
 ``result_name(root)``, a class method: name in tables of results, where it depends on the files.
 
-Behind any name may stand a number of identities, "Market1501:identities=200": see
-:mod:`.thinning`. Such a set has the name, cameras and identities of the whole one.
+Behind any name may stand a number of identities, "Market1501:identities=200", and cameras,
+"Market1501:cameras=1-4": see :mod:`.thinning`. Such a set has the name of the whole one, and its
+numbers of identities and cameras.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def dataset_class(name: str, key: str = "data set") -> Any:
     if argument is not None and parameter is None:
         raise UserError(
             f"data set {name!r}: {registered} takes no argument; write {registered!r}, or "
-            f"{registered + ':identities=200'!r} for 200 of its identities"
+            f"{registered + ':identities=200'!r} for 200 of its identities, or "
+            f"{registered + ':cameras=1-4'!r} to keep these cameras"
         )
     if parameter is not None and parameter.default is parameter.empty and not argument:
         raise UserError(f"data set {name!r}: {registered} needs an argument, as in {example!r}")

@@ -36,7 +36,7 @@ def open_dataset(name: str, root: str | None = None, **kwargs: Any) -> Any:
 
     Args:
         name: as in DATASETS.NAMES: name in the registry, with ":argument" where it takes one, and
-            ":identities=200" for some of its identities.
+            ":identities=200" or ":cameras=1-4" for some of its images.
         root: folder of all data sets; None: :func:`data_root`.
         **kwargs: handed to the class, as in ``combineall=True``.
 

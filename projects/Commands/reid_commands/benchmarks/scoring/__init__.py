@@ -1,1 +1,0 @@
-"""Benchmarks of scoring by CFS: speed, memory, and selection from LUPerson's number of images."""
