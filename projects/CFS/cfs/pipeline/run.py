@@ -18,14 +18,13 @@ from reid_common.files import read_json
 from reid_common.locks import only_holder
 from reid_core.run.validation import check_output_dir
 
-from . import checks, process
-from .checks.history import check_outputs, check_record
+from . import checks
 from .config import STAGES
 from .plan import planned
-from .records import DONE, FOLDER, Record, attempt, duration, in_words, now, read_record
+from .records import Record
 from .report import writing
+from .skip_or_run import run_unless_done
 from .stages.evaluation import evaluation_stage
-from .stages.settings import digests
 from .stages.stage import Stage
 from .stages.training import training_stage
 
@@ -59,39 +58,6 @@ def run_pipeline(
             run_unless_done(stage, f"stage {number} of {len(STAGES)}, {stage.name}", begin)
         write_report(folder)
     return folder
-
-
-def run_unless_done(stage: Stage, label: str, begin: float, check: bool = False) -> Record:
-    """Skip a stage whose record says that it is done; else run or resume it, and keep its record.
-
-    Messages call it ``label``; the pipeline started at ``begin`` by time.monotonic; with ``check``
-    its config and data are still to be checked.
-
-    Raises:
-        UserError: what earlier calls have left does not belong to this one; or a command failed.
-    """
-    record = read_record(stage.folder, stage.name)
-    settings = {**stage.settings, **digests(stage.inputs)}
-    check_record(stage, record, settings)
-    if record is not None and record.done:
-        print(f"{label}: done before, in {duration(record.seconds)}", flush=True)
-        return record
-    if check:
-        stage.check()
-    print(f"\n{label}: {stage.title} ({_elapsed(begin)})", flush=True)
-    with attempt(stage, record, settings, label) as (record, save):
-        log = stage.folder / FOLDER / f"{stage.name}.log"
-        process.run_commands(stage.commands, log, save, label)
-        stage.collect()
-        check_outputs(stage)
-        record.sizes, record.status, record.finished = stage.sizes(), DONE, now()
-    done = f"done in {duration(record.seconds)}, {in_words(record.sizes)}"
-    print(f"{label}: {done} ({_elapsed(begin)})", flush=True)
-    return record
-
-
-def _elapsed(begin: float) -> str:
-    return f"{duration(time.monotonic() - begin)} since the start"
 
 
 def run_training(folder: Path, *how: Any, **options: Any) -> Record:
