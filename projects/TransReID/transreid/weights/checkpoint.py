@@ -38,7 +38,7 @@ def load_weights(model: nn.Module, weights: str | Weights, grid: Sequence[int] =
         UserError: no such file, not a ViT, another width, depth or stem, unknown grid, or less than
             90% of the ViT's weights in the file.
     """
-    weights = read_weights(weights) if isinstance(weights, str) else weights
+    weights = weights if isinstance(weights, Weights) else read_weights(weights)
     state, report = fitted(model, weights, grid)
     if isinstance(model, TransReIDBackbone):
         state = {key.removeprefix(BACKBONE): value for key, value in state.items()}
