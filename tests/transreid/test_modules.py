@@ -207,7 +207,7 @@ def test_losses_under_autocast_are_float32() -> None:
 def test_bad_head_settings_are_named() -> None:
     with pytest.raises(UserError, match="CLS_LAYER is 'Softmax'"):
         BNNeckHead(feat_dim=8, num_classes=2, cls_type="Softmax")
-    with pytest.raises(UserError, match="TEST_NECK_FEAT is 'middle'"):
+    with pytest.raises(UserError, match="TEST_NECK_FEAT: 'middle' is unknown"):
         JPMHead(feat_dim=8, num_classes=2, test_neck_feat="middle")
     with pytest.raises(UserError, match="NUM_PARTS = 32"):
         build("vit_tiny_patch16_224", JPMHead(feat_dim=192, num_classes=2, num_parts=32))

@@ -9,7 +9,7 @@ from . import data  # noqa: F401  (registers itself)
 from .build_backbone import build_transreid_backbone
 from .config import KEYS, add_transreid_config
 from .config_rules import RULES
-from .engine.trainer import TransReIDTrainer
+from .engine.embedding_watch import TransReIDTrainer
 from .inference.extractor import FeatureExtractor
 from .modeling.backbone import TransReIDBackbone
 from .modeling.bnneck import CLASSIFIERS, BNNeck, BNNeckHead
@@ -30,24 +30,22 @@ register_project(
 )
 moved_modules(
     {
-        "transreid.features.image_inputs": "transreid.inference.image_inputs",
-        "transreid.features.image_lists": "transreid.inference.image_lists",
-        "transreid.features.pairs": "transreid.inference.pairs",
-        "transreid.features.trained_model": "transreid.inference.trained_model",
-        "transreid.features.verification": "transreid.inference.verification",
         "transreid.attention": "transreid.visualize.attention",
-        "transreid.backbone": "transreid.modeling.backbone",
-        "transreid.bnneck": "transreid.modeling.bnneck",
         "transreid.checkpoint": "transreid.weights.checkpoint",
-        "transreid.jigsaw": "transreid.modeling.jigsaw",
-        "transreid.jpm_head": "transreid.modeling.jpm_head",
-        "transreid.meta_arch": "transreid.modeling.meta_arch",
         "transreid.side_information": "transreid.modeling.side_embedding",
         "transreid.features": "transreid.inference",
         "transreid.features.inference": "transreid.inference.extractor",
-        "transreid.features.feature_files": "transreid.inference.feature_files",
-        "transreid.features.search": "transreid.inference.search",
-        "transreid.features.extraction": "transreid.inference.extraction",
+    }
+    | {
+        f"transreid.{name}": f"transreid.modeling.{name}"
+        for name in ("backbone", "bnneck", "jigsaw", "jpm_head", "meta_arch")
+    }
+    | {
+        f"transreid.features.{name}": f"transreid.inference.{name}"
+        for name in (
+            *("image_inputs", "image_lists", "pairs", "trained_model", "verification"),
+            *("feature_files", "search", "extraction"),
+        )
     }
 )
 

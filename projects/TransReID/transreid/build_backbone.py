@@ -17,7 +17,7 @@ def build_transreid_backbone(cfg: CfgNode) -> TransReIDBackbone:
 
     Raises:
         UserError: unknown or unfit TIMM_NAME, FEAT_DIM that is not the ViT's, train and test sizes
-            that differ, SIE without table sizes, weights that cannot be had or do not fit.
+            that differ, SIE without table sizes, weights that are not available or do not fit.
     """
     from .modeling.vits import create_vit  # late: timm takes seconds
     from .weights.pretrained import load_timm_pretrained

@@ -20,17 +20,11 @@ PATCHES = ("MODEL.BACKBONE.TIMM_NAME", "MODEL.BACKBONE.STRIDE_SIZE", "INPUT.SIZE
 
 
 class ViT(NamedTuple):
-    """Sizes of a ViT of timm.
+    """Sizes of a ViT of timm."""
 
-    Attributes:
-        embed_dim: D.
-        patch: (P_h, P_w) in pixels.
-        depth: blocks.
-    """
-
-    embed_dim: int
-    patch: tuple[int, int]
-    depth: int
+    embed_dim: int  # D
+    patch: tuple[int, int]  # (P_h, P_w) in pixels
+    depth: int  # blocks
 
 
 # What most configs name: timm, which knows them all, takes seconds to import.
@@ -43,11 +37,7 @@ KNOWN_SIZES = {
 
 @functools.cache
 def vit_sizes(name: str) -> ViT:
-    """Sizes of a ViT by its name, without memory for its weights.
-
-    Raises:
-        UserError: timm has no such model, or it is no plain ViT.
-    """
+    """Sizes of a ViT by its name, without memory for its weights; UserError if it is none."""
     if name in KNOWN_SIZES:
         return KNOWN_SIZES[name]
     from .modeling.vits import create_vit
@@ -64,23 +54,23 @@ def vit_fits(cfg: CfgNode) -> str | None:
         return None
     vit = vit_sizes(options.TIMM_NAME)
     check_feat_dim(cfg, vit.embed_dim)
-    if vit.depth < options.NUM_BLOCKS:
-        return (
-            f"MODEL.BACKBONE.NUM_BLOCKS is {options.NUM_BLOCKS}, but {options.TIMM_NAME} has "
-            f"{vit.depth} blocks; write a number up to {vit.depth}, or 0 for all"
-        )
-    return None
+    if vit.depth >= options.NUM_BLOCKS:
+        return None
+    return (
+        f"MODEL.BACKBONE.NUM_BLOCKS is {options.NUM_BLOCKS}, but {options.TIMM_NAME} has "
+        f"{vit.depth} blocks; write a number up to {vit.depth}, or 0 for all"
+    )
 
 
 def patches_fit(cfg: CfgNode) -> str | None:
     """Image size and stride must give patches that see every part of the image."""
-    options, size = cfg.MODEL.BACKBONE, cfg.INPUT.SIZE_TRAIN
+    options = cfg.MODEL.BACKBONE
     if options.NAME != BUILDER:
         return None
     check_image_sizes(cfg)
     vit, stride = vit_sizes(options.TIMM_NAME), options.STRIDE_SIZE
     with torch.device("meta"):
-        OverlapPatchEmbed(size, vit.patch, stride, vit.embed_dim, stem=options.STEM)
+        OverlapPatchEmbed(cfg.INPUT.SIZE_TRAIN, vit.patch, stride, 1, stem=options.STEM)
     if all(step <= side for step, side in zip(stride, vit.patch, strict=True)):
         return None
     return (

@@ -10,7 +10,7 @@ import argparse
 import logging
 import numbers
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,8 @@ def arguments(
 ) -> argparse.Namespace:
     """What a command line says to :func:`setup` and :func:`train_or_evaluate`.
 
-    Args:
-        config_file: YAML file.
-        opts: KEY VALUE pairs.
-        resume: continue from the last checkpoint in OUTPUT_DIR, if there is one.
-        eval_only: evaluate MODEL.WEIGHTS instead of training.
+    ``opts`` are KEY VALUE pairs. ``resume`` continues from the last checkpoint in OUTPUT_DIR, if
+    there is one; ``eval_only`` evaluates MODEL.WEIGHTS instead of training.
     """
     return argparse.Namespace(
         config_file=config_file, opts=list(opts), resume=resume, eval_only=eval_only
@@ -105,14 +102,12 @@ def evaluate(cfg: CfgNode) -> Any:
     if comm.is_main_process() and results:
         names = {*cfg.DATASETS.TESTS}  # FastReID gives the metrics of a single set as they are
         sets = {cfg.DATASETS.TESTS[0]: results} if len(names) == 1 else results
-        metrics = {name: _metrics(found) for name, found in sets.items()}
+        metrics = {
+            name: {k: float(v) for k, v in found.items() if isinstance(v, numbers.Real)}
+            for name, found in sets.items()
+        }
         write_json(Path(cfg.OUTPUT_DIR) / EVALUATION, metrics)
     return results
-
-
-def _metrics(results: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers in the results of an evaluation."""
-    return {k: float(v) for k, v in results.items() if isinstance(v, numbers.Real)}
 
 
 @show_user_errors

@@ -19,11 +19,12 @@ from fastreid_compat.repairs.checkpoints.checkpoint_files import read_file, unwr
 from reid_common.digests import file_digest
 from reid_common.errors import UserError
 from reid_core.run.feature_inputs import relevant_config
+from reid_core.side_information.resolve import fill_from_weights
 from torch import Tensor, nn
-from transreid.inference.trained_model import fill_side_information, inference_config
+from transreid.inference.trained_model import inference_config
 from transreid.modeling.backbone import TransReIDBackbone
-from transreid.weights.checkpoint import load_recognised
-from transreid.weights.formats import recognise
+from transreid.weights.checkpoint import load_weights
+from transreid.weights.formats import recognise, stored_side_information
 
 logger = logging.getLogger(__name__)
 
@@ -88,11 +89,11 @@ def build_feature_model(cfg: CfgNode, weights: str, name: str) -> FeatureModel:
     cfg.MODEL.BACKBONE.PRETRAIN_PATH = ""
     state = unwrapped(read_file(weights), weights)["model"]
     if cfg.MODEL.SIE.CAMERA or cfg.MODEL.SIE.VIEW:
-        fill_side_information(cfg, recognise(state, weights))
+        fill_from_weights(cfg, stored_side_information(recognise(state, weights).state))
     backbone = build_backbone(cfg)
     pool = _pool(cfg, backbone)
     if isinstance(backbone, TransReIDBackbone):
-        load_recognised(backbone, recognise(state, weights))
+        load_weights(backbone, recognise(state, weights))
     else:
         _load_cnn(backbone, pool, state, weights)
     model = FeatureModel(backbone, pool, cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD).eval()

@@ -28,18 +28,13 @@ NOT_RELEASED = ("CROP", "CJ", "AFFINE", "AUTOAUG", "AUGMIX", "RPT")
 class NoiseErasing:
     """Random erasing (Zhong et al., 2020) with noise for each pixel, for images before normalising.
 
-    One rectangle of 2 to 33% of the area and an aspect ratio of 0.3 to 3.3, timm's defaults.
-
-    Args:
-        probability: that an image is erased.
-        mean: of each channel, pixels 0..255; the noise is around it.
-        std: of each channel; of the noise.
+    One rectangle of 2 to 33% of the area and an aspect ratio of 0.3 to 3.3, timm's defaults, filled
+    with noise of ``mean`` and ``std`` of each channel, pixels 0..255.
     """
 
     def __init__(self, probability: float, mean: Sequence[float], std: Sequence[float]) -> None:
         self.probability = probability
-        self.mean = torch.tensor(mean, dtype=torch.float32)[:, None, None]
-        self.std = torch.tensor(std, dtype=torch.float32)[:, None, None]
+        self.mean, self.std = torch.tensor([mean, std], dtype=torch.float32)[..., None, None]
         from timm.data.random_erasing import RandomErasing  # late: seconds
 
         self._erase = RandomErasing(probability, mode="pixel", max_count=1, device="cpu")

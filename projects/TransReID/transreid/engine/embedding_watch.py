@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch.nn.functional as F
 from fastreid.config import CfgNode
+from fastreid.engine import DefaultTrainer
 from fastreid.engine.train_loop import HookBase
 from torch import Tensor
 
@@ -31,11 +33,7 @@ REMEDY = (
 
 
 def identity_cosine(features: Tensor, targets: Tensor) -> Tensor:
-    """Mean cosine between features of different identities, on their device.
-
-    Args:
-        features: (B, D).
-        targets: (B,) identities.
+    """Mean cosine between features (B, D) of different identities, targets (B,), on their device.
 
     Returns:
         Scalar, -1..1; 0 if there is one identity only.
@@ -59,15 +57,11 @@ class EmbeddingWatch(HookBase):
 
     The second is the triplet loss as a multiple of that of equal features. Both are means over an
     epoch when they are judged, after the warm-up.
-
-    Args:
-        cfg: config of the run.
     """
 
     def __init__(self, cfg: CfgNode) -> None:
         self._equal = loss_of_equal_features(cfg)
-        self._warmup_epochs = cfg.SOLVER.WARMUP_EPOCHS
-        self._warmup_iters = cfg.SOLVER.WARMUP_ITERS
+        self._solver = cfg.SOLVER
         self._found: Tensor | None = None
         self._metrics: dict[str, float] = {}
         self._epoch: list[dict[str, float]] = []
@@ -106,8 +100,8 @@ class EmbeddingWatch(HookBase):
     def after_epoch(self) -> None:
         """Judge the epoch, if the warm-up is over."""
         trainer = self.trainer
-        warm = trainer.epoch >= self._warmup_epochs
-        warm = warm and trainer.iter - trainer.iters_per_epoch >= self._warmup_iters
+        iters = trainer.iter - trainer.iters_per_epoch
+        warm = trainer.epoch >= self._solver.WARMUP_EPOCHS and iters >= self._solver.WARMUP_ITERS
         if self._warned or not warm or not self._epoch:
             return
         means = {
@@ -116,12 +110,16 @@ class EmbeddingWatch(HookBase):
         }
         if means["identity_cosine"] > COSINE and means["triplet_of_collapse"] > TRIPLET:
             self._warned = True
-            logger.warning("The embedding has collapsed: %s. %s", self._described(means), REMEDY)
+            text = f"the mean cosine of different identities is {means['identity_cosine']:.4f}"
+            if self._equal:
+                ratio = means["triplet_of_collapse"]
+                text += f", the triplet loss {ratio:.2f} of that of equal features"
+            logger.warning("The embedding has collapsed: %s. %s", text, REMEDY)
 
-    def _described(self, means: dict[str, float]) -> str:
-        text = f"the mean cosine of different identities is {means['identity_cosine']:.4f}"
-        if self._equal:
-            text += (
-                f", the triplet loss {means['triplet_of_collapse']:.2f} of that of equal features"
-            )
-        return text
+
+class TransReIDTrainer(DefaultTrainer):
+    """FastReID's trainer with the watch, for MODEL.META_ARCHITECTURE TransReID."""
+
+    def build_hooks(self) -> Sequence[HookBase]:
+        """FastReID's hooks, after the watch, whose metrics they write."""
+        return [EmbeddingWatch(self.cfg), *super().build_hooks()]

@@ -26,7 +26,8 @@ import torch
 from reid_common.errors import UserError
 from torch import Tensor, nn
 
-from .onnx_model import OnnxModel, features_of
+from ..inference.extractor import features_of
+from .onnx_model import OnnxModel
 
 OPSETS = range(14, 21)  # 14: attention's operators; 20: the last of the tracing exporter
 TOLERANCE = 1e-4
@@ -36,19 +37,12 @@ MAX_BYTES = 2**31 - 1  # of one protobuf file
 
 @dataclass
 class OnnxReport:
-    """What was exported.
-
-    Attributes:
-        path: the file.
-        inputs: names of its inputs.
-        feature_dim: D.
-        difference: largest absolute difference of a feature's number from PyTorch's.
-    """
+    """What was exported."""
 
     path: Path
-    inputs: list[str]
-    feature_dim: int
-    difference: float
+    inputs: list[str]  # their names
+    feature_dim: int  # D
+    difference: float  # largest absolute difference of a feature's number from PyTorch's
 
 
 @torch.no_grad()
@@ -69,9 +63,7 @@ def export_onnx(
         model: a built model with its weights; it stays as it is.
         path: file to write. It appears when it has passed the check.
         image_size: (H, W) in pixels.
-        camera: see :class:`OnnxModel`.
-        view: see :class:`OnnxModel`.
-        flip: see :class:`OnnxModel`.
+        camera, view, flip: see :class:`OnnxModel`.
         opset: version of ONNX's operators, 14..20.
         metadata: stored with the graph, for who runs it.
 
@@ -152,12 +144,11 @@ def _difference(
     """Largest difference between ONNX Runtime and the model that is exported."""
     runtime = importlib.import_module("onnxruntime")
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    fixed = {"camids": wrapped.camera, "viewids": wrapped.view}
     largest = 0.0
     for batch in CHECKED_BATCHES:
         inputs = _example(wrapped, image_size, batch)
         got = session.run(None, {name: value.numpy() for name, value in inputs.items()})[0]
-        for name, choice in fixed.items():
+        for name, choice in (("camids", wrapped.camera), ("viewids", wrapped.view)):
             if name not in inputs:
                 inputs[name] = torch.full((batch,), -1 if isinstance(choice, str) else choice)
         expected = features_of(model, inputs, wrapped.flip)

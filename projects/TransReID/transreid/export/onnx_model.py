@@ -12,10 +12,10 @@ import copy
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from reid_common.errors import UserError
 from torch import Tensor, nn
 
+from ..inference.extractor import features_of
 from ..modeling.side_embedding import SideInformationEmbedding
 
 INPUT, OFF = "input", "off"
@@ -25,12 +25,8 @@ class SieTable(nn.Module):
     """What the side information embedding adds, as a table: (C', V', D), lambda included.
 
     Behind the C (V) learnt rows stands one for unknown ids, unless MODEL.SIE.UNKNOWN is "error".
-    Ids that have no row end outside of the table, which ONNX Runtime refuses on the CPU.
-
-    Args:
-        sie: embedding of the model.
-        camera: "input", "off" = unknown, or the 0-based camera that all images are from.
-        view: likewise for the viewpoint.
+    Ids that have no row end outside of the table, which ONNX Runtime refuses on the CPU. ``camera``
+    and ``view`` are those of :class:`OnnxModel`, resolved.
 
     Raises:
         UserError: a fixed id without a row.
@@ -43,12 +39,12 @@ class SieTable(nn.Module):
         self.num_cameras, self.num_views = sie.num_cameras, sie.num_views
         self.camera, self.view = camera, view
         unknown = [] if sie.unknown == "error" else [-1]
-        cameras = _ids_of_axis(camera, sie.num_cameras, unknown, "camera")
-        views = _ids_of_axis(view, sie.num_views, unknown, "view")
-        camids, viewids = torch.meshgrid(torch.tensor(cameras), torch.tensor(views), indexing="ij")
+        cameras = torch.tensor(_ids_of_axis(camera, sie.num_cameras, unknown, "camera"))
+        views = torch.tensor(_ids_of_axis(view, sie.num_views, unknown, "view"))
+        camids, viewids = torch.meshgrid(cameras, views, indexing="ij")
         with torch.no_grad():
             rows = sie(camids.flatten(), viewids.flatten())
-        self.register_buffer("table", rows.reshape(len(cameras), len(views), -1))
+        self.register_buffer("table", rows.reshape(*camids.shape, -1))
 
     def forward(self, camids: Tensor | None, viewids: Tensor | None) -> Tensor:
         """Rows for ids (B,): (B, 1, D), or (1, 1, D) where nothing is an input."""
@@ -93,16 +89,15 @@ class OnnxModel(nn.Module):
 
     Args:
         model: in eval mode, on the CPU; it stays as it is.
-        camera: "input", "off" or a camera; None: an input if the model embeds cameras.
-        view: likewise.
+        camera: "input", "off" = unknown, or the 0-based camera that all images are from; None: an
+            input if the model embeds cameras.
+        view: likewise for the viewpoint.
         flip: average the features of each image and its mirror image (TEST.FLIP).
 
     Attributes:
         inputs: names of the inputs: "images", then "camids" and "viewids" where they are inputs.
         ids: of each of these two the first id with a row (-1 = unknown, else 0) and the number
             behind the last.
-        camera: the resolved choice.
-        view: the resolved choice.
 
     Raises:
         UserError: side information is asked for that the model does not embed or know.
@@ -119,8 +114,8 @@ class OnnxModel(nn.Module):
         self.model, self.flip = copy.deepcopy(model), flip
         backbone: Any = getattr(self.model, "backbone", None)
         sie = getattr(backbone, "sie", None)
-        self.camera = _choice(camera, 0 if sie is None else sie.num_cameras, "camera")
-        self.view = _choice(view, 0 if sie is None else sie.num_views, "view")
+        self.camera = _choice(camera, getattr(sie, "num_cameras", 0), "camera")
+        self.view = _choice(view, getattr(sie, "num_views", 0), "view")
         self.ids: dict[str, tuple[int, int]] = {}
         if sie is not None:
             table = backbone.sie = SieTable(sie, self.camera, self.view)
@@ -142,15 +137,4 @@ def _choice(choice: int | str | None, size: int, name: str) -> int | str:
             f"{name} {choice}: this model embeds no {name} (MODEL.SIE.{name.upper()} is False); "
             "leave the option out"
         )
-    if choice is None:
-        return INPUT if size else OFF
-    return choice
-
-
-def features_of(model: nn.Module, batch: dict[str, Tensor], flip: bool = False) -> Tensor:
-    """L2-normalised float32 features (B, D) of a batch, as the evaluation compares them."""
-    features = model(batch).float()
-    if flip:
-        flipped = model({**batch, "images": batch["images"].flip(3)}).float()
-        features = (features + flipped) / 2
-    return F.normalize(features)
+    return choice if choice is not None else INPUT if size else OFF

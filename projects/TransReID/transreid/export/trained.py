@@ -6,11 +6,12 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from reid_common.errors import UserError
 
+from ..inference.extraction import describe
 from ..inference.extractor import FeatureExtractor
-from ..inference.run_meta import describe
 from ..modeling.backbone import TransReIDBackbone
 from ..weights.formats import read_weights
 from .onnx_export import export_onnx
@@ -23,9 +24,7 @@ def export_trained(
     options: Sequence[str] = (),
     *,
     global_only: bool = False,
-    camera: int | str | None = None,
-    view: int | str | None = None,
-    opset: int = 17,
+    **choices: Any,
 ) -> None:
     """Export a trained model, hold it against PyTorch, and print what was written.
 
@@ -35,12 +34,10 @@ def export_trained(
         weights: checkpoint; None: MODEL.WEIGHTS.
         options: KEY VALUE pairs.
         global_only: leave out the parts of JPM.
-        camera: "input", "off" = unknown, or the 0-based camera that all images are from.
-        view: likewise for the viewpoint.
-        opset: version of ONNX's operators, 14..20.
+        **choices: camera, view and opset of :func:`~transreid.export.onnx_export.export_onnx`.
 
     Raises:
-        UserError: see :func:`~transreid.export.onnx_export.export_onnx`; a name of another suffix.
+        UserError: see there; a name of another suffix.
     """
     if out.suffix != ".onnx":
         raise UserError(f"--out {str(out)!r}: name it so that it ends in .onnx")
@@ -56,11 +53,9 @@ def export_trained(
         extractor.model,
         out,
         cfg.INPUT.SIZE_TEST,
-        camera=camera,
-        view=view,
         flip=cfg.TEST.FLIP.ENABLED,
-        opset=opset,
         metadata=metadata(extractor, config_file),
+        **choices,
     )
     print(
         f"{report.path}: {', '.join(report.inputs)} -> features of {report.feature_dim} numbers "
@@ -74,17 +69,20 @@ def metadata(extractor: FeatureExtractor, config_file: str) -> dict[str, str]:
     cfg = extractor.cfg
     about = describe(extractor, [])
     sie = getattr(extractor.model.backbone, "sie", None)
+    num_classes = 0  # of FastReID's models; the others have no classifier any more: the file tells
+    if isinstance(extractor.model.backbone, TransReIDBackbone):
+        num_classes = read_weights(cfg.MODEL.WEIGHTS).num_classes
     properties = {
         "image_size": list(cfg.INPUT.SIZE_TEST),  # height, width in pixels
         "color": "RGB, 0..255",
         "transform": " ".join(repr(extractor.transform).split()),
         "pixel_mean": list(cfg.MODEL.PIXEL_MEAN),
         "pixel_std": list(cfg.MODEL.PIXEL_STD),
-        "num_classes": num_classes(extractor),
-        "num_cameras": 0 if sie is None else sie.num_cameras,
-        "num_views": 0 if sie is None else sie.num_views,
+        "num_classes": num_classes,
+        "num_cameras": getattr(sie, "num_cameras", 0),
+        "num_views": getattr(sie, "num_views", 0),
         "cameras": list(extractor.cameras),
-        "unknown": "" if sie is None else sie.unknown,
+        "unknown": getattr(sie, "unknown", ""),
         "flip": bool(cfg.TEST.FLIP.ENABLED),
         "config_name": Path(config_file).name,
         "config": about["config"],
@@ -92,14 +90,3 @@ def metadata(extractor: FeatureExtractor, config_file: str) -> dict[str, str]:
         "versions": about["versions"],
     }
     return {k: v if isinstance(v, str) else json.dumps(v) for k, v in properties.items()}
-
-
-def num_classes(extractor: FeatureExtractor) -> int:
-    """Identities that the weights were trained on; 0 for FastReID's models and without classifier.
-
-    The model has no classifier any more: the checkpoint tells.
-    """
-    if not isinstance(extractor.model.backbone, TransReIDBackbone):
-        return 0
-    state = read_weights(extractor.cfg.MODEL.WEIGHTS).state
-    return max((len(v) for k, v in state.items() if k.endswith("classifier.weight")), default=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,8 @@ from reid_common.files import write_json
 from reid_common.pictures import plt, save_figure
 from tabulate import tabulate
 
-from .feature_files import read_features
-from .labelled_pairs import pairs_of_identities, read_pairs
-from .pairs import MAX_PAIRS, pair_similarities
+from .feature_files import FeatureSet, read_features
+from .pairs import MAX_PAIRS, identity_pairs, pair_similarities, read_pairs
 from .verification import OperatingPoint, check_rates, operating_point, roc
 
 MAX_DRAWN = 2000  # points of the curve
@@ -23,22 +22,12 @@ MAX_DRAWN = 2000  # points of the curve
 
 @dataclass(frozen=True)
 class PairChoice:
-    """Which pairs a calibration is made on.
+    """Which pairs a calibration is made on."""
 
-    Attributes:
-        pairs: CSV of labelled pairs; "" takes the identities in the feature file.
-        across_cameras: of the identities, only pairs of two cameras.
-        max_pairs: of the identities, most pairs of either kind; beyond it a random sample.
-        seed: of that sample.
-
-    Raises:
-        UserError: ``max_pairs`` is below 1.
-    """
-
-    pairs: str = ""
-    across_cameras: bool = False
-    max_pairs: int = MAX_PAIRS
-    seed: int = 0
+    pairs: str = ""  # CSV of labelled pairs; "" takes the identities in the feature file
+    across_cameras: bool = False  # of the identities, only pairs of two cameras
+    max_pairs: int = MAX_PAIRS  # of the identities, of either kind; beyond it a random sample
+    seed: int = 0  # of that sample
 
     def __post_init__(self) -> None:
         if self.max_pairs < 1:
@@ -46,37 +35,26 @@ class PairChoice:
 
 
 def calibrate(features_file: str, choice: PairChoice, rates: Sequence[float], out: Path) -> None:
-    """Find the thresholds, write calibration.json and roc.png, and print the table.
+    """Find the thresholds at false accept rates, 0..1, of a file of ``transreid extract``.
 
-    Args:
-        features_file: .npz or .parquet of ``transreid extract``.
-        choice: which pairs.
-        rates: wanted false accept rates, 0..1.
-        out: folder of the results.
+    Writes calibration.json and roc.png into the folder ``out``, and prints the table.
 
     Raises:
         UserError: a file that cannot be read, no pairs of either kind, a rate out of range.
     """
     check_rates(rates)
     features = read_features(features_file)
-    if choice.pairs:
-        pairs, same = read_pairs(Path(choice.pairs), features)
-    else:
-        pairs, same = pairs_of_identities(
-            features, features_file, choice.across_cameras, choice.max_pairs, choice.seed
-        )
+    pairs, same = _chosen_pairs(features, features_file, choice)
     similarities = pair_similarities(features.features, pairs)
     points = [operating_point(similarities, same, rate) for rate in rates]
     result: dict[str, Any] = {
         "features": features_file,
+        **asdict(choice),
         "pairs": choice.pairs or "identities",
-        "across_cameras": choice.across_cameras,
-        "max_pairs": choice.max_pairs,
-        "seed": choice.seed,
         "num_positive": int(same.sum()),
         "num_negative": int((~same).sum()),
         "weights_sha256": features.meta.get("weights_sha256", ""),
-        "points": [point.as_json() for point in points],
+        "points": [asdict(point) for point in points],
     }
     write_json(out / "calibration.json", result)
     draw_roc(similarities, same, points, out / "roc.png")
@@ -86,6 +64,22 @@ def calibrate(features_file: str, choice: PairChoice, rates: Sequence[float], ou
         if point.remark:
             print(f"{'note' if point.supported else 'WARNING'}: {point.remark}")
     print(f"Intervals take pairs as independent; pairs that share images make them wider. {out}/")
+
+
+def _chosen_pairs(
+    features: FeatureSet, file: str, choice: PairChoice
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (P, 2) as positions in a feature file, and (P,) True for the same identity."""
+    if choice.pairs:
+        return read_pairs(Path(choice.pairs), features)
+    if features.pids is None:
+        raise UserError(
+            f"{file} holds no identities; extract it from a CSV with the column identity"
+        )
+    if choice.across_cameras and features.camids is None:
+        raise UserError(f"{file} holds no cameras, which --across-cameras needs")
+    cameras = features.camids if choice.across_cameras else None
+    return identity_pairs(features.pids, cameras, choice.max_pairs, choice.seed)
 
 
 def draw_roc(

@@ -20,50 +20,45 @@ from typing import Any
 import numpy as np
 import torch
 from reid_common.column_files.npz import read_npz
-from reid_common.digests import differences
+from reid_common.digests import differences, file_digest, images_digest
 from reid_common.errors import UserError
 from reid_common.files import replacing
 from reid_common.shards import Shards, write_arrays
 from reid_common.tables import read_rows
+from reid_core.run.feature_inputs import relevant_config, state_digest
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from .extractor import FeatureExtractor
-from .feature_files import checked_suffix, read_meta, write_feature_blocks
+from .feature_files import SAME_SPACE, checked_suffix, read_meta, write_feature_blocks
 from .image_inputs import to_rgb
 from .image_lists import ImageItem
-from .run_meta import SAME_RUN, describe
 
 logger = logging.getLogger(__name__)
 
 SHARD_SIZE = 512
 BAD_COLUMNS = ("image", "reason")
+# What a resumed extraction must agree in: key in the meta data -> name in messages.
+SAME_RUN = {
+    **SAME_SPACE,
+    "images_sha256": "list of images (or an image file has changed)",
+    "precision": "precision",
+    "shard_size": "shard size",
+}
 
 
 @dataclass
 class ExtractionReport:
-    """What an extraction did.
+    """What an extraction did."""
 
-    Attributes:
-        out: the feature file.
-        num_images: images in it.
-        bad: (path, reason) of each image that could not be read.
-        resumed: images that an earlier, interrupted call had done.
-    """
-
-    out: Path
-    num_images: int = 0
-    bad: list[tuple[str, str]] = field(default_factory=list)
-    resumed: int = 0
+    out: Path  # the feature file
+    num_images: int = 0  # in it
+    bad: list[tuple[str, str]] = field(default_factory=list)  # (path, reason) of what was left out
+    resumed: int = 0  # images that an earlier, interrupted call had done
 
 
 class ListedImages(Dataset):
-    """Images of a list as tensors; what cannot be read comes as a reason.
-
-    Args:
-        items: the list.
-        transform: from a PIL image to a tensor (3, H, W).
-    """
+    """Images of a list as tensors (3, H, W); what cannot be read comes as a reason."""
 
     def __init__(self, items: Sequence[ImageItem], transform: Any) -> None:
         self.items, self.transform = items, transform
@@ -91,6 +86,26 @@ def collate(samples: list[tuple[int, torch.Tensor | str]]) -> Batch:
     return [index for index, _ in good], images, bad
 
 
+def describe(extractor: FeatureExtractor, items: Sequence[ImageItem]) -> dict[str, Any]:
+    """Meta data of the features of ``items``, as JSON can hold it.
+
+    "config" has the keys that a feature depends on, "weights_sha256" is of the file "weights", and
+    "images_sha256" of the images' paths, ids, sizes and times.
+    """
+    import timm  # late: seconds
+
+    path = extractor.cfg.MODEL.WEIGHTS
+    return {
+        "config": relevant_config(extractor.cfg),
+        "weights": path,
+        "weights_sha256": file_digest(path) if path else state_digest(extractor.model),
+        "images_sha256": images_digest(items),
+        "precision": extractor.precision,
+        "feature_dim": extractor.feature_dim,
+        "versions": {"torch": torch.__version__, "timm": timm.__version__},
+    }
+
+
 def extract_to_file(
     extractor: FeatureExtractor,
     items: Sequence[ImageItem],
@@ -102,7 +117,6 @@ def extract_to_file(
     """Write the features of listed images to a feature file.
 
     Args:
-        extractor: the model.
         items: the images; paths, ids and order go into the file as they are.
         out: .npz or .parquet.
         num_workers: processes that read images; 0 reads in this one.
@@ -124,7 +138,7 @@ def extract_to_file(
         return _finished_before(out, meta, parts)
     _begin(parts, {**meta, "shard_size": shard_size}, overwrite)
     resumed = parts.count_done()
-    _fill(extractor, items, parts, num_workers, resumed)
+    _fill(extractor, items, parts, num_workers)
     report = _merge(items, parts, out, meta, extractor.feature_dim)
     report.resumed = resumed
     return report
@@ -162,14 +176,10 @@ def _begin(parts: Shards, settings: dict[str, Any], overwrite: bool) -> None:
 
 
 def _fill(
-    extractor: FeatureExtractor,
-    items: Sequence[ImageItem],
-    parts: Shards,
-    num_workers: int,
-    done: int,
+    extractor: FeatureExtractor, items: Sequence[ImageItem], parts: Shards, num_workers: int
 ) -> None:
     """Extract the shards that are missing, one after the other."""
-    missing = parts.missing()
+    missing, done = parts.missing(), parts.count_done()
     size = extractor.batch_size
     batches = [rows[i : i + size] for _, rows in missing for i in range(0, len(rows), size)]
     loader = DataLoader(
@@ -188,7 +198,8 @@ def _fill(
             for _ in range(0, len(rows), size):
                 indices, images, faults = next(stream)
                 if images is not None:
-                    features.append(_extract(extractor, items, indices, images))
+                    ids = torch.tensor([(items[i].camid, items[i].viewid) for i in indices])
+                    features.append(extractor.extract(images, *ids.unbind(1)).numpy())
                 kept += indices
                 bad += faults
                 progress.update(len(indices) + len(faults))
@@ -196,16 +207,6 @@ def _fill(
                 logger.info("%s left out: %s", items[index].path, reason)
             columns = {"kept": np.array(kept, np.int64), "features": np.concatenate(features)}
             write_arrays(parts.file(number), {**columns, "bad": json.dumps(bad)})
-
-
-def _extract(
-    extractor: FeatureExtractor,
-    items: Sequence[ImageItem],
-    indices: list[int],
-    images: torch.Tensor,
-) -> np.ndarray:
-    ids = torch.tensor([(items[i].camid, items[i].viewid) for i in indices])
-    return extractor.extract(images, *ids.unbind(1)).numpy()
 
 
 def _merge(
@@ -219,7 +220,7 @@ def _merge(
         kept += shard["kept"].tolist()
         report.bad += [(items[i].path, reason) for i, reason in json.loads(str(shard["bad"]))]
     report.num_images = len(kept)
-    _write_bad_list(out, report.bad)
+    _write_bad_list(bad_list(out), report.bad)
     if not kept:
         parts.remove()
         raise UserError(f"none of the {len(items)} images can be read; see {bad_list(out)}")
@@ -229,8 +230,8 @@ def _merge(
         "viewids": [items[i].viewid for i in kept],
     }
     known = {name: np.array(ids, np.int64) for name, ids in columns.items() if max(ids) >= 0}
-    shards = (read_npz(parts.file(number), ("features",)) for number, _ in parts.ranges())
-    blocks = (shard["features"] for shard in shards)
+    files = (parts.file(number) for number, _ in parts.ranges())
+    blocks = (read_npz(file, ("features",))["features"] for file in files)
     write_feature_blocks(out, [items[i].path for i in kept], dim, blocks, known, meta)
     parts.remove()
     return report
@@ -241,8 +242,7 @@ def bad_list(out: Path) -> Path:
     return out.with_name(f"{out.name}.bad.csv")
 
 
-def _write_bad_list(out: Path, bad: Sequence[tuple[str, str]]) -> None:
-    path = bad_list(out)
+def _write_bad_list(path: Path, bad: Sequence[tuple[str, str]]) -> None:
     if not bad:
         path.unlink(missing_ok=True)  # of an earlier call
         return

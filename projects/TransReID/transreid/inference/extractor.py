@@ -12,6 +12,7 @@ import contextlib
 import functools
 import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,12 +21,21 @@ from fastreid.config import CfgNode
 from fastreid.data import build as data_build
 from reid_common.errors import UserError
 from reid_core.run.devices import find_device
-from torch import Tensor
+from torch import Tensor, nn
 
-from .image_inputs import ImageInput, as_list, batch_entries, name_of, to_rgb
+from .image_inputs import ImageInput, as_list, batch_entries, to_rgb
 from .trained_model import build_trained_model, inference_config
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def features_of(model: nn.Module, batch: dict[str, Tensor], flip: bool = False) -> Tensor:
+    """L2-normalised float32 features (B, D) of a batch, as the evaluation compares them."""
+    features = model(batch).float()
+    if flip:
+        flipped = model({**batch, "images": batch["images"].flip(3)}).float()
+        features = (features + flipped) / 2
+    return F.normalize(features)
 
 
 class FeatureExtractor:
@@ -45,10 +55,8 @@ class FeatureExtractor:
 
     Attributes:
         cfg: the resolved config, frozen.
-        model: the model, in eval mode.
-        device: where it is.
+        model: the model, in eval mode, on ``device``.
         transform: from a PIL image to a tensor (3, H, W), 0..255.
-        batch_size: as above.
 
     Raises:
         UserError: no such file, weights that do not fit, a device that is not there, SIE sizes that
@@ -83,8 +91,8 @@ class FeatureExtractor:
         self.cfg = cfg
         self.transform = data_build.build_transforms(cfg, is_train=False)
         sie = getattr(getattr(self.model, "backbone", None), "sie", None)
-        self._num_cameras = 0 if sie is None else sie.num_cameras
-        self._num_views = 0 if sie is None else sie.num_views
+        self._num_cameras = getattr(sie, "num_cameras", 0)
+        self._num_views = getattr(sie, "num_views", 0)
 
     def __call__(
         self,
@@ -125,46 +133,35 @@ class FeatureExtractor:
         for name, (given, rows) in tables.items():
             ids = torch.tensor(batch_entries(given, count, name), dtype=torch.int64)
             if rows and count and int(ids.max()) >= rows:
+                known = f" ({', '.join(self.cameras)})" if name == "camids" and self.cameras else ""
                 raise UserError(
-                    f"{name} holds {int(ids.max())}, but the model knows 0..{rows - 1}"
-                    f"{self._legend(name)}; None = unknown"
+                    f"{name} holds {int(ids.max())}, but the model knows 0..{rows - 1}{known}; "
+                    "None = unknown"
                 )
             columns.append(ids)
         return columns[0], columns[1]
-
-    def _legend(self, name: str) -> str:
-        return f" ({', '.join(self.cameras)})" if name == "camids" and self.cameras else ""
 
     def _tensor(self, image: ImageInput, index: int) -> Tensor:
         try:
             return self.transform(to_rgb(image))
         except UserError as error:
-            name = name_of(image, index)
+            name = f"image {index}"
+            if isinstance(image, (str, os.PathLike)):
+                name = str(Path(image))
             raise error if name in str(error) else UserError(f"{name}: {error}") from error
 
     @torch.no_grad()
     def extract(self, images: Tensor, camids: Tensor, viewids: Tensor) -> Tensor:
         """Features (B, D), float32 on the CPU, of one batch that went through ``transform``.
 
-        Args:
-            images: (B, 3, H, W), 0..255.
-            camids: (B,) int64, negative = unknown.
-            viewids: (B,) int64, negative = unknown.
+        Images are (B, 3, H, W), 0..255, ids (B,) int64, negative = unknown.
         """
-        ids = {"camids": camids.to(self.device), "viewids": viewids.to(self.device)}
-        images = images.to(self.device, non_blocking=True)
-        with self._autocast():
-            features = self.model({"images": images, **ids}).float()
-            if self.cfg.TEST.FLIP.ENABLED:
-                flipped = self.model({"images": images.flip(3), **ids}).float()
-                features = (features + flipped) / 2
-        return F.normalize(features).cpu()
-
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        batch = {"camids": camids.to(self.device), "viewids": viewids.to(self.device)}
+        batch["images"] = images.to(self.device, non_blocking=True)
         dtype = PRECISIONS[self.precision]
-        if dtype is None:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=dtype)
+        lower = torch.autocast(self.device.type, dtype=dtype) if dtype else contextlib.nullcontext()
+        with lower:
+            return features_of(self.model, batch, self.cfg.TEST.FLIP.ENABLED).cpu()
 
     @functools.cached_property
     def feature_dim(self) -> int:

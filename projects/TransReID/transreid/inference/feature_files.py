@@ -24,27 +24,20 @@ from reid_common.files import replacing
 
 IDS = ("pids", "camids", "viewids")
 NORM_TOLERANCE = 1e-2  # float16 storage of a file made elsewhere stays within it
+# What must agree for features to be comparable: key in the meta data -> name in messages.
+SAME_SPACE = {"config": "config", "weights_sha256": "weights file"}
 
 
 @dataclass
 class FeatureSet:
-    """Features of N images, and what is known of the images.
+    """Features of N images, and what is known of the images: (N,) int64, None = all unknown."""
 
-    Attributes:
-        paths: N image files, as they were named on the command line.
-        features: (N, D) float32, rows of length 1: a product of two rows is their cosine.
-        pids: (N,) int64 identities, -1 = unknown; None for all unknown.
-        camids: (N,) int64 0-based cameras, negative = unknown; None for all unknown.
-        viewids: (N,) int64 0-based viewpoints, negative = unknown; None for all unknown.
-        meta: how the features were made; must be what JSON can hold.
-    """
-
-    paths: list[str]
-    features: np.ndarray
-    pids: np.ndarray | None = None
-    camids: np.ndarray | None = None
-    viewids: np.ndarray | None = None
-    meta: dict[str, Any] = field(default_factory=dict)
+    paths: list[str]  # image files, as they were named on the command line
+    features: np.ndarray  # (N, D) float32, rows of length 1: a product of two is their cosine
+    pids: np.ndarray | None = None  # identities, -1 = unknown
+    camids: np.ndarray | None = None  # 0-based cameras, negative = unknown
+    viewids: np.ndarray | None = None  # 0-based viewpoints, negative = unknown
+    meta: dict[str, Any] = field(default_factory=dict)  # how they were made, as JSON can hold it
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -62,10 +55,8 @@ def write_features(path: str | os.PathLike[str], features: FeatureSet) -> None:
         UserError: another suffix than .npz or .parquet, columns that do not fit one another,
             features that are not normalised, or a file that cannot be written.
     """
-    dim = features.features.shape[-1]
-    write_feature_blocks(
-        path, features.paths, dim, [features.features], features.ids, features.meta
-    )
+    rows = features.features
+    write_feature_blocks(path, features.paths, rows.shape[-1], [rows], features.ids, features.meta)
 
 
 def write_feature_blocks(
@@ -78,16 +69,7 @@ def write_feature_blocks(
 ) -> None:
     """Write a feature file whose features come in blocks, one of which is in memory at a time.
 
-    Args:
-        path: file, .npz or .parquet.
-        paths: N image files.
-        dim: D.
-        blocks: arrays (n, D) float32, N rows together.
-        ids: any of "pids", "camids" and "viewids", (N,) int64 each.
-        meta: what JSON can hold.
-
-    Raises:
-        UserError: as :func:`write_features`.
+    As :func:`write_features`, but for ``blocks``: arrays (n, dim) float32, N rows together.
     """
     path = checked_suffix(path)
     ids = {name: np.asarray(column, np.int64) for name, column in (ids or {}).items()}
@@ -141,23 +123,12 @@ def _existing(path: str | os.PathLike[str]) -> Path:
 
 @dataclass
 class Ranking:
-    """The nearest gallery images of each query, best first.
+    """The nearest gallery images of each query, best first; ids are those of a feature file."""
 
-    Attributes:
-        query_paths: Q image files.
-        gallery_paths: G image files.
-        indices: (Q, K) int64, positions in ``gallery_paths``; -1 where there are fewer than K.
-        similarities: (Q, K) float32 cosines, -1..1, falling along a row; -inf where index is -1.
-        query_pids: (Q,) int64 identities, -1 = unknown, or None.
-        gallery_pids: (G,) int64, or None.
-        query_camids: (Q,) int64 0-based cameras, negative = unknown, or None.
-        gallery_camids: (G,) int64, or None.
-    """
-
-    query_paths: list[str]
-    gallery_paths: list[str]
-    indices: np.ndarray
-    similarities: np.ndarray
+    query_paths: list[str]  # Q image files
+    gallery_paths: list[str]  # G image files
+    indices: np.ndarray  # (Q, K) int64, rows of the gallery; -1 where there are fewer than K
+    similarities: np.ndarray  # (Q, K) float32 cosines, falling along a row; -inf where index is -1
     query_pids: np.ndarray | None = None
     gallery_pids: np.ndarray | None = None
     query_camids: np.ndarray | None = None
@@ -169,14 +140,10 @@ RANKING_IDS = ("query_pids", "gallery_pids", "query_camids", "gallery_camids")
 
 def write_ranking(path: str | os.PathLike[str], ranking: Ranking) -> None:
     """Write a ranking as .npz; it appears under its name when it is complete."""
-    columns: dict[str, Any] = {
-        "query_paths": ranking.query_paths,
-        "gallery_paths": ranking.gallery_paths,
-        "indices": np.asarray(ranking.indices, np.int64),
-        "similarities": np.asarray(ranking.similarities, np.float32),
-    }
-    ids = {name: getattr(ranking, name) for name in RANKING_IDS}
-    columns |= {name: np.asarray(c, np.int64) for name, c in ids.items() if c is not None}
+    columns = {name: column for name, column in vars(ranking).items() if column is not None}
+    for name in columns.keys() - {"query_paths", "gallery_paths"}:
+        kind = np.float32 if name == "similarities" else np.int64
+        columns[name] = np.asarray(columns[name], kind)
     with replacing(Path(path)) as temporary:
         write_npz(temporary, columns)
 
@@ -191,19 +158,15 @@ def read_ranking(path: str | os.PathLike[str]) -> Ranking:
     if not path.is_file():
         raise UserError(f"there is no ranking {str(path)!r}; tools/search.py makes one")
     required = ("query_paths", "gallery_paths", "indices", "similarities")
-    columns = read_npz(path, required, RANKING_IDS)
-    shape = columns["indices"].shape
-    if len(shape) != 2 or columns["similarities"].shape != shape:
+    columns: dict[str, Any] = {**read_npz(path, required, RANKING_IDS)}
+    columns |= {name: [str(file) for file in columns[name]] for name in required[:2]}
+    ranking = Ranking(**columns)
+    shape = ranking.indices.shape
+    if len(shape) != 2 or ranking.similarities.shape != shape:
         raise UserError(f"{path}: indices and similarities are not both (Q, K)")
-    if shape[0] != len(columns["query_paths"]):
-        raise UserError(f"{path}: {shape[0]} rows for {len(columns['query_paths'])} queries")
-    return Ranking(
-        [str(name) for name in columns["query_paths"]],
-        [str(name) for name in columns["gallery_paths"]],
-        columns["indices"],
-        columns["similarities"],
-        **{name: columns[name] for name in RANKING_IDS if name in columns},
-    )
+    if shape[0] != len(ranking.query_paths):
+        raise UserError(f"{path}: {shape[0]} rows for {len(ranking.query_paths)} queries")
+    return ranking
 
 
 def checked_suffix(path: str | os.PathLike[str]) -> Path:

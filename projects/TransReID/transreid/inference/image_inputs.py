@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -48,18 +47,14 @@ def to_rgb(image: ImageInput) -> Image.Image:
     if isinstance(image, (str, os.PathLike)):
         return data_utils.read_image(os.fspath(image))
     if isinstance(image, Image.Image):
-        return _of_pil(image)
+        if image.mode.startswith("I;16"):
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        return ImageOps.exif_transpose(image).convert("RGB")
     if isinstance(image, Tensor):
         return Image.fromarray(_of_tensor(image))
     if isinstance(image, np.ndarray):
         return Image.fromarray(_of_array(image))
     raise UserError(f"a {type(image).__name__} is no image; {KINDS}")
-
-
-def _of_pil(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return ImageOps.exif_transpose(image).convert("RGB")
 
 
 def _of_array(array: np.ndarray) -> np.ndarray:
@@ -89,20 +84,10 @@ def _of_tensor(tensor: Tensor) -> np.ndarray:
     return _of_array(tensor.numpy().astype(np.uint8).transpose(1, 2, 0))
 
 
-def name_of(image: ImageInput, index: int) -> str:
-    """How an error message calls an image: its file, or its place among those given."""
-    if isinstance(image, (str, os.PathLike)):
-        return str(Path(image))
-    return f"image {index}"
-
-
 def batch_entries(ids: Any, count: int, name: str) -> list[int]:
-    """One 0-based id for each image from what a user gave; -1 for None.
+    """One 0-based id for each image from what a user gave as argument ``name``; -1 for None.
 
-    Args:
-        ids: None, one number for all images, or ``count`` numbers, None for unknown.
-        count: number of images.
-        name: of the argument, for messages.
+    ``ids`` are None, one number for all images, or ``count`` numbers, None for unknown.
 
     Raises:
         UserError: another number of ids than of images, or something that is no whole number.

@@ -20,25 +20,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from reid_common.errors import UserError
 from reid_common.image_files import IMAGE_SUFFIXES
-from reid_common.tables import TABLE_SUFFIXES, Row, cell_number, cell_text, read_rows
+from reid_common.tables import TABLE_SUFFIXES, cell_number, cell_text, read_rows
 from reid_core.data.records import Record, number_cameras
 
 
 class ImageItem(NamedTuple):
-    """One image of a list.
-
-    Attributes:
-        path: file.
-        pid: identity, -1 = unknown.
-        camid: 0-based camera, -1 = unknown.
-        viewid: 0-based viewpoint, -1 = unknown.
-    """
+    """One image of a list: file, identity, 0-based camera and viewpoint; -1 = unknown."""
 
     path: str
     pid: int = -1
@@ -60,11 +53,10 @@ def list_images(source: str | os.PathLike[str]) -> list[ImageItem]:
     path = Path(source)
     if path.is_dir():
         items = [ImageItem(found) for found in sorted(_walk(path))]
-        if not items:
-            raise UserError(
-                f"there is no image in {str(path)!r}; looked for {', '.join(IMAGE_SUFFIXES)}"
-            )
-        return items
+        if items:
+            return items
+        looked_for = ", ".join(IMAGE_SUFFIXES)
+        raise UserError(f"there is no image in {str(path)!r}; looked for {looked_for}")
     if not path.is_file():
         raise UserError(f"there is no image, folder or list {str(path)!r}; check the path")
     if path.suffix.lower() in TABLE_SUFFIXES:
@@ -109,7 +101,12 @@ def _lines(path: Path) -> list[str]:
 
 def _table_items(path: Path) -> Iterator[ImageItem]:
     rows = list(read_rows(str(path), needed=("image",)))
-    cameras = _cameras_of_training(rows)
+    training = [  # of another table there is none: its cameras are numbers
+        Record("", "", cell_text(row["split"]).lower(), cell_text(row.get("camera")))
+        for _, row in rows
+        if "split" in row
+    ]
+    cameras = number_cameras(training)
     for place, row in rows:
         image, camera = cell_text(row["image"]), cell_text(row.get("camera"))
         if not image:
@@ -117,16 +114,6 @@ def _table_items(path: Path) -> Iterator[ImageItem]:
         number = cameras[camera] if camera in cameras else cell_number(row, "camera", place)
         pid = identity_number(cell_text(row.get("identity")))
         yield ImageItem(_located(image, path), pid, number, cell_number(row, "view", place))
-
-
-def _cameras_of_training(rows: Iterable[Row]) -> dict[str, int]:
-    """Number of each camera of a training set; {} of another table, whose cameras are numbers."""
-    records = [
-        Record("", "", cell_text(row["split"]).lower(), cell_text(row.get("camera")))
-        for _, row in rows
-        if "split" in row
-    ]
-    return number_cameras(records)
 
 
 def identity_number(name: str) -> int:

@@ -1,12 +1,67 @@
-"""Pairs of images: of known identities, all or a random sample, and their similarities."""
+"""Pairs of images: labelled in a CSV, or of known identities; and their similarities."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+from reid_common.errors import UserError
+from reid_common.tables import cell_text, read_rows
+
+from .feature_files import FeatureSet
 
 MAX_PAIRS = 2_000_000
+COLUMNS = ("image_a", "image_b", "same")
+
+
+def read_pairs(path: Path, features: FeatureSet) -> tuple[np.ndarray, np.ndarray]:
+    """Read a CSV of labelled pairs.
+
+    Args:
+        path: CSV with the columns image_a, image_b, same; paths as in the feature file, or relative
+            to the folder of the CSV.
+        features: where the images must be.
+
+    Returns:
+        (P, 2) positions in ``features``; (P,) True for the same identity.
+
+    Raises:
+        UserError: no such file, a malformed row, an image that has no feature or is paired with
+            itself, or a pair with both labels; line is named.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no file {str(path)!r}; give a CSV with {', '.join(COLUMNS)}")
+    known = {os.path.abspath(name): row for row, name in enumerate(features.paths)}
+    pairs, same = [], []
+    labelled: dict[tuple[int, ...], tuple[str, str]] = {}  # pair -> label, where it was read
+    for place, cells in read_rows(str(path), COLUMNS, COLUMNS):
+        row = {name: cell_text(cells[name]) for name in COLUMNS}
+        if row["same"] not in ("0", "1"):
+            raise UserError(f"{place}: same is {row['same']!r}; write 1 or 0")
+        pair = [_position(row[name], path, known, place) for name in COLUMNS[:2]]
+        if pair[0] == pair[1]:
+            raise UserError(
+                f"{place}: {row['image_a']!r} is paired with itself, which says nothing about a "
+                "threshold; remove the row"
+            )
+        label, first = labelled.setdefault(tuple(sorted(pair)), (row["same"], place))
+        if label != row["same"]:
+            raise UserError(
+                f"{place}: {row['image_a']!r} and {row['image_b']!r} have same {row['same']} here "
+                f"and {label} in {first}; keep the row that is right"
+            )
+        pairs.append(pair)
+        same.append(row["same"] == "1")
+    return np.array(pairs, np.int64).reshape(-1, 2), np.array(same, bool)
+
+
+def _position(name: str, listed_in: Path, known: dict[str, int], place: str) -> int:
+    for path in (name, os.path.join(listed_in.parent, name)):
+        if os.path.abspath(path) in known:
+            return known[os.path.abspath(path)]
+    raise UserError(f"{place}: {name!r} is not in the feature file; name it as it is there")
 
 
 def identity_pairs(
@@ -20,8 +75,8 @@ def identity_pairs(
     Args:
         pids: (N,) identities; images of negative identity are in no pair.
         camids: (N,) cameras: only pairs from two known, different cameras count; None: all pairs.
-        max_pairs: most positive and most negative pairs.
-        seed: of the sample.
+        max_pairs: most pairs of either kind; beyond it a random sample.
+        seed: of that sample.
 
     Returns:
         (P, 2) positions of the pairs, positives first; (P,) True for a positive.
@@ -56,12 +111,7 @@ def _sample(
 ) -> np.ndarray:
     """Distinct pairs within groups: all that ``keep`` wants, or a sample of at most ``count``.
 
-    Args:
-        items: (n,) the groups one after the other.
-        sizes: of the groups.
-        keep: says of pairs (P, 2) which count.
-        count: most pairs.
-        rng: random numbers.
+    The groups, of ``sizes``, stand one after the other in ``items`` (n,).
     """
     within = sizes * (sizes - 1) // 2
     ends = np.cumsum(within)

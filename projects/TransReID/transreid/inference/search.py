@@ -14,8 +14,7 @@ import numpy as np
 from reid_common.digests import differences
 from reid_common.errors import UserError
 
-from .feature_files import FeatureSet, Ranking
-from .run_meta import SAME_SPACE
+from .feature_files import SAME_SPACE, FeatureSet, Ranking
 
 BLOCK = 1024  # rows that FAISS gets at once
 
@@ -62,28 +61,14 @@ def rank_gallery(
             kept = [i for i in order if neighbours[row, i] not in left_out][:top]
             indices[start + row, : len(kept)] = neighbours[row, kept]
             similarities[start + row, : len(kept)] = found[row, kept]
-    return Ranking(
-        query.paths,
-        gallery.paths,
-        indices,
-        similarities,
-        query_pids=query.pids,
-        gallery_pids=gallery.pids,
-        query_camids=query.camids,
-        gallery_camids=gallery.camids,
-    )
+    ids = query.pids, gallery.pids, query.camids, gallery.camids
+    return Ranking(query.paths, gallery.paths, indices, similarities, *ids)
 
 
 def check_comparable(
     query: FeatureSet, gallery: FeatureSet, names: tuple[str, str] = ("query", "gallery")
 ) -> None:
-    """Raise UserError where a product of the two sides' features means nothing.
-
-    Args:
-        query: one side.
-        gallery: the other.
-        names: of both, for the message.
-    """
+    """Raise UserError, naming the sides, where a product of their features means nothing."""
     for name, side in zip(names, (query, gallery), strict=True):
         if not len(side):
             raise UserError(f"the {name} holds no features")
@@ -105,9 +90,9 @@ def check_comparable(
 def _positions_of_queries(queries: list[str], gallery: list[str]) -> dict[int, set[int]]:
     """Gallery positions of each query's own file, where there are any."""
     positions: defaultdict[str, set[int]] = defaultdict(set)
-    wanted = set(map(os.path.abspath, queries))
+    own = [*map(os.path.abspath, queries)]
+    wanted = set(own)
     for position, path in enumerate(map(os.path.abspath, gallery)):
         if path in wanted:
             positions[path].add(position)
-    rows = ((row, positions.get(os.path.abspath(path))) for row, path in enumerate(queries))
-    return {row: own for row, own in rows if own}
+    return {row: positions[path] for row, path in enumerate(own) if path in positions}

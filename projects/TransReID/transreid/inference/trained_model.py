@@ -15,8 +15,8 @@ from reid_core.side_information.resolve import fill_from_weights
 from torch import nn
 
 from ..modeling.backbone import TransReIDBackbone
-from ..weights.checkpoint import load_recognised
-from ..weights.formats import Weights, read_weights, stored_side_information
+from ..weights.checkpoint import load_weights
+from ..weights.formats import read_weights, stored_side_information
 
 
 def inference_config(
@@ -26,17 +26,16 @@ def inference_config(
 ) -> CfgNode:
     """A config of one's own for a model that is not trained any more.
 
-    Args:
-        config: YAML file, or a config, which stays as it is.
-        weights: becomes MODEL.WEIGHTS; None leaves what the config says.
-        options: KEY VALUE pairs.
+    A given config stays as it is. ``weights`` become MODEL.WEIGHTS; None leaves what the config
+    says. ``options`` are KEY VALUE pairs.
     """
+    options = [str(option) for option in options]
     if isinstance(config, CfgNode):
         cfg = config.clone()
         cfg.defrost()
-        cfg.merge_from_list([str(option) for option in options])
+        cfg.merge_from_list(options)
     else:
-        cfg = load_config(os.fspath(config), [str(option) for option in options])
+        cfg = load_config(os.fspath(config), options)
     if weights is not None:
         cfg.MODEL.WEIGHTS = os.fspath(weights)
     cfg.MODEL.BACKBONE.PRETRAIN = False
@@ -57,24 +56,14 @@ def build_trained_model(cfg: CfgNode) -> nn.Module:
     path = cfg.MODEL.WEIGHTS
     if path and not os.path.isfile(path):
         raise UserError(f"there is no checkpoint {path!r}; give the path of a .pth file")
-    sie = cfg.MODEL.get("SIE")
-    weights = None
+    sie, weights = cfg.MODEL.get("SIE"), None
     if sie is not None and (sie.CAMERA or sie.VIEW):
         weights = read_weights(path) if path else None
-        fill_side_information(cfg, weights)
+        fill_from_weights(cfg, stored_side_information(weights.state if weights else {}))
     cfg.freeze()
     model = build_model(cfg)
     if path and isinstance(getattr(model, "backbone", None), TransReIDBackbone):
-        load_recognised(model, weights or read_weights(path))
+        load_weights(model, weights or path)
     elif path:
         Checkpointer(model).load(path)
     return model.eval()
-
-
-def fill_side_information(cfg: CfgNode, weights: Weights | None) -> None:
-    """Fill the SIE sizes and the camera table that a config leaves open from weights, in place.
-
-    Raises:
-        UserError: sizes that neither tells.
-    """
-    fill_from_weights(cfg, stored_side_information(weights.state if weights else {}))

@@ -18,8 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from reid_common.errors import UserError
@@ -30,50 +29,27 @@ RULE_OF_30 = 30
 
 @dataclass
 class OperatingPoint:
-    """A threshold and what it does.
-
-    Attributes:
-        wanted_far: what was asked for.
-        threshold: accept a pair if its similarity is >= this.
-        far: measured, <= wanted_far.
-        far_interval: 95% interval of it.
-        tar: measured.
-        tar_interval: 95% interval of it.
-        num_negative: pairs behind far.
-        num_positive: pairs behind tar.
-        supported: whether there are at least 1 / wanted_far negative pairs.
-        remark: what is to be said of the number of negative pairs; "" if they suffice.
-    """
+    """A threshold and what it does; intervals are 95%."""
 
     wanted_far: float
-    threshold: float
-    far: float
+    threshold: float  # accept a pair if its similarity is >= this
+    far: float  # measured, <= wanted_far
     far_interval: tuple[float, float]
-    tar: float
+    tar: float  # measured
     tar_interval: tuple[float, float]
-    num_negative: int
-    num_positive: int
-    supported: bool
-    remark: str
-
-    def as_json(self) -> dict[str, Any]:
-        """The fields as JSON can hold them."""
-        return asdict(self)
+    num_negative: int  # pairs behind far
+    num_positive: int  # pairs behind tar
+    supported: bool  # there are at least 1 / wanted_far negative pairs
+    remark: str  # on the number of negative pairs; "" if they suffice
 
 
 def operating_point(similarities: np.ndarray, same: np.ndarray, far: float) -> OperatingPoint:
-    """Threshold at a wanted false accept rate.
-
-    Args:
-        similarities: (P,) cosines of the pairs.
-        same: (P,) True for a positive pair.
-        far: wanted rate, in (0, 1).
+    """Threshold at a wanted false accept rate, of cosines (P,) and labels (P,), True = positive.
 
     Raises:
         UserError: ``far`` out of range, no positive or no negative pair.
     """
-    if not 0 < far < 1:
-        raise UserError(f"a false accept rate is between 0 and 1, such as 0.001; got {far}")
+    check_rates([far])
     similarities, same = np.asarray(similarities, np.float32), np.asarray(same, bool)
     negative, positive = similarities[~same], similarities[same]
     if not len(negative) or not len(positive):
@@ -98,15 +74,11 @@ def operating_point(similarities: np.ndarray, same: np.ndarray, far: float) -> O
 
 
 def threshold_at(negative: np.ndarray, far: float) -> np.float32:
-    """Smallest float32 t such that at most the share ``far`` of ``negative`` is >= t.
-
-    Args:
-        negative: (N,) float32 similarities of negative pairs.
-        far: in (0, 1).
-    """
+    """Smallest float32 t such that at most the share ``far`` of ``negative`` (N,) is >= t."""
     allowed = math.floor(far * len(negative) * (1 + 1e-12))  # 0.001 * 1000 may be 0.999...
     # The highest that must not be accepted; t is the next number above it.
-    refused = np.partition(negative, len(negative) - 1 - allowed)[len(negative) - 1 - allowed]
+    place = len(negative) - 1 - allowed
+    refused = np.partition(negative, place)[place]
     return np.nextafter(np.float32(refused), np.float32(np.inf))
 
 
@@ -133,19 +105,11 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     spread = Z * math.sqrt(share * (1 - share) / trials + square / (4 * trials))
     low, high = (centre - spread) / (1 + square), (centre + spread) / (1 + square)
     # Exact at the ends, where rounding would leave 1e-18.
-    return (
-        0.0 if successes == 0 else max(low, 0.0),
-        1.0 if successes == trials else min(high, 1.0),
-    )
+    return max(low, 0.0) if successes else 0.0, min(high, 1.0) if successes < trials else 1.0
 
 
 def roc(similarities: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The curve of all thresholds: FAR, rising, and TAR, (T,) each, from (0, .) to (1, 1).
-
-    Args:
-        similarities: (P,) cosines.
-        same: (P,) True for a positive pair.
-    """
+    """The curve of all thresholds: FAR, rising, and TAR, (T,) each, from (0, .) to (1, 1)."""
     order = np.argsort(-similarities, kind="stable")
     ordered, same = similarities[order], np.asarray(same, bool)[order]
     last = np.append(ordered[1:] != ordered[:-1], True)  # equal similarities fall together

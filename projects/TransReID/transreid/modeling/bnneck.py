@@ -68,11 +68,9 @@ class BNNeck(nn.Module):
         self.cls_layer = CLASSIFIERS[cls_type](num_classes, scale, margin)
 
     def logits(self, after: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """ID logits of features after BN (B, D) for targets (B,).
+        """ID logits (B, num_classes) of features after BN (B, D) for targets (B,).
 
-        Returns:
-            "cls_outputs" (B, num_classes), with the margin, for the loss; "pred_class_logits"
-            (B, num_classes), without, for the accuracy.
+        "cls_outputs" have the margin, for the loss; "pred_class_logits" do not, for the accuracy.
         """
         if type(self.cls_layer) is any_softmax.Linear:
             logits = self.classifier(after).float()
@@ -90,13 +88,8 @@ class BNNeck(nn.Module):
     def outputs(self, before: Tensor, targets: Tensor, neck_feat: str) -> dict[str, Tensor]:
         """Training outputs of one branch, as FastReID's losses read them.
 
-        Args:
-            before: (B, D) feature before BN.
-            targets: (B,) class indices.
-            neck_feat: which feature the metric losses get, "before" or "after" BN.
-
-        Returns:
-            What :meth:`logits` returns, and "features" (B, D).
+        Of features before BN (B, D) and class indices (B,): what :meth:`logits` returns, and
+        "features" (B, D) for the metric losses, "before" or "after" BN.
         """
         after = self.bottleneck(before)
         features = before if neck_feat == "before" else after
@@ -149,31 +142,19 @@ class BNNeckHead(nn.Module):
     configs do. It works under FastReID's ``Baseline`` too.
 
     Args:
-        feat_dim: D.
-        num_classes: identities in the training set.
         neck_feat: feature of the metric losses, "before" or "after" BN.
         test_neck_feat: feature at test time, see :meth:`BNNeck.test_feature`.
-        cls_type: see :class:`BNNeck`.
-        scale: see :class:`BNNeck`.
-        margin: see :class:`BNNeck`.
+        **neck: of :class:`BNNeck`.
     """
 
     @configurable
     def __init__(
-        self,
-        *,
-        feat_dim: int,
-        num_classes: int,
-        neck_feat: str = "before",
-        test_neck_feat: str = "before",
-        cls_type: str = "Linear",
-        scale: float = 1,
-        margin: float = 0.0,
+        self, *, neck_feat: str = "before", test_neck_feat: str = "before", **neck: Any
     ) -> None:
         super().__init__()
         check_neck_feats(neck_feat, test_neck_feat)
         self.neck_feat, self.test_neck_feat = neck_feat, test_neck_feat
-        self.neck = BNNeck(feat_dim, num_classes, cls_type, scale, margin)
+        self.neck = BNNeck(**neck)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:

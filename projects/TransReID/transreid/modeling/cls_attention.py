@@ -17,14 +17,11 @@ if TYPE_CHECKING:
 
 
 def cls_of_block(block: nn.Module, tokens: Tensor) -> Tensor:
-    """[cls] after a transformer block.
+    """[cls] (B, D) after a transformer block, equal to ``block(tokens)[:, 0]``.
 
     Args:
         block: timm's pre-norm ``Block``; any other block is run in full.
         tokens: (B, L, D), [cls] first.
-
-    Returns:
-        (B, D), equal to ``block(tokens)[:, 0]``.
     """
     from timm.layers import Attention  # late: timm takes seconds to import
     from timm.models.vision_transformer import Block
@@ -50,12 +47,8 @@ def _cls_attention(attn: Attention, x: Tensor) -> Tensor:
     q = attn.q_norm(q.view(batch, 1, heads, head_dim).transpose(1, 2))
     k, v = kv.view(batch, length, 2, heads, head_dim).permute(2, 0, 3, 1, 4).unbind(0)
     # Its own scale, head_dim^-0.5, is timm's; torch 2.4 cannot export one that is given to ONNX.
-    out = F.scaled_dot_product_attention(
-        q,
-        attn.k_norm(k),
-        v,
-        dropout_p=attn.attn_drop.p if attn.training else 0.0,
-    )
+    dropout = attn.attn_drop.p if attn.training else 0.0
+    out = F.scaled_dot_product_attention(q, attn.k_norm(k), v, dropout_p=dropout)
     out = attn.norm(out.transpose(1, 2).reshape(batch, 1, width))
     gate = getattr(attn, "gate", None)
     if gate is not None:

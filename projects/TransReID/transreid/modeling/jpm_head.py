@@ -25,12 +25,7 @@ if TYPE_CHECKING:
 
 
 class Branch(nn.Module):
-    """A last block with its final norm, of which only [cls] is used.
-
-    Args:
-        block: transformer block.
-        norm: final norm.
-    """
+    """A last transformer block with its final norm, of which only [cls] is used."""
 
     def __init__(self, block: nn.Module, norm: nn.Module) -> None:
         super().__init__()
@@ -49,8 +44,6 @@ class JPMHead(nn.Module):
     branches start as copies of the backbone's last block, made after pretrained weights are in.
 
     Args:
-        feat_dim: D.
-        num_classes: identities in the training set.
         num_parts: k.
         shift_num: m, see :func:`transreid.modeling.jigsaw.shift_tokens`.
         shuffle_groups: g.
@@ -58,9 +51,7 @@ class JPMHead(nn.Module):
         global_only: the feature at test time is f_g alone; the local branch is not computed.
         neck_feat: feature of the metric losses, "before" or "after" BN.
         test_neck_feat: see :meth:`transreid.modeling.bnneck.BNNeck.test_feature`.
-        cls_type: see :class:`transreid.modeling.bnneck.BNNeck`.
-        scale: see :class:`transreid.modeling.bnneck.BNNeck`.
-        margin: see :class:`transreid.modeling.bnneck.BNNeck`.
+        **neck: of :class:`transreid.modeling.bnneck.BNNeck`.
     """
 
     reads_tokens = True
@@ -69,8 +60,6 @@ class JPMHead(nn.Module):
     def __init__(
         self,
         *,
-        feat_dim: int,
-        num_classes: int,
         num_parts: int = 4,
         shift_num: int = 5,
         shuffle_groups: int = 2,
@@ -78,9 +67,7 @@ class JPMHead(nn.Module):
         global_only: bool = False,
         neck_feat: str = "before",
         test_neck_feat: str = "before",
-        cls_type: str = "Linear",
-        scale: float = 1,
-        margin: float = 0.0,
+        **neck: Any,
     ) -> None:
         super().__init__()
         check_neck_feats(neck_feat, test_neck_feat)
@@ -94,9 +81,7 @@ class JPMHead(nn.Module):
         self.neck_feat, self.test_neck_feat = neck_feat, test_neck_feat
         self.num_prefix_tokens = 1
         # Index 0 is the global branch, 1..k are the parts.
-        self.necks = nn.ModuleList(
-            BNNeck(feat_dim, num_classes, cls_type, scale, margin) for _ in range(num_parts + 1)
-        )
+        self.necks = nn.ModuleList(BNNeck(**neck) for _ in range(num_parts + 1))
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:

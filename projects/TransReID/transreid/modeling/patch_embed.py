@@ -9,10 +9,12 @@ Letters: B images, N patches of a (rows, columns) grid, D embedding dimension.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from reid_common.errors import UserError
+from reid_core.config.values import check_choice
 from torch import Tensor, nn
 
 from .ics_stem import STEM_CHANNELS, STEM_STRIDE, ics_stem
@@ -23,12 +25,7 @@ STEMS = ("patch", "ics")
 def patch_grid(
     image_size: Sequence[int], patch_size: Sequence[int], stride: Sequence[int]
 ) -> tuple[int, int]:
-    """Rows and columns of patches: ``(X - P) // S + 1`` along each side (equation 2).
-
-    Args:
-        image_size: (H, W) in pixels.
-        patch_size: (P_h, P_w) in pixels.
-        stride: (S_h, S_w) in pixels; smaller than the patch makes patches overlap.
+    """Rows and columns of patches: ``(X - P) // S + 1`` along each side (equation 2), in pixels.
 
     Raises:
         UserError: the image is smaller than one patch, or a stride is not positive.
@@ -40,22 +37,20 @@ def patch_grid(
             f"image size {tuple(image_size)} is smaller than one patch {tuple(patch_size)}; "
             "raise INPUT.SIZE_TRAIN and INPUT.SIZE_TEST or choose a ViT with smaller patches"
         )
-    rows, columns = (
-        (x - p) // s + 1 for x, p, s in zip(image_size, patch_size, stride, strict=True)
-    )
-    return rows, columns
+    (height, width), (p_h, p_w), (s_h, s_w) = image_size, patch_size, stride
+    return (height - p_h) // s_h + 1, (width - p_w) // s_w + 1
 
 
 class OverlapPatchEmbed(nn.Module):
     """Patches as one convolution whose stride may be smaller than its kernel.
 
     Args:
-        image_size: (H, W) in pixels.
-        patch_size: (P_h, P_w) in pixels.
-        stride: (S_h, S_w) in pixels.
+        image_size: (H, W) in pixels, as all sizes here.
+        patch_size: (P_h, P_w).
+        stride: (S_h, S_w).
         embed_dim: D.
         in_chans: channels of the images.
-        bias: bias of the convolution.
+        bias: of the convolution.
         stem: "patch", the convolution alone; "ics", the IBN convolution stem in front of it, which
             halves the image, so that the convolution has kernel P / 2 and stride S / 2. The grid
             of patches is the same.
@@ -80,8 +75,7 @@ class OverlapPatchEmbed(nn.Module):
         self.num_patches = self.grid_size[0] * self.grid_size[1]
         kernel, step = (patch_size[0], patch_size[1]), (stride[0], stride[1])
         self.patch_size, self.stride = kernel, step
-        if stem not in STEMS:
-            raise UserError(f"MODEL.BACKBONE.STEM is {stem!r}; choose 'patch' or 'ics'")
+        check_choice("MODEL.BACKBONE.STEM", stem, STEMS)
         self.conv: nn.Module | None = None
         if stem == "ics":
             self.conv = ics_stem(in_chans)
@@ -115,8 +109,8 @@ def _halved(
                 f"MODEL.BACKBONE.STEM ics halves the image: the {name} size {tuple(sides)} must be "
                 "even; set STRIDE_SIZE to [16, 16] or another even number"
             )
-    half = [(a // STEM_STRIDE, b // STEM_STRIDE) for a, b in (kernel, stride)]
-    return half[0], half[1]
+    (p_h, p_w), (s_h, s_w) = kernel, stride
+    return (p_h // STEM_STRIDE, p_w // STEM_STRIDE), (s_h // STEM_STRIDE, s_w // STEM_STRIDE)
 
 
 def pos_embed_for_view(
@@ -129,24 +123,13 @@ def pos_embed_for_view(
 
     Source: Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", ICCV 2021,
     released code: bicubic, with scale factors of (new + 0.1) / old, so that rounding never takes a
-    patch off; the 0.1 moves the points where the embeddings are read, too.
-
-    Args:
-        pos_embed: (1, num_prefix_tokens + rows * columns, D).
-        old_grid: (rows, columns) that it was made for.
-        new_grid: (rows, columns) of the view.
-        num_prefix_tokens: tokens in front of the patches.
-
-    Returns:
-        (1, num_prefix_tokens + new rows * new columns, D).
+    patch off; the 0.1 moves the points where the embeddings are read, too. Arguments and result
+    are those of :func:`resize_pos_embed`.
     """
     if tuple(old_grid) == tuple(new_grid):
         return pos_embed
-    prefix, patches = pos_embed[:, :num_prefix_tokens], pos_embed[:, num_prefix_tokens:]
-    patches = patches.unflatten(1, old_grid).permute(0, 3, 1, 2)
     scale = [(new + 0.1) / old for new, old in zip(new_grid, old_grid, strict=True)]
-    patches = F.interpolate(patches, scale_factor=scale, mode="bicubic")
-    return torch.cat([prefix, patches.permute(0, 2, 3, 1).flatten(1, 2)], dim=1)
+    return _interpolated(pos_embed, old_grid, num_prefix_tokens, scale_factor=scale, mode="bicubic")
 
 
 def resize_pos_embed(
@@ -180,8 +163,13 @@ def resize_pos_embed(
         )
     if tuple(old_grid) == tuple(new_grid):
         return pos_embed.clone()
+    return _interpolated(pos_embed, old_grid, num_prefix_tokens, size=tuple(new_grid), mode=mode)
+
+
+def _interpolated(
+    pos_embed: Tensor, grid: tuple[int, int], num_prefix_tokens: int, **how: Any
+) -> Tensor:
+    """Position embeddings of a grid, those of the patches put through F.interpolate."""
     prefix, patches = pos_embed[:, :num_prefix_tokens], pos_embed[:, num_prefix_tokens:]
-    patches = patches.reshape(1, *old_grid, -1).permute(0, 3, 1, 2)
-    patches = F.interpolate(patches, size=tuple(new_grid), mode=mode, align_corners=False)
-    patches = patches.permute(0, 2, 3, 1).flatten(1, 2)
-    return torch.cat([prefix, patches], dim=1)
+    patches = F.interpolate(patches.unflatten(1, tuple(grid)).permute(0, 3, 1, 2), **how)
+    return torch.cat([prefix, patches.permute(0, 2, 3, 1).flatten(1, 2)], dim=1)

@@ -128,17 +128,16 @@ class SideInformationEmbedding(nn.Module):
 
     def _check(self, camids: Tensor | None, viewids: Tensor | None) -> None:
         sizes = {"camids": self.num_cameras, "viewids": self.num_views}
-        given: dict[str, Tensor] = {}
+        ends: dict[str, Tensor] = {}
         for (name, size), ids in zip(sizes.items(), (camids, viewids), strict=True):
             if size and ids is None:
                 self._missing(name, size)
             elif size and ids is not None and ids.numel():
-                given[name] = ids
-        if not given:
-            return
-        ends = [torch.stack(torch.aminmax(ids.long())) for ids in given.values()]
-        for name, (low, high) in zip(given, torch.stack(ends).tolist(), strict=True):  # one wait
-            self._check_range(name, sizes[name], low, high)
+                ends[name] = torch.stack(torch.aminmax(ids.long()))
+        if ends:
+            found = torch.stack(list(ends.values())).tolist()  # one wait for the device
+            for name, (low, high) in zip(ends, found, strict=True):
+                self._check_range(name, sizes[name], low, high)
 
     def _missing(self, name: str, size: int) -> None:
         if self.unknown == "error":
@@ -150,11 +149,8 @@ class SideInformationEmbedding(nn.Module):
         if name not in self._warned:
             self._warned.add(name)
             logger.warning(
-                "The model embeds %d %s, but the batch has none: all count as unknown, "
-                "MODEL.SIE.UNKNOWN is %s",
-                size,
-                name,
-                self.unknown,
+                f"The model embeds {size} {name}, but the batch has none: all count as unknown, "
+                f"MODEL.SIE.UNKNOWN is {self.unknown}"
             )
 
     def _check_range(self, name: str, size: int, low: int, high: int) -> None:
@@ -181,12 +177,7 @@ class SideInformationEmbedding(nn.Module):
 
 
 def check_policy(unknown: str, camera_dropout: float, num_cameras: int) -> None:
-    """Check how unknown cameras are embedded.
-
-    Args:
-        unknown: one of POLICIES.
-        camera_dropout: see :class:`SideInformationEmbedding`.
-        num_cameras: 0 where no camera is embedded.
+    """Check how unknown cameras are embedded, of ``num_cameras`` (0 where none is embedded).
 
     Raises:
         UserError: an unknown policy, or a dropout that is out of range or has nothing to drop to.

@@ -18,16 +18,12 @@ from timm.models import register_model
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-VIT_SMALL_DIM = 768
-
 
 class QueryScale(nn.Module):
     """Multiply queries by a constant, in the place of an attention's ``q_norm``.
 
-    Fused attention scales by head_dim^-0.5 and takes no other scale through timm's module.
-
-    Args:
-        factor: wanted scale divided by head_dim^-0.5.
+    Fused attention scales by head_dim^-0.5 and takes no other scale through timm's module: the
+    factor is the wanted scale divided by it.
     """
 
     def __init__(self, factor: float) -> None:
@@ -37,10 +33,6 @@ class QueryScale(nn.Module):
     def forward(self, queries: Tensor) -> Tensor:
         """Queries (B, heads, L, head_dim), scaled."""
         return queries * self.factor
-
-    def extra_repr(self) -> str:
-        """Factor, for the printed model."""
-        return f"factor={self.factor:.4f}"
 
 
 @register_model
@@ -55,21 +47,13 @@ def vit_small_8l_transreid(pretrained: bool = False, **kwargs: Any) -> VisionTra
             "there is no download of vit_small_8l_transreid; its ImageNet weights are the file "
             "vit_small_p16_224-15ec54c9.pth of timm's early releases"
         )
-    kwargs.pop("pretrained_cfg", None)
-    kwargs.pop("pretrained_cfg_overlay", None)
-    kwargs.pop("cache_dir", None)
-    sizes: dict[str, Any] = {
-        "embed_dim": VIT_SMALL_DIM,
-        "depth": 8,
-        "num_heads": 8,
-        "mlp_ratio": 3.0,
-        "qkv_bias": False,
-        "norm_layer": partial(nn.LayerNorm, eps=1e-6),
-    }
-    vit = VisionTransformer(**{**sizes, **kwargs})
-    blocks: Any = vit.blocks
-    for block in blocks:
-        block.attn.q_norm = QueryScale(VIT_SMALL_DIM**-0.5 / block.attn.scale)
+    for name in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):
+        kwargs.pop(name, None)
+    sizes: dict[str, Any] = {"embed_dim": 768, "depth": 8, "num_heads": 8, "mlp_ratio": 3.0}
+    sizes |= {"qkv_bias": False, "norm_layer": partial(nn.LayerNorm, eps=1e-6)}
+    vit: Any = VisionTransformer(**{**sizes, **kwargs})
+    for block in vit.blocks:
+        block.attn.q_norm = QueryScale(768**-0.5 / block.attn.scale)
     return vit
 
 
@@ -109,18 +93,11 @@ def create_vit(name: str, num_blocks: int = 0, **options: Any) -> VisionTransfor
 
 
 def plain_vit(vit: nn.Module) -> VisionTransformer:
-    """Return ``vit`` if this package can work with it.
-
-    Raises:
-        UserError: it is no plain ViT with a [cls] token and learnt position embeddings.
-    """
+    """Return ``vit`` if it is a plain ViT with [cls] and learnt positions, else raise UserError."""
     # A hybrid's patches come from a CNN, and some ViTs normalise their patches.
     patches = getattr(vit, "patch_embed", None)
-    if (
-        not isinstance(vit, VisionTransformer)
-        or type(patches) is not PatchEmbed
-        or not isinstance(patches.norm, nn.Identity)
-    ):
+    plain = type(patches) is PatchEmbed and isinstance(patches.norm, nn.Identity)
+    if not isinstance(vit, VisionTransformer) or not plain:
         raise UserError(
             f"MODEL.BACKBONE.TIMM_NAME gives a {type(vit).__name__}; TransReID needs a plain ViT "
             "with one convolution as patch embedding, such as vit_base_patch16_224 or "

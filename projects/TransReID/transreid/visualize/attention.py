@@ -27,7 +27,6 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ..modeling.backbone import TransReIDBackbone
-from ..modeling.ics_stem import STEM_STRIDE
 from ..modeling.jigsaw import jigsaw_parts
 from ..modeling.jpm_head import JPMHead
 from ..modeling.patch_embed import OverlapPatchEmbed
@@ -37,27 +36,19 @@ from ..modeling.patch_embed import OverlapPatchEmbed
 class AttentionMaps:
     """Shares of attention, float32; each map sums to at most 1 ([cls] and registers take the rest).
 
-    Attributes:
-        rollout: (B, h, w), how much of [cls] after the global branch flows there from each patch.
-        last: (B, h, w), attention of [cls] in the last block of the global branch.
-        parts: (B, k, h, w), the same in the local branch, for each part; NaN where the part does
-            not have the patch. None without JPM, or where its parts are not computed.
+    The parts are NaN where a part does not have the patch, and None without JPM, or where its parts
+    are not computed.
     """
 
-    rollout: Tensor
-    last: Tensor
-    parts: Tensor | None
+    rollout: Tensor  # (B, h, w), what flows from each patch into [cls] after the global branch
+    last: Tensor  # (B, h, w), attention of [cls] in the last block of the global branch
+    parts: Tensor | None  # (B, k, h, w), the same in the local branch, for each part
 
 
 def attention_weights(attn: Attention, tokens: Tensor) -> Tensor:
-    """Weights softmax(q k^T * scale) of an attention.
+    """Weights softmax(q k^T * scale) of timm's attention, q_norm and k_norm included.
 
-    Args:
-        attn: timm's attention; q_norm and k_norm count.
-        tokens: its input, (B, L, D).
-
-    Returns:
-        (B, heads, L, L), float32; row i is what token i reads, and sums to 1.
+    Of its input (B, L, D): (B, heads, L, L), float32; row i is what token i reads, and sums to 1.
     """
     qkv = attn.qkv(tokens).unflatten(2, (3, attn.num_heads, -1))
     q, k, _ = qkv.permute(2, 0, 3, 1, 4).unbind(0)
@@ -68,12 +59,8 @@ def attention_weights(attn: Attention, tokens: Tensor) -> Tensor:
 def rollout_step(flow: Tensor | None, attention: Tensor) -> Tensor:
     """One layer of equation 1, with half of a token's flow going through the skip connection.
 
-    Args:
-        flow: (B, L, L) after the layers below, None below the first.
-        attention: (B, L, L), averaged over the heads; rows sum to 1.
-
-    Returns:
-        (B, L, L), (0.5 A + 0.5 I) @ flow; rows sum to 1.
+    Of the flow after the layers below (None below the first) and the attention A, averaged over the
+    heads, (B, L, L) each, rows sum to 1: (0.5 A + 0.5 I) @ flow.
     """
     identity = torch.eye(attention.shape[-1], device=attention.device, dtype=attention.dtype)
     mixed = 0.5 * attention + 0.5 * identity
@@ -94,32 +81,31 @@ def part_patches(head: JPMHead, num_patches: int) -> Tensor:
 
 
 def attention_maps(model: nn.Module, batch: Any) -> AttentionMaps:
-    """Attention maps of a batch.
+    """Attention maps of a batch, on the patch grid; see :func:`to_pixels`.
 
     Args:
-        model: a meta-architecture with :class:`TransReIDBackbone`; with
-            :class:`JPMHead` for maps of parts. It runs in evaluation mode, without gradients, and
-            is left as it was.
+        model: a meta-architecture with :class:`TransReIDBackbone`; with :class:`JPMHead` for maps
+            of parts. It runs in evaluation mode, without gradients, and is left as it was.
         batch: what the model takes: "images" (B, 3, H, W), pixels 0..255, "camids" and "viewids"
             (B,) where it embeds them.
-
-    Returns:
-        Maps on the patch grid; see :func:`to_pixels`.
 
     Raises:
         UserError: no TransReID backbone, or blocks whose attention is not timm's plain one.
     """
-    backbone, head = _backbone_and_head(model)
-    blocks = list(backbone.blocks)
-    if isinstance(head, JPMHead):
-        blocks.append(head.global_branch.block)
-    flow, local = _Flow(), _Flow()
+    backbone, head = getattr(model, "backbone", None), getattr(model, "heads", None)
+    if not isinstance(backbone, TransReIDBackbone):
+        raise UserError(
+            f"attention maps need a model with a TransReIDBackbone, not "
+            f"{type(model).__name__} with {type(backbone).__name__}"
+        )
+    blocks, flow, local = list(backbone.blocks), _Flow(), _Flow()
     with ExitStack() as stack:
         stack.enter_context(_evaluating(model))
+        if isinstance(head, JPMHead):
+            blocks.append(head.global_branch.block)
+            stack.enter_context(_on_attention_input(head.local_branch.block, local))
         for block in blocks:
             stack.enter_context(_on_attention_input(block, flow))
-        if isinstance(head, JPMHead):
-            stack.enter_context(_on_attention_input(head.local_branch.block, local))
         model(batch)
     if flow.layers != len(blocks) or flow.flow is None or flow.last is None:
         raise UserError(
@@ -146,9 +132,9 @@ def to_pixels(maps: Tensor, patch_embed: OverlapPatchEmbed) -> Tensor:
     interpolated, beyond the outermost ones it stays. Where a map has NaN, a pixel takes the value
     of the nearest centre instead, so that borders of parts stay sharp.
     """
-    kernel, stride = _patch_and_stride(patch_embed)
     axes = []
-    sides = zip(patch_embed.image_size, patch_embed.grid_size, kernel, stride, strict=True)
+    embed = patch_embed
+    sides = zip(embed.image_size, embed.grid_size, embed.patch_size, embed.stride, strict=True)
     for length, count, size, step in sides:
         centres = (torch.arange(length, device=maps.device) - (size - 1) / 2) / step
         # grid_sample's coordinates: -1 is the first centre, 1 the last.
@@ -163,25 +149,6 @@ def to_pixels(maps: Tensor, patch_embed: OverlapPatchEmbed) -> Tensor:
         align_corners=True,
     )
     return pixels.reshape(*maps.shape[:-2], *patch_embed.image_size)
-
-
-def _patch_and_stride(patch_embed: OverlapPatchEmbed) -> tuple[list[int], list[int]]:
-    """(P_h, P_w) and (S_h, S_w) in pixels of the image, whatever stem halves it first."""
-    scale = 1 if patch_embed.conv is None else STEM_STRIDE
-    projection = patch_embed.proj
-    return [scale * size for size in projection.kernel_size], [
-        scale * step for step in projection.stride
-    ]
-
-
-def _backbone_and_head(model: nn.Module) -> tuple[TransReIDBackbone, Any]:
-    backbone = getattr(model, "backbone", None)
-    if not isinstance(backbone, TransReIDBackbone):
-        raise UserError(
-            f"attention maps need a model with a TransReIDBackbone, not "
-            f"{type(model).__name__} with {type(backbone).__name__}"
-        )
-    return backbone, getattr(model, "heads", None)
 
 
 class _Flow:
@@ -206,10 +173,9 @@ def _to_patches(weights: Tensor, indices: Tensor, num_patches: int) -> Tensor:
     return maps.masked_fill(~seen, torch.nan)
 
 
-@contextmanager
 def _on_attention_input(
     block: nn.Module, record: Callable[[Attention, Tensor], None]
-) -> Iterator[None]:
+) -> RemovableHandle:
     """Call ``record`` with the block's attention and its input (B, L, D) whenever it runs."""
     attn = getattr(block, "attn", None)
     if type(attn) is not Attention:
@@ -217,17 +183,11 @@ def _on_attention_input(
             f"attention maps need blocks with timm's plain attention, not {type(block).__name__} "
             f"with {type(attn).__name__}; choose another MODEL.BACKBONE.TIMM_NAME"
         )
-    handle: RemovableHandle
     if type(block) is Block:
         # For [cls] alone, `cls_of_block` calls the norm, but not the attention module.
         norm = cast(nn.Module, block.norm1)
-        handle = norm.register_forward_hook(lambda _module, _inputs, out: record(attn, out))
-    else:
-        handle = attn.register_forward_pre_hook(lambda _module, inputs: record(attn, inputs[0]))
-    try:
-        yield
-    finally:
-        handle.remove()
+        return norm.register_forward_hook(lambda _module, _inputs, out: record(attn, out))
+    return attn.register_forward_pre_hook(lambda _module, inputs: record(attn, inputs[0]))
 
 
 @contextmanager

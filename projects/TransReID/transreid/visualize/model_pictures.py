@@ -35,18 +35,11 @@ MAX_LABELS = 64  # beyond it the labels of a matrix cannot be read
 
 @dataclass
 class AttentionRow:
-    """One image with its maps.
+    """One image with its maps by name; 1 is what evenly spread attention gives to each token."""
 
-    Attributes:
-        name: caption.
-        image: (H, W, 3) uint8, as the model gets it.
-        maps: name of a map -> (H, W) float32, NaN where there is none; 1 is what attention that is
-            spread evenly over the tokens gives to each.
-    """
-
-    name: str
-    image: np.ndarray
-    maps: dict[str, np.ndarray]
+    name: str  # caption
+    image: np.ndarray  # (H, W, 3) uint8, as the model gets it
+    maps: dict[str, np.ndarray]  # (H, W) float32, NaN where there is none
 
 
 def attention_rows(
@@ -54,11 +47,8 @@ def attention_rows(
 ) -> Iterator[AttentionRow]:
     """Attention maps of one batch of image files.
 
-    Args:
-        extractor: the model, with its parts and not compiled.
-        files: of the batch.
-        camid: 0-based camera of all of them, None = unknown.
-        viewid: 0-based viewpoint of all of them, None = unknown.
+    The model has its parts and is not compiled; 0-based camera and viewpoint are those of all
+    images, None = unknown.
 
     Raises:
         UserError: the model has no TransReIDBackbone, no such camera or viewpoint.
@@ -82,14 +72,9 @@ def attention_rows(
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Lay a map over an image.
+    """Lay a map (H, W) over an image (H, W, 3) uint8: (H, W, 3) uint8.
 
-    Args:
-        image: (H, W, 3) uint8.
-        heat: (H, W); its lowest value becomes blue, its highest red; NaN darkens the image.
-
-    Returns:
-        (H, W, 3) uint8.
+    The lowest value becomes blue, the highest red; NaN darkens the image.
     """
     seen = np.isfinite(heat)
     low, high = (heat[seen].min(), heat[seen].max()) if seen.any() else (0.0, 0.0)
@@ -101,23 +86,12 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def draw_attention(rows: list[AttentionRow], out: Path, title: str) -> None:
-    """Draw a grid with a row an image: the image, then its maps.
-
-    Args:
-        rows: at least one, all with the same maps.
-        out: picture.
-        title: text on top.
-    """
+    """Draw a grid with a row an image: the image, then its maps, the same ones in each row."""
     names = ["image", *rows[0].maps]
     height, width, _ = rows[0].image.shape
-    figure, axes = plt.subplots(
-        len(rows),
-        len(names),
-        figsize=(max(1.25 * len(names), 5), 1.25 * height / width * len(rows) + 0.9),
-        dpi=100,
-        squeeze=False,
-        layout="constrained",
-    )
+    shape = len(rows), len(names)
+    size = max(1.25 * len(names), 5), 1.25 * height / width * len(rows) + 0.9
+    figure, axes = plt.subplots(*shape, figsize=size, dpi=100, squeeze=False, layout="constrained")
     for line, row in zip(axes, rows, strict=True):
         for axis in line:
             axis.set(xticks=[], yticks=[])
@@ -134,11 +108,7 @@ def draw_attention(rows: list[AttentionRow], out: Path, title: str) -> None:
 
 
 def sie_of(model: nn.Module) -> SideInformationEmbedding:
-    """The side information embedding of a model.
-
-    Raises:
-        UserError: it has none.
-    """
+    """The side information embedding of a model; UserError if it has none."""
     sie = getattr(getattr(model, "backbone", None), "sie", None)
     if sie is None:
         raise UserError(
@@ -176,15 +146,14 @@ def sie_statistics(sie: SideInformationEmbedding) -> str:
     norms = (sie.sie_coe * table).norm(dim=1)
     initial = sie.sie_coe * 0.02 * table.shape[1] ** 0.5
     lines = [
-        f"SIE table: {table.shape[0]} rows ({sie.num_cameras} cameras, {sie.num_views} views) of "
+        f"SIE table: {len(table)} rows ({sie.num_cameras} cameras, {sie.num_views} views) of "
         f"{table.shape[1]} dimensions, lambda {sie.sie_coe:g}",
         f"norm of lambda * S: mean {norms.mean():.3f}, least {norms.min():.3f}, most "
         f"{norms.max():.3f} (about {initial:.3f} before training)",
     ]
     matrix = cosines(table)
-    rows = torch.arange(len(table))
-    camera, view = rows // max(sie.num_views, 1), rows % max(sie.num_views, 1)
-    same_camera, same_view = camera[:, None] == camera, view[:, None] == view
+    rows, num_views = torch.arange(len(table)), max(sie.num_views, 1)
+    same_camera, same_view = (x[:, None] == x for x in (rows // num_views, rows % num_views))
     pairs = {"of two rows": rows[:, None] != rows}
     if sie.num_cameras and sie.num_views:
         pairs = {
@@ -212,8 +181,7 @@ def draw_sie(sie: SideInformationEmbedding, out: Path, title: str) -> None:
     axis.set_xticks(ticks, labels[::step], rotation=90, fontsize=8)
     axis.set_yticks(ticks, labels[::step], fontsize=8)
     if sie.num_cameras and sie.num_views > 1:
-        for camera in range(1, sie.num_cameras):
-            border = camera * sie.num_views - 0.5
+        for border in np.arange(1, sie.num_cameras) * sie.num_views - 0.5:
             axis.axhline(border, color="black", linewidth=0.6)
             axis.axvline(border, color="black", linewidth=0.6)
     figure.colorbar(shown, ax=axis, label="cosine", shrink=0.8)

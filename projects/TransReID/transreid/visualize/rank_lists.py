@@ -36,15 +36,9 @@ def draw_results(
     top: int = 10,
     title: str | None = None,
 ) -> None:
-    """Draw rank lists of a results file of ``transreid search``.
+    """Draw rank lists of ranking.npz, a results file of ``transreid search``.
 
-    Args:
-        results: ranking.npz.
-        out: picture.
-        queries: 0-based; None takes ``rows`` of them, evenly spread.
-        rows: how many.
-        top: neighbours of each.
-        title: text on top.
+    ``queries`` are 0-based; None takes ``rows`` of them, evenly spread.
 
     Raises:
         UserError: no such query; see :func:`draw_ranking`.

@@ -11,7 +11,7 @@ from fastreid_compat.repairs.checkpoints.checkpoint_files import AtomicPathManag
 from reid_core.config import load_config
 from reid_core.side_information.resolve import resolve_side_information
 
-from .checkpoint import load_recognised
+from .checkpoint import load_weights
 from .formats import read_weights, stored_side_information
 from .released import to_released
 
@@ -40,7 +40,7 @@ def convert(source: str, out: str, config_file: str, to: str, options: list[str]
     cfg.MODEL.HEADS.NUM_CLASSES = cfg.MODEL.HEADS.NUM_CLASSES or weights.num_classes
     resolve_side_information(cfg, stored_side_information(weights.state))
     model = DefaultTrainer.build_model(cfg)
-    load_recognised(model, weights)
+    load_weights(model, weights)
     state: Any = {key: value.cpu() for key, value in model.state_dict().items()}
     state = to_released(state) if to == "released" else {"model": state}
     with AtomicPathManager.open(out, "wb") as file:

@@ -1,11 +1,11 @@
 """What has to be made to fit when weights come from another image size, camera set or class set.
 
-Each function changes the state dict that it is given, which is the caller's own copy, and notes in
-the report what it did.
+The ``fit_`` functions change the state dict that they are given, and note it in the report.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 from ..modeling.backbone import TransReIDBackbone
 from ..modeling.patch_embed import resize_pos_embed
 from ..modeling.side_embedding import SideInformationEmbedding
-from .formats import BACKBONE, SIE, State
+from .formats import BACKBONE, SIE, State, has_branches, num_blocks, with_branches, without_branches
 from .released import SIE_PARTS, SIE_TABLE, joint_table
 from .report import LoadReport
 
@@ -25,6 +25,52 @@ from .report import LoadReport
 LUPERSON_GRID = (16, 8)
 POS_EMBED = BACKBONE + "pos_embed"
 CAMERA_TABLE = SIE + "camera_table"
+
+
+def fit(
+    given: State, own: State, backbone: TransReIDBackbone, grid: Sequence[int], report: LoadReport
+) -> State:
+    """Make a copy of the weights of a file fit a model, whose state dict is ``own``.
+
+    Raises:
+        UserError: another width, depth or stem; see the functions below.
+    """
+    check_architecture(given, own, report.source)
+    state = dict(with_branches(given) if has_branches(own) else without_branches(given))
+    fit_pos_embed(state, backbone, grid, report)
+    fit_side_information(state, backbone, report)
+    fit_classifiers(state, own, report)
+    return state
+
+
+def check_architecture(state: State, own: State, source: str) -> None:
+    """Raise UserError where the ViTs differ in what cannot be fitted: width, depth, stem."""
+    key = BACKBONE + "cls_token"
+    theirs, ours = state[key].shape[-1], own[key].shape[-1]
+    if theirs != ours:
+        raise UserError(
+            f"{source!r} is a ViT of {theirs} dimensions, this model has {ours}; choose the "
+            "MODEL.BACKBONE.TIMM_NAME (and FEAT_DIM) that the checkpoint was made with"
+        )
+    stem = BACKBONE + "patch_embed.conv.0.weight"
+    theirs, ours = num_blocks(state), num_blocks(own)
+    if theirs != ours:
+        raise UserError(
+            f"{source!r} does not fit this model: it has {theirs} blocks, this model {ours}; "
+            "choose its MODEL.BACKBONE.TIMM_NAME (and NUM_BLOCKS)"
+        )
+    key = BACKBONE + "patch_embed.proj.weight"
+    if key in state and state[key].shape != own[key].shape and (stem in state) == (stem in own):
+        raise UserError(
+            f"{source!r} has patches of {tuple(state[key].shape[2:])}, this model of "
+            f"{tuple(own[key].shape[2:])} (weights {tuple(state[key].shape)} and "
+            f"{tuple(own[key].shape)}); choose its MODEL.BACKBONE.TIMM_NAME"
+        )
+    if (stem in state) != (stem in own):
+        raise UserError(
+            f"{source!r} {'has' if stem in state else 'lacks'} the ICS stem; set "
+            f"MODEL.BACKBONE.STEM {'ics' if stem in state else 'patch'}"
+        )
 
 
 def fit_pos_embed(
@@ -44,10 +90,8 @@ def fit_pos_embed(
         return
     prefix = backbone.num_prefix_tokens if backbone.pos_embed_has_prefix else 0
     own = backbone.patch_embed.grid_size
-    known = [backbone.pretrained_grid, own, LUPERSON_GRID]
-    if backbone.weights_grid:
-        known.insert(0, (backbone.weights_grid[0], backbone.weights_grid[1]))
-    candidates = [(grid[0], grid[1])] if grid else known
+    known = (backbone.weights_grid, backbone.pretrained_grid, own, LUPERSON_GRID)
+    candidates = [(g[0], g[1]) for g in ([grid] if grid else known) if g]
     patches = pos_embed.shape[1] - prefix
     for rows, columns in candidates:
         extra = patches - rows * columns
@@ -85,17 +129,15 @@ def fit_side_information(state: State, backbone: TransReIDBackbone, report: Load
         theirs = joint_table(*parts)
     names = state.pop(CAMERA_TABLE, None)
     sie = backbone.sie
-    if sie is None:
-        if theirs is not None:
-            report.notices.append(
-                f"SIE table of {len(theirs)} rows left out: MODEL.SIE.CAMERA and VIEW are off"
-            )
-        return
-    if theirs is None:
-        if report.whole:
-            # What the file's model did: random rows would give other features in every run.
-            _store(state, sie, torch.zeros_like(sie.pairs()))
-            report.notices.append("the file has no SIE table: all rows are zero, adding nothing")
+    if sie is None and theirs is not None:
+        report.notices.append(
+            f"SIE table of {len(theirs)} rows left out: MODEL.SIE.CAMERA and VIEW are off"
+        )
+    elif sie is not None and theirs is None and report.whole:
+        # What the file's model did: random rows would give other features in every run.
+        _store(state, sie, torch.zeros_like(sie.pairs()))
+        report.notices.append("the file has no SIE table: all rows are zero, adding nothing")
+    if sie is None or theirs is None:
         return
     num_views = max(sie.num_views, 1)
     if len(theirs) % num_views:
@@ -163,15 +205,12 @@ def same_cameras(own: State, state: State) -> bool:
 
 def fit_classifiers(state: State, own: State, report: LoadReport) -> None:
     """Drop classifiers for another number of identities."""
-    dropped: dict[tuple[int, int], int] = {}
+    dropped: Counter[tuple[int, int]] = Counter()
     for key in [k for k in state if k.startswith("heads.") and k in own]:
         theirs, ours = state[key].shape, own[key].shape
         if theirs != ours and len(theirs) == 2 and theirs[1:] == ours[1:]:
             del state[key]
-            counts = (theirs[0], ours[0])
-            dropped[counts] = dropped.get(counts, 0) + 1
+            dropped[theirs[0], ours[0]] += 1
     for (theirs_count, ours_count), number in dropped.items():
-        report.notices.append(
-            f"{number} classifier(s) of {theirs_count} identities left out: this model has "
-            f"{ours_count}"
-        )
+        left_out = f"{number} classifier(s) of {theirs_count} identities left out"
+        report.notices.append(f"{left_out}: this model has {ours_count}")

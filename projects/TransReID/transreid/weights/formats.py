@@ -9,7 +9,6 @@ under "model", "state_dict" or "teacher".
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,42 +18,27 @@ from fastreid_compat.repairs.checkpoints.checkpoint_files import read_file, unwr
 from reid_common.errors import UserError
 from torch import Tensor
 
-from .released import from_released
-
-State = dict[str, Tensor]
+from .released import State, count_blocks, from_released
 
 BACKBONE = "backbone."
 SIE = BACKBONE + "sie."
 GLOBAL_BRANCH = "heads.global_branch."
 LOCAL_BRANCH = "heads.local_branch."
+BRANCHES = (GLOBAL_BRANCH, LOCAL_BRANCH)
 # Parts of a pretrained model that a ReID backbone does not have.
-IGNORED = (
-    "head.",
-    "head_dist.",
-    "head_drop.",
-    "fc.",
-    "fc_norm.",
-    "pre_logits.",
-    "dist_token",
-    "mask_token",
-)
+HEADS = ("head.", "head_dist.", "head_drop.", "fc.", "fc_norm.", "pre_logits.")
+IGNORED = (*HEADS, "dist_token", "mask_token")
 # Parameters of DINOv2's own files under timm's names.
 DINOV2 = {"register_tokens": "reg_token", ".mlp.w12.": ".mlp.fc1.", ".mlp.w3.": ".mlp.fc2."}
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights in our names.
+    """Weights in our names."""
 
-    Attributes:
-        state: keys ``backbone.*`` and, for whole models, ``heads.*``.
-        kind: what they were recognised as, for messages.
-        source: the file, or timm's name of the model.
-    """
-
-    state: State
-    kind: str
-    source: str
+    state: State  # keys ``backbone.*`` and, for whole models, ``heads.*``
+    kind: str  # what they were recognised as, for messages
+    source: str  # the file, or timm's name of the model
 
     @property
     def num_classes(self) -> int:
@@ -80,8 +64,7 @@ def recognise(state: Mapping[str, Any], source: str) -> Weights:
     Raises:
         UserError: it holds no ViT.
     """
-    tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
-    state = {str(key).removeprefix("module."): value for key, value in tensors.items()}
+    state = {str(k).removeprefix("module."): v for k, v in state.items() if isinstance(v, Tensor)}
     if "teacher.backbone.cls_token" in state:  # a checkpoint of our DINOPretrain project
         teacher = {k: v for k, v in state.items() if k.startswith("teacher.")}
         state = {key.removeprefix("teacher."): value for key, value in teacher.items()}
@@ -136,43 +119,38 @@ def side_information_of_weights(cfg: CfgNode) -> State:
 
 def num_blocks(state: Mapping[str, Any]) -> int:
     """Blocks of a model's state dict, those of a global branch included."""
-    numbers = [int(m[1]) for key in state if (m := re.match(r"backbone\.blocks\.(\d+)\.", key))]
-    branch = any(key.startswith(GLOBAL_BRANCH) for key in state)
-    return max(numbers, default=-1) + 1 + int(branch)
+    return count_blocks(state) + int(has_branches(state))
 
 
-def with_branches(state: State, depth: int) -> State:
+def has_branches(state: Mapping[str, Any]) -> bool:
+    """Whether a state dict is that of a model with JPMHead."""
+    return any(key.startswith(GLOBAL_BRANCH) for key in state)
+
+
+def with_branches(state: State) -> State:
     """Give a model's last block and norm to a global and a local branch, as JPMHead starts."""
-    if any(key.startswith(GLOBAL_BRANCH) for key in state):
+    if has_branches(state):
         return state
-    last = f"{BACKBONE}blocks.{depth - 1}."
-    moved = {}
+    last = f"{BACKBONE}blocks.{num_blocks(state) - 1}."
+    moved: State = {}
     for key, value in state.items():
-        if key.startswith(last):
-            name = "block." + key.removeprefix(last)
-        elif key.startswith(BACKBONE + "norm."):
-            name = key.removeprefix(BACKBONE)
+        if key.startswith((last, BACKBONE + "norm.")):
+            name = key.replace(last, "block.").removeprefix(BACKBONE)
+            moved |= {GLOBAL_BRANCH + name: value, LOCAL_BRANCH + name: value.clone()}
         else:
             moved[key.replace("heads.neck.", "heads.necks.0.")] = value
-            continue
-        moved[GLOBAL_BRANCH + name] = value
-        moved[LOCAL_BRANCH + name] = value.clone()
     return moved
 
 
 def without_branches(state: State) -> State:
     """Put a JPM model's global branch back as last block and norm; local parts are left out."""
-    if not any(key.startswith(GLOBAL_BRANCH) for key in state):
+    if not has_branches(state):
         return state
     last = f"{BACKBONE}blocks.{num_blocks(state) - 1}."
     moved = {}
     for key, value in state.items():
-        if key.startswith(GLOBAL_BRANCH):
-            name = key.removeprefix(GLOBAL_BRANCH)
-            part, _, rest = name.partition(".")
-            moved[last + rest if part == "block" else BACKBONE + name] = value
-        elif key.startswith("heads.necks.0."):
-            moved[key.replace("heads.necks.0.", "heads.neck.")] = value
-        elif not key.startswith((LOCAL_BRANCH, "heads.necks.")):
+        key = key.replace(GLOBAL_BRANCH + "block.", last).replace(GLOBAL_BRANCH, BACKBONE)
+        key = key.replace("heads.necks.0.", "heads.neck.")
+        if not key.startswith((LOCAL_BRANCH, "heads.necks.")):
             moved[key] = value
     return moved

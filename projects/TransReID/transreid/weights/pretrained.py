@@ -6,12 +6,10 @@ is asked only if it answers at all; otherwise what has been downloaded before is
 
 from __future__ import annotations
 
-import contextlib
 import ssl
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 
 import timm
 from huggingface_hub import constants
@@ -19,7 +17,7 @@ from reid_common.errors import UserError
 from timm.models import get_pretrained_cfg
 
 from ..modeling.backbone import TransReIDBackbone
-from .checkpoint import load_recognised
+from .checkpoint import load_weights
 from .formats import recognise
 from .report import LoadReport
 
@@ -34,11 +32,12 @@ def load_timm_pretrained(backbone: TransReIDBackbone, name: str) -> LoadReport:
             downloaded.
     """
     source = get_pretrained_cfg(name) if timm.is_model(name) else None
-    from_hub = source is not None and source.hf_hub_id and not constants.HF_HUB_OFFLINE
-    unreachable = from_hub and not answers(constants.ENDPOINT)
+    offline = constants.HF_HUB_OFFLINE
+    from_hub = source is not None and source.hf_hub_id and not offline
+    unreachable = bool(from_hub) and not answers(constants.ENDPOINT)
+    constants.HF_HUB_OFFLINE = offline or unreachable  # then it takes files from its cache only
     try:
-        with hub_offline() if unreachable else contextlib.nullcontext():
-            vit = timm.create_model(name, pretrained=True, num_classes=0)
+        vit = timm.create_model(name, pretrained=True, num_classes=0)
     except Exception as error:  # timm and huggingface_hub raise a dozen types when offline
         reason = " ".join(str(error).split())
         if unreachable:
@@ -48,19 +47,9 @@ def load_timm_pretrained(backbone: TransReIDBackbone, name: str) -> LoadReport:
             "download them elsewhere and set MODEL.BACKBONE.PRETRAIN_PATH, or train from scratch "
             "with MODEL.BACKBONE.PRETRAIN False"
         ) from error
-    state = {key: value.detach() for key, value in vit.state_dict().items()}
-    return load_recognised(backbone, recognise(state, f"timm {name}"))
-
-
-@contextlib.contextmanager
-def hub_offline() -> Iterator[None]:
-    """Let the hub's client take files from its cache only, as HF_HUB_OFFLINE does."""
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = True
-    try:
-        yield
     finally:
-        constants.HF_HUB_OFFLINE = before
+        constants.HF_HUB_OFFLINE = offline
+    return load_weights(backbone, recognise(vit.state_dict(), f"timm {name}"))
 
 
 def answers(url: str, patience: float = PATIENCE) -> bool:
@@ -76,16 +65,13 @@ def answers(url: str, patience: float = PATIENCE) -> bool:
         try:
             request = urllib.request.Request(url, method="HEAD")
             urllib.request.urlopen(request, timeout=patience).close()
-        except urllib.error.HTTPError:
-            found.append(True)  # an answer, too
-        except urllib.error.URLError as error:
-            found.append(isinstance(error.reason, ssl.SSLError))
-        except (OSError, ValueError):
-            found.append(False)
-        else:
-            found.append(True)
+        except (OSError, ValueError) as error:
+            refused = isinstance(error, urllib.error.HTTPError)  # an answer, too
+            if not refused and not isinstance(getattr(error, "reason", None), ssl.SSLError):
+                return
+        found.append(True)
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(patience)
-    return bool(found and found[0])
+    return bool(found)

@@ -8,6 +8,8 @@ Source: damo-cv/TransReID and damo-cv/TransReID-SSL; their state dicts have ``ba
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from reid_common.errors import UserError
 from torch import Tensor
@@ -16,8 +18,20 @@ State = dict[str, Tensor]
 
 SIE_TABLE = "backbone.sie.sie_embed"
 SIE_PARTS = ("backbone.sie.sie_camera", "backbone.sie.sie_view")  # of an additive table
-BRANCHES = {"b1": "heads.global_branch", "b2": "heads.local_branch"}
-BRANCH_PARTS = {"0": "block", "1": "norm"}
+PREFIXES = {  # theirs -> ours; the first that fits
+    "base.sie_embed": SIE_TABLE,
+    "base.": "backbone.",
+    "b1.0.": "heads.global_branch.block.",
+    "b1.1.": "heads.global_branch.norm.",
+    "b2.0.": "heads.local_branch.block.",
+    "b2.1.": "heads.local_branch.norm.",
+}
+
+
+def count_blocks(state: Mapping[str, Any], vit: str = "backbone") -> int:
+    """Blocks of the ViT in a state dict, those of branches left out."""
+    numbers = [int(m[1]) for key in state if (m := re.match(rf"{vit}\.blocks\.(\d+)\.", key))]
+    return max(numbers, default=-1) + 1
 
 
 def from_released(state: State) -> State:
@@ -29,51 +43,38 @@ def from_released(state: State) -> State:
 
     Returns:
         State dict of :class:`transreid.TransReID` with JPMHead, or with BNNeckHead if there are no
-        ``b1`` and ``b2``. The camera table, which released files do not have, is left out.
+        ``b1`` and ``b2``, but for the camera table, which released files do not have.
     """
     state = {key.removeprefix("module."): value for key, value in state.items()}
     with_jpm = any(key.startswith("b1.") for key in state)
-    blocks = [int(m[1]) for key in state if (m := re.match(r"base\.blocks\.(\d+)\.", key))]
     dead = ["base.fc.", "base.head."]
     if with_jpm:
-        dead += [f"base.blocks.{max(blocks, default=0)}.", "base.norm."]
-    translated = {}
-    for key, value in state.items():
-        if not key.startswith(tuple(dead)):
-            translated[_translate(key, with_jpm)] = value
-    return translated
+        dead += [f"base.blocks.{count_blocks(state, 'base') - 1}.", "base.norm."]
+    kept = {key: value for key, value in state.items() if not key.startswith(tuple(dead))}
+    return {_translate(key, with_jpm): value for key, value in kept.items()}
 
 
 def _translate(key: str, with_jpm: bool) -> str:
-    first, _, rest = key.partition(".")
-    if first == "base":
-        return "backbone." + ("sie.sie_embed" if rest == "sie_embed" else rest)
-    if first in BRANCHES:
-        part, _, inside = rest.partition(".")
-        if part in BRANCH_PARTS:
-            return f"{BRANCHES[first]}.{BRANCH_PARTS[part]}.{inside}"
-    if match := re.fullmatch(r"(bottleneck|classifier)(?:_(\d+))?", first):
+    if match := re.fullmatch(r"(bottleneck|classifier)(?:_(\d+))?\.(.+)", key):
         neck = f"heads.necks.{match[2] or 0}" if with_jpm else "heads.neck"
-        return f"{neck}.{match[1]}.{rest}"
+        return f"{neck}.{match[1]}.{match[3]}"
+    for theirs, ours in PREFIXES.items():
+        if key.startswith(theirs):
+            return ours + key.removeprefix(theirs)
     return key
 
 
 def to_released(state: State) -> State:
-    """Translate the state dict of one of our models into the released names.
+    """Translate the state dict of a :class:`transreid.TransReID` into the released names.
 
-    Args:
-        state: of a :class:`transreid.TransReID` with JPMHead or BNNeckHead.
-
-    Returns:
-        The released names. Of a JPM model the last block and norm are there twice, as in released
-        files: under ``b1`` and, unused, under ``base``. The camera table and ``base.fc`` (1000
-        ImageNet classes that nothing uses) are left out.
+    Of a JPM model the last block and norm are there twice, as in released files: under ``b1`` and,
+    unused, under ``base``. The camera table and ``base.fc`` (1000 ImageNet classes that nothing
+    uses) are left out.
 
     Raises:
         UserError: the model has a part that the released format cannot hold.
     """
-    blocks = [int(m[1]) for key in state if (m := re.match(r"backbone\.blocks\.(\d+)\.", key))]
-    last = max(blocks, default=-1) + 1
+    last = f"base.blocks.{count_blocks(state)}."
     released = {}
     parts = [state[key] for key in SIE_PARTS if key in state]
     if parts:  # the released format has a row for each pair alone
@@ -84,10 +85,9 @@ def to_released(state: State) -> State:
             continue
         name = _translate_back(key)
         released[name] = value
-        if name.startswith("b1.0."):
-            released[f"base.blocks.{last}.{name.removeprefix('b1.0.')}"] = value.clone()
-        elif name.startswith("b1.1."):
-            released[f"base.norm.{name.removeprefix('b1.1.')}"] = value.clone()
+        if name.startswith("b1."):
+            unused = name.replace("b1.0.", last).replace("b1.1.", "base.norm.")
+            released[unused] = value.clone()
     return released
 
 
@@ -97,17 +97,12 @@ def joint_table(cameras: Tensor, views: Tensor) -> Tensor:
 
 
 def _translate_back(key: str) -> str:
-    if key == SIE_TABLE:
-        return "base.sie_embed"
-    if key.startswith("backbone.") and not key.startswith("backbone.reg_token"):
-        return "base." + key.removeprefix("backbone.")
-    for theirs, ours in BRANCHES.items():
-        for number, part in BRANCH_PARTS.items():
-            if key.startswith(f"{ours}.{part}."):
-                return f"{theirs}.{number}.{key.removeprefix(f'{ours}.{part}.')}"
     if match := re.fullmatch(r"heads\.neck(?:s\.(\d+))?\.(bottleneck|classifier)\.(\w+)", key):
         suffix = "" if match[1] in (None, "0") else f"_{match[1]}"
         return f"{match[2]}{suffix}.{match[3]}"
+    for theirs, ours in PREFIXES.items():
+        if key.startswith(ours) and not key.startswith("backbone.reg_token"):
+            return theirs + key.removeprefix(ours)
     raise UserError(
         f"{key} has no place in the released format, which holds a ViT without registers, SIE, and "
         "JPMHead or BNNeckHead; keep the model as our own checkpoint"

@@ -13,29 +13,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class LoadReport:
-    """What became of the tensors of a file.
+    """What became of the tensors of a file."""
 
-    Attributes:
-        source: the file.
-        kind: what it was recognised as.
-        loaded: keys of the model that got weights of the file.
-        resized: those of them whose weights were made to fit (position embeddings, SIE table).
-        skipped: keys of the file that the model has no place for, or another shape.
-        missing: keys of the model that the file does not have; they stay as they were.
-        notices: sentences about what was changed or dropped.
-        share: part of the ViT's parameters that arrived, 0..1.
-        whole: the model is a whole one, not a backbone that is to be trained.
-    """
-
-    source: str
-    kind: str
-    loaded: list[str] = field(default_factory=list)
-    resized: list[str] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
-    share: float = 0.0
-    whole: bool = False
+    source: str  # the file
+    kind: str  # what it was recognised as
+    whole: bool = False  # the model is a whole one, not a backbone that is to be trained
+    loaded: list[str] = field(default_factory=list)  # keys of the model
+    resized: list[str] = field(default_factory=list)  # those of them that were made to fit
+    skipped: list[str] = field(default_factory=list)  # keys of the file that found no place
+    missing: list[str] = field(default_factory=list)  # keys of the model that stay as they were
+    notices: list[str] = field(default_factory=list)  # what was changed or dropped
+    share: float = 0.0  # part of the ViT's parameters that arrived, 0..1
 
     def table(self) -> str:
         """The report as text: notices, and a table of loaded, resized, skipped, missing keys."""
