@@ -10,7 +10,7 @@ from reid_common.errors import UserError
 from reid_core.data.names import dataset_name, result_name, split_name
 from reid_core.data.opened_sets import opened_set
 from reid_core.data.opening import open_dataset
-from reid_core.data.thinning import split_thinning
+from reid_core.data.thinning import camera_of, split_thinning
 from synthetic import write_market
 
 
@@ -139,3 +139,19 @@ def test_loaders_read_it(transreid_cfg, root, monkeypatch) -> None:
     opened = opened_set(name)
     assert num_query == len(opened.query)
     assert len(loader.dataset) == len(opened.query) + len(opened.gallery)
+
+
+@pytest.mark.parametrize(
+    "camid, number",
+    [
+        ("market1501_3", 3),
+        ("msmt17_10", 10),
+        (3, 3),
+        (-1, -1),
+        ("-1", -1),
+        ("shop_-1", -1),
+        (None, -1),
+    ],
+)
+def test_number_of_a_camera(camid, number) -> None:
+    assert camera_of(camid) == number

@@ -15,55 +15,28 @@ from __future__ import annotations
 import argparse
 import csv
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
 from reid_common.errors import UserError
 from reid_common.image_files import IMAGE_SUFFIXES
 from reid_core.data.opening import open_dataset
-from reid_core.run.command_line import command_parser, show_user_errors
+from reid_core.run.command_line import command_parser
 from toyreid.people.once import jpeg, work_through
+from toyreid.pool.faults import FAULTS
 from toyreid.pool.plan import PERSON
 from toyreid.pool.render import IMAGES, TRUTH
 
-CUTS = ((0.0, 0.35, 0.0, 1.0), (0.55, 1.0, 0.0, 1.0), (0.0, 1.0, 0.0, 0.45), (0.0, 1.0, 0.55, 1.0))
-LOW_HEIGHTS = (14, 30)  # pixels, as in ToyUnlabeled
+from ..command import command
 
 Picture = tuple[str, str, str]  # image file, kind, source
-Fault = Callable[[np.ndarray, np.random.Generator], np.ndarray]
-
-
-def cropped(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A part of a body, as bad detections give: (h, w, 3) of (H, W, 3)."""
-    shares = np.array(CUTS[rng.integers(len(CUTS))]) + rng.uniform(-0.05, 0.05, 4)
-    height, width = picture.shape[:2]
-    top, bottom, left, right = (np.clip(shares, 0, 1) * (height, height, width, width)).astype(int)
-    return picture[top:bottom, left:right]
-
-
-def low_resolution(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A person far away, blown up to the picture's size: (H, W, 3)."""
-    height, width = picture.shape[:2]
-    high = int(rng.integers(*LOW_HEIGHTS))
-    small = cv2.resize(
-        picture, (max(4, high * width // height), high), interpolation=cv2.INTER_AREA
-    )
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
-
-
-FAULTS: dict[str, Fault] = {"cropped": cropped, "low_resolution": low_resolution}
 
 
 def images_below(folder: str) -> list[str]:
-    """Image files below a folder, sorted.
-
-    Raises:
-        UserError: there are none.
-    """
+    """Image files below a folder, sorted; UserError if there are none."""
     files = (path for path in Path(folder).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     found = sorted(map(str, files))
     if not found:
@@ -80,11 +53,7 @@ def counted(text: str) -> tuple[str, int]:
 
 
 def chosen(files: Sequence[str], count: int, source: str, rng: np.random.Generator) -> list[str]:
-    """So many of the files, at random.
-
-    Raises:
-        UserError: there are fewer.
-    """
+    """So many of the files, at random; UserError if there are fewer."""
     if count > len(files):
         raise UserError(f"{source} has {len(files)} images, {count} are asked for; ask for fewer")
     return [files[i] for i in rng.permutation(len(files))[:count]]
@@ -107,15 +76,9 @@ def plan_pool(args: argparse.Namespace) -> list[Picture]:
 
 
 def make_pool(out: Path, pictures: Sequence[Picture], seed: int) -> None:
-    """Write the pool: ``images/`` and, last, ``truth.csv``.
+    """Write the pool: ``images/`` and, last, ``truth.csv``; UserError if it is there already.
 
-    Args:
-        out: folder of the pool; what an interrupted call has left there is replaced.
-        pictures: see :func:`plan_pool`.
-        seed: of what is wrong with cropped and low-resolution images.
-
-    Raises:
-        UserError: the pool is there already.
+    What an interrupted call has left is replaced; ``seed`` is that of faults of images.
     """
     if (out / TRUTH).exists():
         raise UserError(f"{out} holds a pool already; remove it, or choose another folder")
@@ -156,11 +119,9 @@ def parser() -> argparse.ArgumentParser:
     return lines
 
 
-@show_user_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    args = parser().parse_args(argv)
+@command(parser)
+def main(args: argparse.Namespace) -> None:
+    """Make the pool."""
     pictures = plan_pool(args)
     make_pool(args.out, pictures, args.seed)
     print(f"wrote {len(pictures):,} images and {TRUTH} into {args.out}")
-    return 0

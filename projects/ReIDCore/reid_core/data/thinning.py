@@ -111,8 +111,9 @@ def thin(data: Any, name: str, thinning: Thinning) -> None:
 
 
 def camera_of(camid: Any) -> int:
-    """0-based camera of an item's id: the number that "market1501_3" or 3 ends in."""
-    return int(re.findall(r"\d+$", str(camid))[0])
+    """0-based camera of an item's id: the number that "market1501_3" or 3 ends in; -1 for none."""
+    match = re.search(r"(?:^|_)(-?\d+)$", str(camid))
+    return int(match[1]) if match else -1
 
 
 def _thin_identities(data: Any, name: str, thinning: Thinning, count: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ..people import Camera, Person, take_picture
+from ..people import Camera
 from ..people.camera import IMAGE_SIZE, OVERSAMPLING, develop
 from ..people.occluder import add_occluder
 from ..people.painter import darker
@@ -22,9 +22,8 @@ CUTS = {
 }
 
 
-def cropped(person: Person, camera: Camera, rng: np.random.Generator) -> np.ndarray:
-    """A part of a body, as bad detections give: (h, w, 3) uint8, RGB."""
-    picture = take_picture(person, int(rng.integers(3)), camera, rng)
+def cropped(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A part of a body, as bad detections give: (H, W, 3) -> (h, w, 3) uint8, RGB."""
     height, width = picture.shape[:2]
     shares = CUTS[str(rng.choice(list(CUTS)))] + rng.uniform(-0.05, 0.05, 4)
     edges = np.clip(shares, 0, 1) * (height, height, width, width)
@@ -32,9 +31,8 @@ def cropped(person: Person, camera: Camera, rng: np.random.Generator) -> np.ndar
     return np.ascontiguousarray(picture[top:bottom, left:right])
 
 
-def low_resolution(person: Person, camera: Camera, rng: np.random.Generator) -> np.ndarray:
+def low_resolution(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A person far away: few pixels, stored as they are or blown up; (h, w, 3) uint8, RGB."""
-    picture = take_picture(person, int(rng.integers(3)), camera, rng)
     high = int(rng.integers(14, 30))
     wide = max(8, high // 2)
     small = cv2.resize(picture, (wide, high), interpolation=cv2.INTER_AREA)
@@ -42,6 +40,9 @@ def low_resolution(person: Person, camera: Camera, rng: np.random.Generator) -> 
         return small
     kind = cv2.INTER_LINEAR if rng.random() < 0.6 else cv2.INTER_NEAREST
     return cv2.resize(small, IMAGE_SIZE[::-1], interpolation=kind)
+
+
+FAULTS = {"cropped": cropped, "low_resolution": low_resolution}
 
 
 def no_person(camera: Camera, rng: np.random.Generator) -> np.ndarray:

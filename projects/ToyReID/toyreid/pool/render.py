@@ -13,7 +13,7 @@ import numpy as np
 
 from ..people import take_picture
 from ..people.once import current_meta, jpeg, make_once, work_through, write_meta
-from .faults import cropped, low_resolution, no_person
+from .faults import FAULTS, no_person
 from .plan import PERSON, Picture, PoolPlan, PoolSpec, plan_pool
 from .strangers import other_domain
 
@@ -49,10 +49,9 @@ def draw(plan: PoolPlan, picture: Picture) -> np.ndarray:
     seeds = np.random.SeedSequence(plan.spec.seed, spawn_key=(5, picture.number))
     rng = np.random.default_rng(seeds)
     person, camera = plan.people[picture.person], plan.cameras[picture.camera]
-    if picture.kind == "cropped":
-        return cropped(person, camera, rng)
-    if picture.kind == "low_resolution":
-        return low_resolution(person, camera, rng)
+    if picture.kind in FAULTS:
+        whole = take_picture(person, int(rng.integers(3)), camera, rng)
+        return FAULTS[picture.kind](whole, rng)
     if picture.kind == "other_domain":
         return other_domain(person, rng)
     if picture.kind == "no_person":

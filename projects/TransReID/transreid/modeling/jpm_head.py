@@ -44,6 +44,8 @@ class JPMHead(nn.Module):
     branches start as copies of the backbone's last block, made after pretrained weights are in.
 
     Args:
+        feat_dim: D.
+        num_classes: identities in the training set.
         num_parts: k.
         shift_num: m, see :func:`transreid.modeling.jigsaw.shift_tokens`.
         shuffle_groups: g.
@@ -51,7 +53,9 @@ class JPMHead(nn.Module):
         global_only: the feature at test time is f_g alone; the local branch is not computed.
         neck_feat: feature of the metric losses, "before" or "after" BN.
         test_neck_feat: see :meth:`transreid.modeling.bnneck.BNNeck.test_feature`.
-        **neck: of :class:`transreid.modeling.bnneck.BNNeck`.
+        cls_type: see :class:`transreid.modeling.bnneck.BNNeck`, as scale and margin.
+        scale: of the logits.
+        margin: of a margin classifier.
     """
 
     reads_tokens = True
@@ -60,6 +64,8 @@ class JPMHead(nn.Module):
     def __init__(
         self,
         *,
+        feat_dim: int,
+        num_classes: int,
         num_parts: int = 4,
         shift_num: int = 5,
         shuffle_groups: int = 2,
@@ -67,7 +73,9 @@ class JPMHead(nn.Module):
         global_only: bool = False,
         neck_feat: str = "before",
         test_neck_feat: str = "before",
-        **neck: Any,
+        cls_type: str = "Linear",
+        scale: float = 1,
+        margin: float = 0.0,
     ) -> None:
         super().__init__()
         check_neck_feats(neck_feat, test_neck_feat)
@@ -81,7 +89,9 @@ class JPMHead(nn.Module):
         self.neck_feat, self.test_neck_feat = neck_feat, test_neck_feat
         self.num_prefix_tokens = 1
         # Index 0 is the global branch, 1..k are the parts.
-        self.necks = nn.ModuleList(BNNeck(**neck) for _ in range(num_parts + 1))
+        self.necks = nn.ModuleList(
+            BNNeck(feat_dim, num_classes, cls_type, scale, margin) for _ in range(num_parts + 1)
+        )
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:

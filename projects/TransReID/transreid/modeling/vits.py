@@ -30,6 +30,10 @@ class QueryScale(nn.Module):
         super().__init__()
         self.factor = factor
 
+    def extra_repr(self) -> str:
+        """The factor, where the model is printed."""
+        return f"{self.factor:g}"
+
     def forward(self, queries: Tensor) -> Tensor:
         """Queries (B, heads, L, head_dim), scaled."""
         return queries * self.factor

@@ -54,22 +54,36 @@ class WarmupCosineLR(LRScheduler):
 
     Args:
         optimizer: its groups' present rates are their base rates.
-        **rates: max_epoch, warmup_epochs (5 as released, 20 for the weights of TransReID-SSL),
-            warmup_lr and min_lr of :func:`warmup_cosine`.
+        max_epoch: see :func:`warmup_cosine`.
+        warmup_epochs: likewise; 5 as released, 20 for the weights of TransReID-SSL.
+        warmup_lr: likewise.
+        min_lr: likewise.
 
     Raises:
         UserError: the warm-up is negative or longer than the run.
     """
 
     @configurable
-    def __init__(self, optimizer: Optimizer, **rates: Any) -> None:
-        warmup_epochs, max_epoch = rates["warmup_epochs"], rates["max_epoch"]
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        *,
+        max_epoch: int,
+        warmup_epochs: int,
+        warmup_lr: float,
+        min_lr: float,
+    ) -> None:
         if max_epoch < 1 or not 0 <= warmup_epochs < max_epoch:
             raise UserError(
                 f"SOLVER.WARMUP_EPOCHS is {warmup_epochs}, which must be at least 0 and less than "
                 f"SOLVER.MAX_EPOCH, {max_epoch}; change one of them"
             )
-        self._rates = rates
+        self._rates = {
+            "max_epoch": max_epoch,
+            "warmup_epochs": warmup_epochs,
+            "warmup_lr": warmup_lr,
+            "min_lr": min_lr,
+        }
         super().__init__(optimizer)
 
     @classmethod

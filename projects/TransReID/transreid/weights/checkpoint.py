@@ -22,7 +22,7 @@ from .report import LoadReport, some_keys
 MIN_LOADED = 0.9
 
 
-def load_weights(model: nn.Module, weights: str | Weights, grid: Sequence[int] = ()) -> LoadReport:
+def load_weights(model: nn.Module, path: str | Weights, grid: Sequence[int] = ()) -> LoadReport:
     """Load a checkpoint of any known format (see weights/formats.py) into a built model.
 
     Another class count drops the classifier, another patch grid resizes the position embeddings,
@@ -30,7 +30,7 @@ def load_weights(model: nn.Module, weights: str | Weights, grid: Sequence[int] =
 
     Args:
         model: a model with a TransReIDBackbone as ``backbone``, or such a backbone itself.
-        weights: checkpoint file, or what was read of one.
+        path: checkpoint file, or what was read of one.
         grid: (rows, columns) of the file's position embeddings, where it cannot be known from
             their number.
 
@@ -38,7 +38,7 @@ def load_weights(model: nn.Module, weights: str | Weights, grid: Sequence[int] =
         UserError: no such file, not a ViT, another width, depth or stem, unknown grid, or less than
             90% of the ViT's weights in the file.
     """
-    weights = weights if isinstance(weights, Weights) else read_weights(weights)
+    weights = path if isinstance(path, Weights) else read_weights(path)
     state, report = fitted(model, weights, grid)
     if isinstance(model, TransReIDBackbone):
         state = {key.removeprefix(BACKBONE): value for key, value in state.items()}
