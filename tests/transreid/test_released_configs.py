@@ -67,6 +67,9 @@ TIMM_NAME = {
     "vit_small": "vit_small_8l_transreid",
 }
 
+MODELS = ("base", "jpm", "sie", "transreid")
+FROM_SCRATCH = [f"small_{budget}{model}" for budget in ("", "cpu_") for model in MODELS]
+
 
 def values(cfg, *keys: str) -> dict[str, object]:
     """What a config says to these keys, by key."""
@@ -186,7 +189,26 @@ def test_no_config_is_left_out() -> None:
     expected = {f"{dataset}/{name}" for dataset, names in RELEASED.items() for name in names}
     expected |= {f"{dataset}/{name}" for dataset in ("Market1501", "MSMT17") for name in SSL}
     found = {f"{p.parent.name}/{p.stem}" for p in CONFIGS.glob("*/*.yml") if "Base-" not in p.name}
+    expected |= {f"Market1501/{name}" for name in FROM_SCRATCH}
     assert {name for name in found if not name.startswith("ToyReID/")} == expected
+
+
+@pytest.mark.parametrize("name", FROM_SCRATCH)
+def test_a_config_from_random_weights(name: str) -> None:
+    """Nothing that collapses without pre-trained weights."""
+    parts, embeds = "jpm" in name or "transreid" in name, "sie" in name or "transreid" in name
+    expected = {
+        "MODEL.BACKBONE.PRETRAIN": False,
+        "MODEL.LOSSES.TRI.HARD_MINING": False,
+        "MODEL.HEADS.TEST_NECK_FEAT": "centered",
+        "MODEL.HEADS.NAME": "JPMHead" if parts else "BNNeckHead",
+        "MODEL.LOSSES.GLOBAL_WEIGHT": 0.5 if parts else 1.0,
+        "MODEL.SIE.CAMERA": embeds,
+        "MODEL.SIE.NUM_CAMERAS": 6,
+        "SOLVER.OPT": "AdamW",
+        "OUTPUT_DIR": f"logs/Market1501/{name}",
+    }
+    assert values(load_config(CONFIGS / "Market1501" / f"{name}.yml"), *expected) == expected
 
 
 @pytest.mark.parametrize(
