@@ -89,6 +89,10 @@ BAD = [
         r"leave one of them out",
     ),
     ([{"NAME": "CFSFilter", "SCORES": "/no/scores", "KEEP": 0.5}], r"there is no '/no/scores'"),
+    (
+        [{"NAME": "NeighbourFilter", "FEATURES": "/no/pool.npz", "TARGET": "t.npz", "KEEP": 0.5}],
+        r"there is no '/no/pool.npz'",
+    ),
     ([{"NAME": "ListFilter", "LIST": "/no/list.txt"}], r"there is no '/no/list.txt'"),
     ([{"NAME": "ListFilter", "LIST": "{image}"}], r"is no list; its name must end in .txt"),
     ([{"NAME": "ListFilter", "LIST": "{list}", "EXCLUDE": "no"}], r"EXCLUDE is 'no'"),
