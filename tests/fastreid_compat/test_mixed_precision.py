@@ -6,10 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from fastreid_compat.repairs.training import mixed_precision
 from fastreid_compat.repairs.training.mixed_precision import amp_dtype, check_amp
 from reid_common.errors import UserError
 from reid_core.run.validation import validate_config
 from small_trainer import ITERS_PER_EPOCH, KillAt, Killed, SmallTrainer, small_cfg, weights
+
+
+@pytest.fixture(autouse=True)
+def bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor that has bfloat16, whatever the tests run on."""
+    monkeypatch.setattr(mixed_precision, "cpu_has_bf16", lambda: True)
 
 
 @pytest.fixture
@@ -83,6 +90,24 @@ def test_types_by_device() -> None:
     assert amp_dtype("auto", "cuda") is torch.float16  # as FastReID
     assert amp_dtype("auto", "cpu") is torch.bfloat16
     assert amp_dtype("bf16", "cuda") is torch.bfloat16
+
+
+def test_a_processor_without_bf16_trains_in_float32(cfg, monkeypatch, caplog) -> None:
+    """Emulated bfloat16 is up to 60 times slower than float32."""
+    monkeypatch.setattr(mixed_precision, "cpu_has_bf16", lambda: False)
+    mixed_precision._say.cache_clear()
+    assert amp_dtype("auto", "cpu") is None and amp_dtype("auto", "cuda") is torch.float16
+    trainer = SmallTrainer(cfg)
+    seen = types_seen(trainer)
+    trainer.train()
+    assert seen == {(True, torch.float32)} and not trainer.grad_scaler.is_enabled()
+    assert "does not multiply in bfloat16; training in float32" in caplog.text
+    cfg.SOLVER.AMP.DTYPE = "bf16"  # what is asked for by name is done
+    trainer = SmallTrainer(cfg)
+    seen = types_seen(trainer)
+    trainer.train()
+    assert seen == {(True, torch.bfloat16)}
+    assert "SOLVER.AMP.DTYPE bf16 is slow on this processor" in caplog.text
 
 
 def test_an_unknown_type_is_refused_before_training(cfg) -> None:

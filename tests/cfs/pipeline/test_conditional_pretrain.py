@@ -415,8 +415,9 @@ def test_times_are_those_of_each_stages_precision(
         return 1e12
 
     monkeypatch.setattr(pipeline_operations, "_measured", measure)
-    words = ["ALL.SOLVER.AMP.ENABLED", "True", "ALL.MODEL.DEVICE", "cpu"]
-    assert run(file, "--dry-run", *words, "SCORE.PRECISION", precision) == 0
+    words = ["ALL.SOLVER.AMP.ENABLED", "True", "ALL.SOLVER.AMP.DTYPE", "bf16"]
+    words += ["ALL.MODEL.DEVICE", "cpu", "SCORE.PRECISION", precision]
+    assert run(file, "--dry-run", *words) == 0
     assert measured == {(True, torch.bfloat16), (False, dtype), (False, None)}
 
 

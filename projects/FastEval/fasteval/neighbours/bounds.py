@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import torch
+from fastreid_compat.repairs.training.mixed_precision import cpu_has_bf16
 from torch import Tensor
 
 from ..products import products
@@ -125,8 +126,4 @@ class RoundedScores:
 
 def fast_dtype() -> torch.dtype:
     """bfloat16 on processors that multiply it, else float32."""
-    # Others emulate it, several times slower than float32; private, hence the default
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    mkldnn = torch.backends.mkldnn
-    fast = mkldnn.is_available() and mkldnn.enabled and supported()
-    return torch.bfloat16 if fast else torch.float32
+    return torch.bfloat16 if cpu_has_bf16() else torch.float32

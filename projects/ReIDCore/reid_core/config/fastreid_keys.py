@@ -194,7 +194,7 @@ KEYS = (
         (
             "AMP.DTYPE",
             v.one_of("auto", "fp16", "bf16"),
-            "Its precision; auto is fp16 with CUDA, bf16 without",
+            "auto: fp16 with CUDA, bf16 on CPUs that have it, else fp32",
             TRAIN,
         ),
         ("OPT", OPTIMIZERS, "Optimizer", TRAIN),

@@ -30,11 +30,20 @@ AMPERE = (8, 0)  # compute capability of the first NVIDIA GPUs that calculate in
 _chosen: contextvars.ContextVar[str] = contextvars.ContextVar("SOLVER.AMP.DTYPE", default="auto")
 
 
-def amp_dtype(name: str, device_type: str) -> torch.dtype:
-    """Type of the autocast regions for a value of SOLVER.AMP.DTYPE.
+def cpu_has_bf16() -> bool:
+    """Whether the processor multiplies in bfloat16; others emulate it, up to 60 times slower."""
+    # Private, hence the default
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    mkldnn = torch.backends.mkldnn
+    return bool(mkldnn.is_available() and mkldnn.enabled and supported())
+
+
+def amp_dtype(name: str, device_type: str) -> torch.dtype | None:
+    """Type of the autocast regions for a value of SOLVER.AMP.DTYPE; None for no autocast.
 
     Args:
-        name: "fp16", "bf16", or "auto": float16 with CUDA, as in FastReID, else bfloat16.
+        name: "fp16", "bf16", or "auto": float16 with CUDA, as in FastReID, bfloat16 on processors
+            that have it and on other devices, else None.
         device_type: as in ``torch.device.type``.
 
     Raises:
@@ -42,6 +51,8 @@ def amp_dtype(name: str, device_type: str) -> torch.dtype:
     """
     if name not in ("auto", *DTYPES):
         raise UserError(f"{KEY}: {name!r} is unknown. Write auto, {' or '.join(DTYPES)}.")
+    if name == "auto" and device_type == "cpu" and not cpu_has_bf16():
+        return None
     if name == "auto":
         name = "fp16" if device_type == "cuda" else "bf16"
     return DTYPES[name]
@@ -66,13 +77,15 @@ def check_amp(cfg: Any) -> None:
                 f"{capability[0]}.{capability[1]}) does not calculate in bfloat16, which needs "
                 f"8.0. Set {KEY} to fp16."
             )
-    if device.type == "cpu" and dtype is torch.float16:
-        _warn_of_slow_fp16()
+    if device.type == "cpu" and dtype is None:
+        _say("%s auto: this processor does not multiply in bfloat16; training in float32", KEY)
+    elif device.type == "cpu" and (dtype is torch.float16 or not cpu_has_bf16()):
+        _say("%s %s is slow on this processor; set it to auto", KEY, amp.DTYPE)
 
 
 @functools.cache
-def _warn_of_slow_fp16() -> None:
-    logger.warning("%s fp16 is slow on CPUs; bf16 is what they have instructions for", KEY)
+def _say(text: str, *values: str) -> None:
+    logger.warning(text, *values)
 
 
 @fix(
@@ -81,7 +94,7 @@ def _warn_of_slow_fp16() -> None:
     symptom="AssertionError: CUDA is required for AMP training!",
 )
 def mixed_precision_anywhere() -> bool:
-    """Train with AMP on the model's device: float16 and a scaler with CUDA, bfloat16 without."""
+    """Train with AMP on any device: float16 and a scaler with CUDA, bfloat16 where it is fast."""
     trainer = train_loop.AMPTrainer
     if not source_has(trainer.run_step, "CUDA is required for AMP training"):
         return False
@@ -117,7 +130,7 @@ def _amp_step(self: train_loop.AMPTrainer) -> None:
     data = next(self._data_loader_iter)
     data_time = time.perf_counter() - start
 
-    with torch.amp.autocast(self.device_type, dtype=self.dtype):
+    with torch.amp.autocast(self.device_type, dtype=self.dtype, enabled=self.dtype is not None):
         loss_dict = self.model(data)
         losses = sum(loss_dict.values())
 
