@@ -32,6 +32,7 @@ from toyreid.pool.render import IMAGES, TRUTH
 
 from ..command import command
 
+NAME = "{:06d}.jpg"
 Picture = tuple[str, str, str]  # image file, kind, source
 
 
@@ -88,11 +89,9 @@ def make_pool(out: Path, pictures: Sequence[Picture], seed: int) -> None:
     with open(out / TRUTH, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("name", "kind", "source"))
-        writer.writerows((_name(i), kind, source) for i, (_, kind, source) in enumerate(pictures))
-
-
-def _name(number: int) -> str:
-    return f"{number:06d}.jpg"
+        writer.writerows(
+            (NAME.format(i), kind, source) for i, (_, kind, source) in enumerate(pictures)
+        )
 
 
 def _write(out: Path, pictures: Sequence[Picture], seed: int, number: int) -> None:
@@ -100,7 +99,7 @@ def _write(out: Path, pictures: Sequence[Picture], seed: int, number: int) -> No
     pixels = np.asarray(Image.open(file).convert("RGB"))
     if kind in FAULTS:
         pixels = FAULTS[kind](pixels, np.random.default_rng((seed, number)))
-    (out / IMAGES / _name(number)).write_bytes(jpeg(np.ascontiguousarray(pixels)))
+    (out / IMAGES / NAME.format(number)).write_bytes(jpeg(np.ascontiguousarray(pixels)))
 
 
 def parser() -> argparse.ArgumentParser:

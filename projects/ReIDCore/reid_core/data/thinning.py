@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,7 +116,7 @@ def camera_of(camid: Any) -> int:
 
 
 def _thin_identities(data: Any, name: str, thinning: Thinning, count: int) -> None:
-    train, query = _identities(data.train), _identities(data.query)
+    train, query = (sorted({item[1] for item in items}) for items in (data.train, data.query))
     most = max(len(train), len(query))
     if count > most:
         raise UserError(
@@ -134,11 +133,6 @@ def _thin_identities(data: Any, name: str, thinning: Thinning, count: int) -> No
     few = random.Random(f"{thinning.seed} gallery").sample(unmatched, round(share * len(unmatched)))
     others = set(few)
     data._gallery = [item for i, item in enumerate(data.gallery) if item[1] in kept or i in others]
-
-
-def _identities(items: Sequence[Sequence[Any]]) -> list[Any]:
-    """Distinct identities, in a fixed order."""
-    return sorted({item[1] for item in items})
 
 
 def _chosen(identities: list[Any], thinning: Thinning) -> set[Any]:

@@ -81,10 +81,6 @@ class EmbeddingWatch(HookBase):
         if self.trainer.iter % PERIOD == 0 and len(inputs) > 1 and "features" in outputs:
             self._found = identity_cosine(outputs["features"], inputs[1])
 
-    def before_epoch(self) -> None:
-        """Forget the epoch before."""
-        self._epoch.clear()
-
     def after_step(self) -> None:
         """Take up what was seen in the step before this one, which the device has done by now."""
         if self.trainer.iter % PERIOD == 1 and self._found is not None:
@@ -99,13 +95,14 @@ class EmbeddingWatch(HookBase):
 
     def after_epoch(self) -> None:
         """Judge the epoch, if the warm-up is over."""
-        trainer = self.trainer
+        trainer, epoch = self.trainer, self._epoch
+        self._epoch = []
         iters = trainer.iter - trainer.iters_per_epoch
         warm = trainer.epoch >= self._solver.WARMUP_EPOCHS and iters >= self._solver.WARMUP_ITERS
-        if self._warned or not warm or not self._epoch:
+        if self._warned or not warm or not epoch:
             return
         means = {
-            name: sum(found.get(name, 1.0) for found in self._epoch) / len(self._epoch)
+            name: sum(found.get(name, 1.0) for found in epoch) / len(epoch)
             for name in ("identity_cosine", "triplet_of_collapse")
         }
         if means["identity_cosine"] > COSINE and means["triplet_of_collapse"] > TRIPLET:
