@@ -136,7 +136,7 @@ def test_metrics_are_appended_on_resume(cfg):
 
 
 def test_amp_trains_on_the_cpu(cfg):
-    cfg.SOLVER.AMP.ENABLED = True
+    cfg.SOLVER.AMP.ENABLED, cfg.SOLVER.AMP.DTYPE = True, "bf16"
     seen = []
     trainer = SmallTrainer(cfg)
     trainer.model.heads.register_forward_hook(lambda module, inputs, out: seen.append(out.dtype))
