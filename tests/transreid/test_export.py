@@ -30,16 +30,19 @@ def build(
     depth: int = 2,
     name: str = "vit_tiny_patch16_224",
     options: dict | None = None,
+    table: str = "joint",
+    test_neck_feat: str = "before",
     **backbone: object,
 ) -> TransReID:
     vit = timm.create_model(name, num_classes=0, depth=depth, **(options or {}))
     sie = None
     if cameras or views:
-        sie = SideInformationEmbedding(cameras, views, vit.embed_dim, unknown=unknown)
-        nn.init.normal_(sie.sie_embed)  # so that a wrong row shows in the features
+        sie = SideInformationEmbedding(cameras, views, vit.embed_dim, unknown=unknown, table=table)
+        for rows in sie.parameters():
+            nn.init.normal_(rows)  # so that a wrong row shows in the features
     model = TransReID(
         backbone=TransReIDBackbone(vit, SIZE, (12, 12), sie, **backbone),
-        heads=heads(feat_dim=vit.embed_dim, num_classes=2),
+        heads=heads(feat_dim=vit.embed_dim, num_classes=2, test_neck_feat=test_neck_feat),
         pixel_mean=[127.5, 120.0, 110.0],
         pixel_std=[127.5, 60.0, 50.0],
         loss_kwargs={},
@@ -94,6 +97,28 @@ def test_other_models(options: dict, tmp_path: Path) -> None:
     torch.testing.assert_close(
         run(report.path, **batch), expected(model, **batch), atol=1e-5, rtol=1e-5
     )
+
+
+def test_the_centered_feature(tmp_path: Path) -> None:
+    model = build(cameras=0, test_neck_feat="centered")
+    for neck in model.heads.necks:
+        nn.init.normal_(neck.bottleneck.running_mean)
+    batch = {"images": images(3)}
+    features = run(export.export_onnx(model, tmp_path / "m.onnx", SIZE).path, **batch)
+    torch.testing.assert_close(features, expected(model, **batch), atol=1e-5, rtol=1e-5)
+
+
+def test_unknown_cameras_and_views_of_an_additive_table(tmp_path: Path) -> None:
+    """With "zero" the part that is known stays: no two pairs of known and unknown are the same."""
+    model = build(cameras=3, views=2, unknown="zero", table="additive")
+    report = export.export_onnx(model, tmp_path / "m.onnx", SIZE)
+    ids = torch.tensor([(camera, view) for camera in (-1, 0, 2) for view in (-1, 0, 1)])
+    camids, viewids = ids.T.contiguous()
+    picture = images(1).expand(len(ids), -1, -1, -1).contiguous()
+    batch = {"images": picture, "camids": camids, "viewids": viewids}
+    features = run(report.path, **batch)
+    torch.testing.assert_close(features, expected(model, **batch), atol=1e-5, rtol=1e-5)
+    assert torch.pdist(features).min() > 1e-3
 
 
 @pytest.mark.parametrize("unknown", ["mean", "zero"])
