@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastreid.config import CfgNode
-from reid_core.config.declaration import Key, add_keys
+from reid_core.config.declaration import add_keys, section
 from reid_core.config.values import FLAG, PROBABILITY, RATE, TEXT, number, one_of, sequence, whole
 
 from .modeling.bnneck import TEST_NECK_FEATS
@@ -15,14 +13,8 @@ from .modeling.side_embedding import POLICIES, TABLES
 TRAIN = True  # only training reads it
 GRID = sequence(whole(1), (0, 2), "[rows, columns], or () for the grid of TIMM_NAME")
 
-
-def _section(name: str, *rows: tuple[Any, ...]) -> list[Key]:
-    """Keys of a section: (name in it, default, allowed, meaning), and TRAIN where it applies."""
-    return [Key(f"{name}.{key}", *row) for key, *row in rows]
-
-
 KEYS = (
-    *_section(
+    *section(
         "MODEL.BACKBONE",
         ("TIMM_NAME", "vit_base_patch16_224", TEXT, "Any plain ViT of timm, of dimension FEAT_DIM"),
         ("NUM_BLOCKS", 0, whole(0), "Keep only the first blocks of that ViT; 0 for all"),
@@ -30,7 +22,7 @@ KEYS = (
         ("STEM", "patch", one_of(*STEMS), "patch: one convolution; ics: TransReID-SSL's IBN stem"),
         ("GRADIENT_CHECKPOINTING", False, FLAG, "Recompute the blocks to save memory", TRAIN),
     ),
-    *_section(
+    *section(
         "MODEL.SIE",
         ("CAMERA", False, FLAG, "Embed cameras (section 3.3)"),
         ("VIEW", False, FLAG, "Embed viewpoints (section 3.3)"),
@@ -56,7 +48,7 @@ KEYS = (
             "or additive, S_C + S_V, C + V rows, for few images of each pair",
         ),
     ),
-    *_section(
+    *section(
         "MODEL.JPM",
         ("NUM_PARTS", 4, whole(1), "k: local parts (section 3.2), each with BNNeck and classifier"),
         ("SHIFT_NUM", 5, whole(1), "m: 5 for persons, 8 for vehicles (m - 1 patches move)"),
@@ -64,7 +56,7 @@ KEYS = (
         ("REARRANGE", True, FLAG, "False keeps the order of the patches (table 3: w/o rearrange)"),
         ("GLOBAL_ONLY", False, FLAG, "At test time f_g alone, D numbers; no parts are computed"),
     ),
-    *_section(
+    *section(
         "MODEL.HEADS",
         (
             "TEST_NECK_FEAT",
@@ -75,7 +67,7 @@ KEYS = (
             "from random weights, whose features before share most of their length",
         ),
     ),
-    *_section(
+    *section(
         "MODEL.LOSSES",
         (
             "GLOBAL_WEIGHT",
@@ -87,7 +79,7 @@ KEYS = (
         ),
         ("LOCAL_WEIGHT", 1.0, number(0), "Weight of the mean of the losses on the parts", TRAIN),
     ),
-    *_section(
+    *section(
         "SOLVER",
         (
             "WARMUP_EPOCHS",

@@ -7,7 +7,7 @@ retrieved. Here the features may be those of any model: ``transreid extract`` wr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 from dinopretrain.data.images import UnlabelledImages
@@ -24,6 +24,8 @@ from .base import DataFilter, Drop, Items
 from .registry import FILTER_REGISTRY
 
 EXAMPLE = "features of transreid extract, as in pool.npz"
+NEAREST = partial(shown, what="nearest target image")
+RETRIEVED = partial(shown, what="neighbours of the target")
 
 
 @FILTER_REGISTRY.register()
@@ -78,15 +80,14 @@ class NeighbourFilter(DataFilter):
         self.chosen = np.zeros(len(items), bool)
         if not len(reached):
             return
-        ranking = rank_gallery(reached, self.targets, 1, True, _bar("nearest target image"))
+        ranking = rank_gallery(reached, self.targets, 1, True, NEAREST)
         self.values[found] = ranking.similarities[:, 0]
         if self.per_target is None:
             chosen = select(reached.paths, self.values[found], self.keep, self.keep_num)
             count = number_kept(len(found), self.keep, self.keep_num)
             self.reason = f"not among the {count} nearest to the target"
         else:
-            bar = _bar("neighbours of the target")
-            ranking = rank_gallery(self.targets, reached, self.per_target, True, bar)
+            ranking = rank_gallery(self.targets, reached, self.per_target, True, RETRIEVED)
             chosen = ranking.indices[ranking.indices >= 0]
             self.reason = f"not among the {self.per_target} nearest of any target image"
         self.chosen[found[chosen]] = True
@@ -97,7 +98,3 @@ class NeighbourFilter(DataFilter):
             return None
         value = self.values[row]
         return Drop("no feature") if np.isnan(value) else Drop(self.reason, f"cosine {value:.4f}")
-
-
-def _bar(title: str) -> Callable[[range], Iterable[int]]:
-    return lambda blocks: shown(blocks, title)

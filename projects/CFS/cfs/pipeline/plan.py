@@ -11,12 +11,13 @@ from typing import Any
 
 from fastreid.config import CfgNode
 from reid_common.errors import UserError
+from reid_core.config import find_config
 from reid_core.config.values import check_choice
 
 from .config import STAGES, load_config, stage_gpus, stage_options
 from .stages.evaluation import evaluation_stage
 from .stages.selection import SELECTION, score_stage, select_stage
-from .stages.stage import Stage, find_config, is_dino, read_config
+from .stages.stage import Stage, is_dino, read_config
 from .stages.training import TrainingStage, only_listed, started_from, training_stage
 
 

@@ -8,14 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from cfs.pipeline.stages.stage import find_config
 from dinopretrain import DINO
 from dinopretrain.engine.step import DINOStep
 from dinopretrain.solver.parameter_groups import parameter_groups
 from fastreid.config import CfgNode
 from fastreid.modeling import build_model
 from fastreid.utils.events import EventStorage, get_event_storage
-from reid_core.config import load_config
+from reid_core.config import find_config, load_config
 from torch import Tensor
 
 NUM_CAMERAS = 6

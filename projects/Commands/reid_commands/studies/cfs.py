@@ -29,7 +29,7 @@ from cfs.pipeline.config import default_config, load_config, stage_options
 from cfs.pipeline.process import Interrupted
 from cfs.pipeline.records import read_record
 from cfs.pipeline.stages.selection import SCORES
-from cfs.pipeline.stages.stage import Stage, find_config, read_config
+from cfs.pipeline.stages.stage import Stage, read_config
 from cfs.scores.lists import write_list
 from cfs.scores.reading import read_scores
 from dinopretrain.data.images import UnlabelledImages
@@ -37,6 +37,7 @@ from dinopretrain.data.path_list import PathList
 from fastreid.config import CfgNode
 from reid_common.errors import UserError
 from reid_common.files import read_json, write_json
+from reid_core.config import find_config
 from reid_core.run.command_line import RESUMES, parse_command, show_user_errors
 
 from . import cfs_truth

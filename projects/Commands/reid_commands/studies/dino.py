@@ -19,10 +19,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from cfs.pipeline.stages.stage import find_config
 from cfs.pipeline.stages.training import started_from
 from dinopretrain.engine.trainer import TEACHER_FILE
 from reid_common.files import read_json, write_json
+from reid_core.config import find_config
 from reid_core.data.thinning import with_identities
 from reid_core.run.command_line import forget_loggers, positive
 from transreid import training

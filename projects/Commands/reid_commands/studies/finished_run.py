@@ -13,12 +13,12 @@ from typing import Any
 
 import yaml
 from cfs.pipeline.stages.settings import flat
-from cfs.pipeline.stages.stage import find_config
 from fastreid.config import CfgNode
 from fastreid.engine import DefaultTrainer
 from reid_common.curves import draw_curves
 from reid_common.errors import UserError
 from reid_common.files import read_json, write_json
+from reid_core.config import find_config
 from reid_core.run import reports
 from reid_core.run.command_line import forget_loggers
 from reid_core.run.output_lock import only_run

@@ -178,9 +178,9 @@ def complete(args: argparse.Namespace, out: Path) -> None:
         args.out = out if args.dataset is None else Path(f"{out}_{file_name(args.dataset)}")
 
 
-def file_name(dataset: str) -> str:
-    """Name of a data set without what files should not have in theirs."""
-    return re.sub(r"[^\w.-]+", "_", dataset).strip("_")
+def file_name(name: str) -> str:
+    """Name of a data set or an arm without what files should not have in theirs."""
+    return re.sub(r"[^\w.-]+", "_", name).strip("_")
 
 
 def dataset_options(train: str | None, test: str | None = None) -> list[str]:

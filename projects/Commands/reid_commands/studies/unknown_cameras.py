@@ -23,7 +23,7 @@ from reid_core.data.thinning import camera_of
 from reid_core.run.output_lock import only_run
 
 from .finished_run import evaluate_weights, markdown
-from .runner import Arm, Rows, Scores, Study, dataset_options, mean_and_spread
+from .runner import Arm, Rows, Scores, Study, dataset_options, file_name, mean_and_spread
 
 CONFIG = "projects/TransReID/configs/ToyReID/vit_tiny_unknown_cameras.yml"
 TESTS = {
@@ -109,9 +109,8 @@ def arms(args: argparse.Namespace) -> Iterator[Arm]:
     more = dataset_options(args.dataset and seen, unseen)
     for name, (options, policies) in TRAININGS.items():
         rows = {name if len(policies) == 1 else f"{name}: {policy}": policy for policy in policies}
-        place = name.replace(", ", "_").replace(" ", "_")
         measure = functools.partial(evaluate, rows, tests)
-        yield Arm(name, CONFIG, place, [*more, *options], evaluate=measure)
+        yield Arm(name, CONFIG, file_name(name), [*more, *options], evaluate=measure)
 
 
 STUDY = Study(__doc__, "unknown_cameras", arms, seeds=(1, 2), table=summary)

@@ -44,15 +44,20 @@ class Rule:
     training: bool = False  # only training needs it
 
 
-def existing(section: str, *rows: tuple[Any, ...]) -> list[Key]:
-    """Declare keys of a section ("" for none) that every config of FastReID has.
+def section(name: str, *rows: tuple[Any, ...]) -> list[Key]:
+    """Declare keys of a section ("" for none).
 
     Args:
-        section: as in "MODEL.BACKBONE".
-        *rows: (name in the section, allowed, meaning), and ``training`` where that is True.
+        name: of the section, as in "MODEL.BACKBONE".
+        *rows: (name in the section, default, allowed, meaning), and ``training`` where it is True.
     """
-    prefix = f"{section}." if section else ""
-    return [Key(prefix + name, INHERITED, *row) for name, *row in rows]
+    prefix = f"{name}." if name else ""
+    return [Key(prefix + key, *row) for key, *row in rows]
+
+
+def existing(name: str, *rows: tuple[Any, ...]) -> list[Key]:
+    """As :func:`section`, of keys that every config of FastReID has: rows without a default."""
+    return section(name, *((key, INHERITED, *row) for key, *row in rows))
 
 
 def value_of(cfg: CfgNode, name: str) -> Any:

@@ -12,16 +12,19 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import distributions
+from pathlib import Path
 from typing import Any
 
 from fastreid.config import CfgNode, get_cfg
 from fastreid.engine import DefaultTrainer
+from reid_common.errors import UserError
 
 from . import fastreid_keys, fastreid_rules, keys
 from .declaration import Key, Rule
 from .values import check_choice
 
 GROUP = "reid_core.projects"
+REPOSITORY = Path(__file__).resolve().parents[4]
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,14 @@ def all_projects() -> list[Project]:
     """All projects, those that are installed imported, in the order of their names."""
     import_installed()
     return [PROJECTS[name] for name in sorted(PROJECTS)]
+
+
+def find_config(path: str) -> str:
+    """Path of a config file: as given, else in this repository; UserError if there is none."""
+    for found in (Path(path), REPOSITORY / path):
+        if found.is_file():
+            return str(found)
+    raise UserError(f"there is no config file {path!r}, nor in {str(REPOSITORY)!r}")
 
 
 def load_config(path: str | os.PathLike[str] = "", options: Sequence[Any] = ()) -> CfgNode:

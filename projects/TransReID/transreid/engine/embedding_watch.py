@@ -87,8 +87,7 @@ class EmbeddingWatch(HookBase):
             self._metrics = {"identity_cosine": float(self._found)}
             latest = self.trainer.storage.latest().get("loss_triplet")
             if self._equal and latest is not None:
-                value = latest[0] if isinstance(latest, tuple) else latest
-                self._metrics["triplet_of_collapse"] = value / self._equal
+                self._metrics["triplet_of_collapse"] = latest[0] / self._equal
             self._epoch.append(self._metrics)
         for name, value in self._metrics.items():
             self.trainer.storage.put_scalar(name, value)

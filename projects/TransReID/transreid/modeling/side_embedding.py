@@ -108,7 +108,7 @@ class SideInformationEmbedding(nn.Module):
     def pairs(self) -> Tensor:
         """S of each pair of a camera and a viewpoint, (C, V, 1, D); C or V is 1 where it is 0."""
         if self.additive:
-            return self.sie_camera[:, None] + self.sie_view
+            return added_pairs(self.sie_camera, self.sie_view)
         return self.sie_embed.unflatten(0, (max(self.num_cameras, 1), max(self.num_views, 1)))
 
     def table(self) -> Tensor:
@@ -174,6 +174,11 @@ class SideInformationEmbedding(nn.Module):
         # already where the config left it open.
         state_dict[prefix + "camera_table"] = self.camera_table
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def added_pairs(cameras: Tensor, views: Tensor) -> Tensor:
+    """S_C + S_V of each pair: (C, 1, D) and (V, 1, D) -> (C, V, 1, D)."""
+    return cameras[:, None] + views
 
 
 def check_policy(unknown: str, camera_dropout: float, num_cameras: int) -> None:

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ..modeling.backbone import TransReIDBackbone
 from ..modeling.patch_embed import resize_pos_embed
-from ..modeling.side_embedding import SideInformationEmbedding
+from ..modeling.side_embedding import SideInformationEmbedding, added_pairs
 from .formats import BACKBONE, SIE, State, has_branches, num_blocks, with_branches, without_branches
-from .released import SIE_PARTS, SIE_TABLE, joint_table
+from .released import SIE_PARTS, SIE_TABLE
 from .report import LoadReport
 
 # (rows, columns) of 256x128 images in patches of 16: the published LUPerson weights.
@@ -126,7 +126,7 @@ def fit_side_information(state: State, backbone: TransReIDBackbone, report: Load
     theirs = state.pop(SIE_TABLE, None)
     parts = [state.pop(key) for key in SIE_PARTS if key in state]
     if parts:
-        theirs = joint_table(*parts)
+        theirs = added_pairs(*parts).flatten(0, 1)
     names = state.pop(CAMERA_TABLE, None)
     sie = backbone.sie
     if sie is None and theirs is not None:

@@ -14,6 +14,8 @@ from typing import Any
 from reid_common.errors import UserError
 from torch import Tensor
 
+from ..modeling.side_embedding import added_pairs
+
 State = dict[str, Tensor]
 
 SIE_TABLE = "backbone.sie.sie_embed"
@@ -79,7 +81,7 @@ def to_released(state: State) -> State:
     parts = [state[key] for key in SIE_PARTS if key in state]
     if parts:  # the released format has a row for each pair alone
         state = {key: value for key, value in state.items() if key not in SIE_PARTS}
-        state[SIE_TABLE] = joint_table(*parts)
+        state[SIE_TABLE] = added_pairs(*parts).flatten(0, 1)
     for key, value in state.items():
         if key == "backbone.sie.camera_table":
             continue
@@ -89,11 +91,6 @@ def to_released(state: State) -> State:
             unused = name.replace("b1.0.", last).replace("b1.1.", "base.norm.")
             released[unused] = value.clone()
     return released
-
-
-def joint_table(cameras: Tensor, views: Tensor) -> Tensor:
-    """S_C (C, 1, D) and S_V (V, 1, D) as a joint table, (C * V, 1, D)."""
-    return (cameras[:, None] + views).flatten(0, 1)
 
 
 def _translate_back(key: str) -> str:

@@ -13,9 +13,7 @@ import torch
 from fastreid.config import CfgNode
 from fastreid_compat.repairs.config.settings import resolve_device
 from reid_common.errors import UserError
-from reid_core.config import load_config
-
-REPOSITORY = Path(__file__).resolve().parents[5]
+from reid_core.config import find_config, load_config
 
 
 @dataclass
@@ -81,14 +79,6 @@ def command_line(command: str, *words: object, num_gpus: int = 1) -> list[str]:
     if num_gpus > 1:
         run += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(num_gpus)]
     return [*run, "-m", "reid_commands", command, *map(str, words)]
-
-
-def find_config(path: str) -> str:
-    """Path of a stage's config: as given, else in this repository; UserError if there is none."""
-    for found in (Path(path), REPOSITORY / path):
-        if found.is_file():
-            return str(found)
-    raise UserError(f"there is no config file {path!r}, nor in {str(REPOSITORY)!r}")
 
 
 def is_dino(cfg: CfgNode) -> bool:

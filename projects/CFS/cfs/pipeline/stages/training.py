@@ -11,13 +11,14 @@ from dinopretrain.engine.trainer import TEACHER_FILE, check_dino_config
 from fastreid.config import CfgNode
 from reid_common.errors import UserError
 from reid_common.files import read_json
+from reid_core.config import find_config
 from reid_core.data.filter_hook import has_filters
 from reid_core.data.opened_sets import opened_set
 from reid_core.run.preflight import preflight
 from transreid import resolve_side_information
 
 from .settings import training_inputs, training_settings
-from .stage import Stage, command_line, errors_of, find_config, is_dino, read_config
+from .stage import Stage, command_line, errors_of, is_dino, read_config
 
 FILTER_SUMMARY = "filters_summary.json"
 

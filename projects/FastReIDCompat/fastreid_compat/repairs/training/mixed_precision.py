@@ -51,9 +51,9 @@ def amp_dtype(name: str, device_type: str) -> torch.dtype | None:
     """
     if name not in ("auto", *DTYPES):
         raise UserError(f"{KEY}: {name!r} is unknown. Write auto, {' or '.join(DTYPES)}.")
-    if name == "auto" and device_type == "cpu" and not cpu_has_bf16():
-        return None
     if name == "auto":
+        if device_type == "cpu" and not cpu_has_bf16():
+            return None
         name = "fp16" if device_type == "cuda" else "bf16"
     return DTYPES[name]
 
