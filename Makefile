@@ -42,7 +42,7 @@ study: setup
 	$(BIN)/python tools/cfs_study.py --seeds 1 2 3 --domain
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: setup
 	$(BIN)/ruff format --check .
