@@ -9,7 +9,7 @@ import pytest
 import torch
 from dinopretrain.config import check_dino_config
 from dinopretrain.data.loader import open_images
-from dinopretrain.engine.trainer import parameter_groups
+from dinopretrain.solver.parameter_groups import parameter_groups
 from fastreid.config import CfgNode
 from fastreid.modeling import build_model
 from fastreid.utils.events import EventStorage

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dinopretrain.transforms.recipes import dino_views
 from dinopretrain.transforms.view_spec import Drawer
-from dinopretrain.transforms.views import MultiCrop, dino_views
+from dinopretrain.transforms.views import MultiCrop
 from fastreid_compat.repairs.loading.reproducible import SeededIndex, draws_of
 from person_pictures import picture
 from reid_common.errors import UserError
