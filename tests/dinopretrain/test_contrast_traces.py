@@ -85,7 +85,7 @@ def test_moco_v2(part: str) -> None:
         (q,), (k,), (losses,) = (seen[name] for name in ("queries", "keys", "losses"))
         torch.testing.assert_close(q, trace.tensor("q")[step], **CLOSE)
         torch.testing.assert_close(k, trace.tensor("k")[step], **CLOSE)
-        assert float(losses["loss_contrast"]) == pytest.approx(trace.arrays["loss"][step], abs=1e-6)
+        assert float(losses["loss_contrast"].detach()) == pytest.approx(trace.arrays["loss"][step], abs=1e-6)
         torch.testing.assert_close(
             model.queue.keys[0], trace.tensor("queue/after")[step], **CLOSE
         )
@@ -167,7 +167,7 @@ def test_moco_v3(part: str) -> None:
             torch.testing.assert_close(torch.stack(found), trace.tensor(name)[step], **CLOSE)
             found.clear()
         loss = seen["losses"].pop()["loss_contrast"]
-        assert float(loss) == pytest.approx(trace.arrays["loss"][step], abs=1e-6)
+        assert float(loss.detach()) == pytest.approx(trace.arrays["loss"][step], abs=1e-6)
         assert run.lr == pytest.approx(trace.arrays["lr"][step], abs=1e-12)
         assert run.momentum == pytest.approx(trace.arrays["momentum"][step], abs=1e-12)
         if step == 0:
@@ -253,7 +253,7 @@ def test_moby() -> None:
             torch.testing.assert_close(torch.stack(found), trace.tensor(name)[step], **CLOSE)
             found.clear()
         loss = seen["losses"].pop()["loss_contrast"]
-        assert float(loss) == pytest.approx(trace.arrays["loss"][step], abs=1e-6)
+        assert float(loss.detach()) == pytest.approx(trace.arrays["loss"][step], abs=1e-6)
         for number, queue in enumerate(model.queue.keys, 1):
             expected = trace.tensor(f"queue{number}/after")[step]
             torch.testing.assert_close(queue, expected, **CLOSE)
@@ -279,13 +279,12 @@ def test_moby() -> None:
     compare(model.predictor.state_dict(), moby_predictor(final))
 
 
-@pytest.mark.parametrize("method", ["moco_v2", "moco_v3", "moby"])
-def test_two_processes(method: str, tmp_path: Path) -> None:
+def test_two_processes(tmp_path: Path) -> None:
     """MoCo v2: the trace of two processes. The others: that of one, BatchNorm synchronised."""
     script = Path(__file__).with_name("two_contrast.py")
-    path = [str(script.parent), str(script.parents[1] / "support"), os.environ["PYTHONPATH"]]
+    path = [str(script.parent), str(script.parents[1] / "support"), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(path)}
-    command = [sys.executable, str(script), method, str(tmp_path)]
+    command = [sys.executable, str(script), str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["agreed0", "agreed1"]

@@ -15,6 +15,7 @@ import torch
 from fastreid.config import CfgNode, configurable
 from fastreid.modeling.backbones import build_backbone
 from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
+from fastreid_compat.repairs.config.settings import resolve_device
 from torch import Tensor
 
 from ..distributed import gathered
@@ -36,16 +37,17 @@ class MoBY(MomentumContrast):
 
     Args:
         queue: of two queues.
+        device: where it will be, which decides what BatchNorm the heads have.
         **rest: see :class:`MomentumContrast`.
     """
 
     @configurable
-    def __init__(self, *, queue: KeyQueue, **rest: Any) -> None:
+    def __init__(self, *, queue: KeyQueue, device: str = "cpu", **rest: Any) -> None:
         super().__init__(**rest)
         self.queue = queue
         self._new_keys: list[tuple[Tensor, Tensor]] = []
         for head in (self.query_encoder.head, self.key_encoder.head, self.predictor):
-            synchronised(head)
+            synchronised(head, device)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -57,6 +59,7 @@ class MoBY(MomentumContrast):
             "key_backbone": build_average_backbone(cfg),
             "predictor": mlp((out, hidden, out), bias=True),
             "queue": KeyQueue(out, options.QUEUE_SIZE, num_queues=2),
+            "device": resolve_device(cfg),
             **contrast_settings(cfg),
         }
 

@@ -17,6 +17,7 @@ from fastreid.config import CfgNode, configurable
 from fastreid.modeling.backbones import build_backbone
 from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
 from fastreid.utils import comm
+from fastreid_compat.repairs.config.settings import resolve_device
 from torch import Tensor, nn
 from transreid.modeling.backbone import TransReIDBackbone
 
@@ -33,20 +34,25 @@ from .projectors import mlp
 
 @META_ARCH_REGISTRY.register()
 class MoCoV3(MomentumContrast):
-    """Query encoder, predictor and key encoder. In training views give the loss, else features."""
+    """Query encoder, predictor and key encoder. In training views give the loss, else features.
+
+    Args:
+        device: where it will be, which decides what BatchNorm it has.
+        **parts: see :class:`MomentumContrast`.
+    """
 
     @configurable
-    def __init__(self, **parts: Any) -> None:
+    def __init__(self, *, device: str = "cpu", **parts: Any) -> None:
         super().__init__(**parts)
         for encoder in (self.query_encoder, self.key_encoder, self.predictor):
-            synchronised(encoder)
+            synchronised(encoder, device)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """Constructor keywords from MODEL and MOCO."""
         backbone = build_backbone(cfg)
         vit = isinstance(backbone, TransReIDBackbone)
-        if isinstance(backbone, TransReIDBackbone):
+        if vit:
             prepare_vit(backbone, cfg)
         elif not cfg.MODEL.BACKBONE.PRETRAIN:
             prepare_cnn(backbone)
@@ -56,6 +62,7 @@ class MoCoV3(MomentumContrast):
             "query_encoder": Encoder(backbone, projector),
             "key_backbone": key_backbone,
             "predictor": predictor,
+            "device": resolve_device(cfg),
             **contrast_settings(cfg),
         }
 
