@@ -85,10 +85,10 @@ def test_moco_v2(part: str) -> None:
         (q,), (k,), (losses,) = (seen[name] for name in ("queries", "keys", "losses"))
         torch.testing.assert_close(q, trace.tensor("q")[step], **CLOSE)
         torch.testing.assert_close(k, trace.tensor("k")[step], **CLOSE)
-        assert float(losses["loss_contrast"].detach()) == pytest.approx(trace.arrays["loss"][step], abs=1e-6)
-        torch.testing.assert_close(
-            model.queue.keys[0], trace.tensor("queue/after")[step], **CLOSE
+        assert float(losses["loss_contrast"].detach()) == pytest.approx(
+            trace.arrays["loss"][step], abs=1e-6
         )
+        torch.testing.assert_close(model.queue.keys[0], trace.tensor("queue/after")[step], **CLOSE)
         assert int(model.queue.pointer) == trace.arrays["queue_ptr"][step]
         assert run.lr == pytest.approx(trace.arrays["lr"][step], abs=1e-12)
         if step == 0:
@@ -172,7 +172,8 @@ def test_moco_v3(part: str) -> None:
         assert run.momentum == pytest.approx(trace.arrays["momentum"][step], abs=1e-12)
         if step == 0:
             expected = {
-                f"query_encoder.{n}": g for n, g in ours_v3(trace.state("grad/base_encoder.")).items()
+                f"query_encoder.{n}": g
+                for n, g in ours_v3(trace.state("grad/base_encoder.")).items()
             }
             expected |= {f"predictor.{n}": g for n, g in trace.state("grad/predictor.").items()}
             compare(run.gradients, expected)
@@ -282,7 +283,11 @@ def test_moby() -> None:
 def test_two_processes(tmp_path: Path) -> None:
     """MoCo v2: the trace of two processes. The others: that of one, BatchNorm synchronised."""
     script = Path(__file__).with_name("two_contrast.py")
-    path = [str(script.parent), str(script.parents[1] / "support"), os.environ.get("PYTHONPATH", "")]
+    path = [
+        str(script.parent),
+        str(script.parents[1] / "support"),
+        os.environ.get("PYTHONPATH", ""),
+    ]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(path)}
     command = [sys.executable, str(script), str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

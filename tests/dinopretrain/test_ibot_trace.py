@@ -113,7 +113,9 @@ def test_four_steps(part: str) -> None:
     trace = Trace("ibot", part)
     views = Trace("ibot", part)
     with np.load(GOLDEN / "ibot_trace.npz") as file:
-        globals_, locals_ = ([file[f"{n}/{t}"] for t in range(STEPS)] for n in ("globals", "locals"))
+        globals_, locals_ = (
+            [file[f"{n}/{t}"] for t in range(STEPS)] for n in ("globals", "locals")
+        )
     meta, model = trace.meta, ibot(trace)
     masks = unpacked(views.arrays["masks"], *meta["mask_shape"])
     batches = []

@@ -1,6 +1,7 @@
 """Script that test_contrast_traces.py starts: a trace in two gloo processes.
 
-``two_contrast.py OUT`` compares every step of all three methods, and writes OUT/agreedRANK in each process.
+``two_contrast.py OUT`` compares every step of all three methods, and writes OUT/agreedRANK in each
+process.
 """
 
 from __future__ import annotations

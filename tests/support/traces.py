@@ -157,14 +157,19 @@ def replay(
 def recorded(model: Any, *names: str) -> dict[str, list[Tensor]]:
     """What methods of a model give, in the order of the calls; the caller clears the lists."""
     seen: dict[str, list[Tensor]] = {name: [] for name in names}
-    for name in names:
 
-        def wrapped(*args: Any, _original: Any = getattr(model, name), _name: str = name) -> Any:
-            result = _original(*args)
-            seen[_name].append(result.detach().clone() if isinstance(result, Tensor) else result)
+    def record(name: str) -> None:
+        original = getattr(model, name)
+
+        def recording(*args: Any) -> Any:
+            result = original(*args)
+            seen[name].append(result.detach().clone() if isinstance(result, Tensor) else result)
             return result
 
-        setattr(model, name, wrapped)
+        setattr(model, name, recording)
+
+    for name in names:
+        record(name)
     return seen
 
 

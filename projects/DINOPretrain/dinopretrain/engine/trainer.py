@@ -63,6 +63,7 @@ class Schedules(HookBase):
         if settings.weight_decay is not None:
             groups[0]["weight_decay"] = settings.weight_decay
         self.momentum = method.momentum = settings.momentum
+        method.step = place.step
         trainer._trainer.freeze_last_layer = settings.freeze_last_layer
         trainer.storage.put_scalars(
             weight_decay=groups[0]["weight_decay"],

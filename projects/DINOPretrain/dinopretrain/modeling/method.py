@@ -48,6 +48,7 @@ class PretrainingMethod(nn.Module):
 
     Attributes:
         momentum: of the moving average in this step, set by the trainer.
+        step: its 0-based number, likewise.
     """
 
     clips_together: ClassVar[bool] = False  # gradients by their total norm, not one by one
@@ -57,7 +58,7 @@ class PretrainingMethod(nn.Module):
 
     def __init__(self, pixel_mean: list[float], pixel_std: list[float]) -> None:
         super().__init__()
-        self.momentum = 1.0
+        self.momentum, self.step = 1.0, 0
         for name, values in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
             self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
 

@@ -86,10 +86,11 @@ class MoBY(MomentumContrast):
 
     def finish_step(self) -> dict[str, float]:
         """Put the keys of all processes into the queues, rank by rank."""
-        views = zip(*self._new_keys, strict=True)
-        self.queue.push(*(gathered(torch.cat(keys)) for keys in views))
+        views = [gathered(torch.cat(keys)) for keys in zip(*self._new_keys, strict=True)]
+        self.queue.push(*views)
         self._new_keys.clear()
-        return super().finish_step()
+        figures = self.queue.figures(self.step, len(views[0]), self.momentum)
+        return {**super().finish_step(), **figures}
 
     def uniform_loss(self) -> float:
         """2 ln(1 + K)."""

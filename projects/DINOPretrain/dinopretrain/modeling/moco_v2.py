@@ -97,9 +97,11 @@ class MoCoV2(MomentumContrast):
 
     def finish_step(self) -> dict[str, float]:
         """Put the keys of all processes into the queue, rank by rank."""
-        self.queue.push(gathered(torch.cat(self._new_keys)))
+        keys = gathered(torch.cat(self._new_keys))
+        self.queue.push(keys)
         self._new_keys.clear()
-        return super().finish_step()
+        figures = self.queue.figures(self.step, len(keys), self.momentum)
+        return {**super().finish_step(), **figures}
 
     def uniform_loss(self) -> float:
         """Ln(1 + K)."""

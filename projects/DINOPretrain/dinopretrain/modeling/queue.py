@@ -41,3 +41,23 @@ class KeyQueue(nn.Module):
         for queue, new in zip(self.keys, keys, strict=True):
             queue[:, columns] = new.T.to(queue)
         self.pointer.fill_((first + len(keys[0])) % size)
+
+    def figures(self, step: int, new_keys: int, momentum: float) -> dict[str, float]:
+        """What is watched of a queue.
+
+        Args:
+            step: 0-based iteration.
+            new_keys: N.
+            momentum: m of the key encoder in this step.
+
+        Returns:
+            "queue_age": steps since the oldest of K keys was made, once all are real;
+            "queue_filled": share of the keys that are no noise; "queue_staleness": by how much the
+            key encoder has followed the queries' since the oldest key, 1 - m ** age.
+        """
+        age = self.keys.shape[2] / new_keys
+        return {
+            "queue_age": age,
+            "queue_filled": min(1.0, (step + 1) / age),
+            "queue_staleness": 1 - momentum ** min(age, step + 1),
+        }
