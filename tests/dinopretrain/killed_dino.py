@@ -1,7 +1,4 @@
-"""Script that tests start: ``killed_dino.py POOL FOLDER NUMBER [METHOD]``.
-
-Trains POOL into FOLDER, and dies by SIGKILL in step NUMBER.
-"""
+"""Script that test_training.py starts: trains POOL into FOLDER, dies by SIGKILL in step NUMBER."""
 
 from __future__ import annotations
 
@@ -12,12 +9,9 @@ from pathlib import Path
 
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 from small_dino import small_dino_cfg, start
-from small_methods import small_method_cfg
 
 if __name__ == "__main__":
-    folders = Path(sys.argv[1]), Path(sys.argv[2])
-    cfg = small_method_cfg(sys.argv[4], *folders) if sys.argv[4:] else small_dino_cfg(*folders)
-    trainer = start(cfg)
+    trainer = start(small_dino_cfg(Path(sys.argv[1]), Path(sys.argv[2])))
     step = trainer.run_step
 
     def run_step() -> None:
