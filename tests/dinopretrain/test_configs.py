@@ -75,7 +75,8 @@ def test_the_configs_that_the_readme_promises() -> None:
     promised |= {f"SmallBatch/{name}" for name in cells}
     promised |= {f"ToyUnlabeled/{name.replace('small', 'tiny')}" for name in cells}
     assert promised <= {name_of(path) for path in LEAVES}
-    readme = (CONFIGS.parent / "README.md").read_text()
+    pages = (CONFIGS.parent / "README.md", CONFIGS.parents[2] / "docs" / "pretraining-methods.md")
+    readme = "".join(page.read_text() for page in pages)
     for path in LEAVES:
         assert f"configs/{name_of(path)}.yml" in readme, path
 

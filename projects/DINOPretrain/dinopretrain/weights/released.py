@@ -1,11 +1,12 @@
 """Checkpoints of the released DINO and iBOT implementations, translated into ours and back.
 
-Source: facebookresearch/dino; bytedance/ibot, whose files have "ibot_loss" with a second centre, and
-with a shared head a second copy of the last layer. A file holds {"student": state dict with ``module.`` in front,
-"teacher", "optimizer": of AdamW, "epoch": the next one, "args": argparse.Namespace, "dino_loss":
-{"center"}, perhaps "fp16_scaler"}. The optimizer has two groups, what decays and what does not, and
-numbers the parameters of each in the order of the student's state dict: moments are translated by
-name here. Iterations are not in the file; schedules follow from the epoch.
+Source: facebookresearch/dino, bytedance/ibot. A file holds {"student": state dict with ``module.``
+in front, "teacher", "optimizer": of AdamW, "epoch": the next one, "args": argparse.Namespace,
+"dino_loss": {"center"}, perhaps "fp16_scaler"}. Those of iBOT have "ibot_loss" with "center2" as
+well, and with a shared head a second copy of the last layer. The optimizer has two groups, what
+decays and what does not, and numbers the parameters of each in the order of the student's state
+dict: moments are translated by name here. Iterations are not in the file; schedules follow from the
+epoch.
 """
 
 from __future__ import annotations
@@ -59,8 +60,9 @@ def from_released(content: Any, model: Any, source: str) -> State:
     missing = _missing(content, (*NEEDED, loss))
     if missing:
         raise UserError(
-            f"{source!r} is no checkpoint of a {method} run: it lacks {', '.join(missing)}. Weights "
-            "alone can start one: MODEL.BACKBONE.PRETRAIN True, MODEL.BACKBONE.PRETRAIN_PATH FILE"
+            f"{source!r} is no checkpoint of a {method} run: it lacks {', '.join(missing)}. "
+            "Weights alone can start one: MODEL.BACKBONE.PRETRAIN True, "
+            "MODEL.BACKBONE.PRETRAIN_PATH FILE"
         )
     state = {
         f"{encoder}.{name.removeprefix('module.')}": value

@@ -36,9 +36,9 @@ def convert(checkpoint: str, to: str, out: str, cfg: CfgNode) -> str:
     check_dino_config(cfg)
     if is_contrastive(cfg):
         raise UserError(
-            f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE}; runs of DINO and IBOT alone "
-            "can be converted. The backbone of a released checkpoint of MoCo or MoBY is taken by "
-            "MODEL.BACKBONE.PRETRAIN_PATH as it is"
+            f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE}; runs of DINO and IBOT "
+            "alone can be converted. The backbone of a released checkpoint of MoCo or MoBY is "
+            "taken by MODEL.BACKBONE.PRETRAIN_PATH as it is"
         )
     if to == "ours":
         return write_run(checkpoint, Path(out or cfg.OUTPUT_DIR), cfg)
