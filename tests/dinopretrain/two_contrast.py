@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import contrast_models as one
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
-import test_contrast_traces as one
 import torch
 from fastreid.engine import launch
 from fastreid.utils import comm

@@ -191,8 +191,8 @@ class DINO(PretrainingMethod):
     def collapse(self, means: dict[str, float]) -> tuple[str, str] | None:
         """Uniform or one-hot outputs of the teacher, see :mod:`..losses.collapse`."""
         out_dim = self.loss.center.shape[1]
-        names = ("loss_dino", "teacher_entropy", "mean_entropy")
-        kind = collapse_kind(*(means[name] for name in names), out_dim=out_dim)
+        entropies = means["teacher_entropy"], means["mean_entropy"]
+        kind = collapse_kind(means["loss_dino"], *entropies, out_dim)
         if kind is None:
             return None
         return kind, f"{REMEDIES[kind]}; ln K is {math.log(out_dim):.3f}"

@@ -149,16 +149,23 @@ class IBOT(DINO):
 
     def figures(self, metrics: dict[str, float]) -> dict[str, float]:
         """DINO's, and the temperature of patches."""
-        return {**super().figures(metrics), "teacher_patch_temp": self.patch_temp}
+        own = super().figures(self._unweighted(metrics))
+        return {**own, "teacher_patch_temp": self.patch_temp}
+
+    def _unweighted(self, metrics: dict[str, float]) -> dict[str, float]:
+        names = ("loss_dino", "loss_patch")
+        losses = {n: metrics[n] / w for n, w in zip(names, self.weights, strict=True) if w}
+        return {**metrics, **losses}
 
     def collapse(self, means: dict[str, float]) -> tuple[str, str] | None:
         """That of [cls], or of hidden patches where there are any."""
+        means = self._unweighted(means)
         found = super().collapse(means)
         if found is not None or not means["hidden_patches"] or not self.weights[1]:
             return found
         out_dim = self.patch_center.center.shape[1]
         entropies = means["patch_entropy"], means["patch_mean_entropy"]
-        kind = collapse_kind(means["loss_patch"] / self.weights[1], *entropies, out_dim)
+        kind = collapse_kind(means["loss_patch"], *entropies, out_dim)
         if kind is None:
             return None
         return f"{kind}, patches", f"{REMEDIES[kind]}; ln K2 is {math.log(out_dim):.3f}"

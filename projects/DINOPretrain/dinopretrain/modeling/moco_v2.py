@@ -90,8 +90,7 @@ class MoCoV2(MomentumContrast):
 
     def begin_step(self) -> None:
         """Let the key encoder follow; all processes start with the statistics of the first."""
-        copy_buffers_of_rank_0(self.query_encoder)
-        copy_buffers_of_rank_0(self.key_encoder)
+        copy_buffers_of_rank_0(self.query_encoder, self.key_encoder)
         super().begin_step()
         self._new_keys.clear()
 

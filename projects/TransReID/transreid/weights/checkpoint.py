@@ -81,7 +81,8 @@ def fitted(
 
 def check_num_heads(weights: Weights, own: State, backbone: TransReIDBackbone) -> None:
     """Raise UserError where a file says that its attention has another number of heads."""
-    ours = backbone.blocks[0].attn.num_heads if len(backbone.blocks) else 0
+    first: Any = backbone.blocks[0] if len(backbone.blocks) else None
+    ours = 0 if first is None else first.attn.num_heads
     width = own[BACKBONE + "cls_token"].shape[-1]
     if weights.num_heads in (0, ours) or weights.state[BACKBONE + "cls_token"].shape[-1] != width:
         return  # not known, right, or another ViT altogether, which has a message of its own
