@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from dinopretrain.engine.step import clip_each
-from dinopretrain.engine.watch import collapse_kind
+from dinopretrain.losses.collapse import collapse_kind
 from dinopretrain.losses.dino_loss import DINOLoss, cross_view_loss
 from dinopretrain.losses.outputs import OutputSums
 from dinopretrain.modeling.head import DINOHead

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dinopretrain.transforms.recipes import dino_views, views_of
 from dinopretrain.transforms.view_spec import Drawer
-from dinopretrain.transforms.views import MultiCrop, dino_views
+from dinopretrain.transforms.views import MultiCrop
+from fastreid.config import CfgNode
 from fastreid_compat.repairs.loading.reproducible import SeededIndex, draws_of
 from person_pictures import picture
 from reid_common.errors import UserError
@@ -122,3 +124,42 @@ def test_bad_settings_and_images() -> None:
         multi_crop()(np.zeros((4, 4, 3)))
     with pytest.raises(ValueError, match=r"\(4, 4\)"):
         multi_crop()(np.zeros((4, 4), np.uint8))
+
+
+def contrastive_cfg(views: str) -> CfgNode:
+    cfg = load_config()
+    cfg.MODEL.META_ARCHITECTURE = "MoCoV2"
+    cfg.INPUT.SIZE_TRAIN = [32, 16]
+    cfg.DINO.GLOBAL_SCALE = [0.2, 1.0]
+    cfg.MOCO.VIEWS = views
+    return cfg
+
+
+def test_views_of_contrastive_methods() -> None:
+    """What their papers say; all are resized bilinearly, and none is local."""
+    (first, second), local_views = views_of(contrastive_cfg("moco_v2"))
+    assert first == second and local_views == []
+    assert (first.saturation, first.hue, first.jitter_prob) == (0.4, 0.1, 0.8)
+    assert (first.blur_prob, first.solarize_prob, first.scale) == (0.5, 0, (0.2, 1.0))
+    assert first.interpolation == "bilinear" and first.erase_prob == 0
+    (first, second), _ = views_of(contrastive_cfg("moco_v3"))
+    assert (first.blur_prob, first.solarize_prob, first.saturation) == (1.0, 0, 0.2)
+    assert (second.blur_prob, second.solarize_prob) == (0.1, 0.2)
+    (first, second), _ = views_of(contrastive_cfg("luperson"))
+    assert (first.jitter_prob, first.grayscale_prob, first.erase_prob) == (0, 0.2, 0.5)
+    assert first == second
+
+
+def test_erasing_leaves_one_colour() -> None:
+    """Half of the views, 0.02 to 0.6 of the area; the mean, which is 0 when normalised."""
+    cfg = contrastive_cfg("luperson")
+    cfg.MODEL.PIXEL_MEAN = [200.0, 10.4, 99.6]
+    transform = MultiCrop(cfg)
+    image = np.zeros((64, 32, 3), np.uint8)
+    rng = np.random.default_rng(0)
+    views = np.concatenate([transform(image, rng)["global_views"] for _ in range(100)])
+    erased = (views == [200, 10, 100]).all(-1).mean((1, 2))
+    assert np.logical_or(erased > 0, (views == 0).all((1, 2, 3))).all()
+    some = erased[erased > 0]
+    assert 0.35 < len(some) / len(views) < 0.65
+    assert some.min() > 0.01 and 0.4 < some.max() < 0.65

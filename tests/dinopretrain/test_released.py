@@ -12,7 +12,8 @@ from dinopretrain.weights.released import from_released, to_released
 from fastreid.modeling import build_model
 from fastreid_compat.repairs.checkpoints.checkpoint_files import read_file
 from reid_common.errors import UserError
-from small_dino import assert_same_weights, start
+from small_dino import assert_same_weights, start, write_noise
+from small_methods import small_method_cfg
 from torch import nn
 from transreid.modeling.vits import create_vit
 
@@ -166,3 +167,36 @@ def test_other_files_are_refused(dino_cfg, tmp_path) -> None:
         from_released({**content, "optimizer": optimizer}, model, "x.pth")
     with pytest.raises(UserError, match="is no checkpoint of our DINO trainer: it lacks model"):
         to_released(content, model, dino_cfg, "x.pth")
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_run_of_ibot_is_exported_imported_and_resumed(tmp_path, shared: bool) -> None:
+    """Names as in released files: "ibot_loss" with two centres, and two last layers in any case."""
+    write_noise(tmp_path / "pool")
+    cfg = small_method_cfg("IBOT", tmp_path / "pool", tmp_path / "logs")
+    cfg.IBOT.SHARED_HEAD, cfg.IBOT.PATCH_OUT_DIM = shared, 24
+    cfg.DINO.NORM_LAST_LAYER = False
+    uninterrupted = start(cfg)
+    uninterrupted.train()
+    model = build_model(cfg)
+    source = str(tmp_path / "logs" / "model_0000.pth")
+    torch.save(to_released(read_file(source), model, cfg, source), tmp_path / "released.pth")
+    content = read_file(str(tmp_path / "released.pth"))
+    assert content["ibot_loss"]["center"].shape == (1, 32)
+    assert content["ibot_loss"]["center2"].shape == (1, 1, 32 if shared else 24)
+    for state, module in ((content["student"], "module."), (content["teacher"], "")):
+        first, second = (state[f"{module}head.last_layer{n}.weight_v"] for n in ("", 2))
+        assert torch.equal(first, second) == shared
+    assert "module.backbone.masked_embed" in content["student"]
+    assert "backbone.masked_embed" not in content["teacher"]
+    ours = from_released(content, model, "released.pth")
+    (tmp_path / "again").mkdir()
+    torch.save(ours, tmp_path / "again" / "model_0000.pth")
+    (tmp_path / "again" / "last_checkpoint").write_text("model_0000.pth")
+    cfg.OUTPUT_DIR = str(tmp_path / "again")
+    resumed = start(cfg)
+    resumed.train()
+    assert_same_weights(resumed.method.state_dict(), uninterrupted.method.state_dict())
+    cfg.MODEL.META_ARCHITECTURE = "DINO"
+    with pytest.raises(UserError, match="is no checkpoint of a DINO run: it lacks dino_loss"):
+        from_released(content, build_model(cfg), "released.pth")

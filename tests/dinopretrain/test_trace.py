@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 from dinopretrain.engine.step import DINOStep
-from dinopretrain.engine.trainer import Schedules, parameter_groups
+from dinopretrain.engine.trainer import Schedules
 from dinopretrain.losses.dino_loss import DINOLoss
 from dinopretrain.modeling.dino import DINO, Encoder
 from dinopretrain.modeling.head import DINOHead
+from dinopretrain.solver.parameter_groups import parameter_groups
 from dinopretrain.solver.schedules import cosine_with_warmup
 from fastreid.config import CfgNode
 from fastreid.utils.events import EventStorage

@@ -12,8 +12,9 @@ import pytest
 import torch
 import torchvision.transforms as tv
 import torchvision.transforms.functional as functional
+from dinopretrain.transforms.recipes import dino_views
 from dinopretrain.transforms.view_spec import Drawer, ViewDraw, ViewSpec
-from dinopretrain.transforms.views import dino_views, render
+from dinopretrain.transforms.views import render
 from person_pictures import picture
 from PIL import Image, ImageFilter
 from scipy.stats import ks_2samp

@@ -15,7 +15,8 @@ import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
 import numpy as np
 import torch
 from dinopretrain.engine.step import DINOStep
-from dinopretrain.engine.trainer import Schedules, parameter_groups
+from dinopretrain.engine.trainer import Schedules
+from dinopretrain.solver.parameter_groups import parameter_groups
 from fastreid.engine import launch
 from fastreid.utils import comm
 from fastreid.utils.events import EventStorage

@@ -41,7 +41,7 @@ TOOLS = {
     "config-reference": "config_reference",
     "draw-toyreid": "draw_toyreid",
 }
-STUDIES = ("ablation", "cfs", "cfs_truth", "demo", "dino", "unknown_cameras")
+STUDIES = ("ablation", "cfs", "cfs_truth", "demo", "dino", "ssl", "unknown_cameras")
 MODULES = sorted(
     {module for group in (COMMANDS, OF_SCORES, OF_VISUALIZE) for module, _ in group.values()}
     - {"visualize"}

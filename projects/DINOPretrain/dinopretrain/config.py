@@ -1,108 +1,17 @@
-"""Config keys of DINO pre-training.
-
-Source of the values: Caron et al., ICCV 2021, and its released code.
-"""
+"""What the config keys of pre-training must fulfil together, and the methods that read them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from fastreid.config import CfgNode
 from reid_common.errors import UserError
-from reid_core.config.declaration import Key, Rule, add_keys, check_config
-from reid_core.config.values import FLAG, IMAGE_SIZE, PROBABILITY, interval, number, whole
+from reid_core.config.declaration import Rule, add_keys, check_config
 from transreid.config_rules import BUILDER, vit_sizes
 
-key = partial(Key, training=True)
-
-KEYS = (
-    key("DINO.OUT_DIM", 65536, whole(2), "K: outputs of the head; fewer for small batches"),
-    key("DINO.HIDDEN_DIM", 2048, whole(1), "Width of the head's hidden layers"),
-    key("DINO.BOTTLENECK_DIM", 256, whole(1), "Width before the head's last layer"),
-    key("DINO.NORM_LAST_LAYER", True, FLAG, "Keep the norms of the last layer's weights at 1"),
-    key("DINO.STUDENT_TEMP", 0.1, number(above=0), "tau_s"),
-    key("DINO.TEACHER_TEMP", 0.04, number(above=0), "tau_t after its warm-up; 0.07 is usual"),
-    key("DINO.WARMUP_TEACHER_TEMP", 0.04, number(above=0), "tau_t at the start"),
-    key(
-        "DINO.WARMUP_TEACHER_TEMP_EPOCHS",
-        0,
-        whole(0),
-        "Epochs in which tau_t goes, linearly, from WARMUP_TEACHER_TEMP to TEACHER_TEMP",
-    ),
-    key("DINO.CENTER_MOMENTUM", 0.9, PROBABILITY, "m of equation 4"),
-    key(
-        "DINO.MOMENTUM",
-        0.996,
-        PROBABILITY,
-        "Momentum of the teacher at the start, by a cosine to 1 at the end; 0.9995 at batch 256",
-    ),
-    key(
-        "DINO.WEIGHT_DECAY_END",
-        0.4,
-        number(0),
-        "Weight decay by a cosine from SOLVER.WEIGHT_DECAY to this; none on biases and 1-d "
-        "parameters",
-    ),
-    key(
-        "DINO.KOLEO_WEIGHT",
-        0.0,
-        number(0),
-        "Weight of KoLeo, which spreads the features over more dimensions: 0 as released, 0.1 in "
-        "DINOv2. The images of one forward pass are compared, see MICRO_BATCH",
-    ),
-    key(
-        "DINO.CLIP_GRADIENT",
-        3.0,
-        number(0),
-        "Greatest norm of the gradient of each parameter; 0 for no clipping",
-    ),
-    key(
-        "DINO.MICRO_BATCH",
-        0,
-        whole(0),
-        "Images of one forward pass of one process; a step sums the gradients of as many passes as "
-        "its share of SOLVER.IMS_PER_BATCH needs. 0 for the whole share. Changes nothing but "
-        "memory and time, for a ViT without KoLeo; BatchNorm has its statistics from a pass",
-    ),
-    key("DINO.FREEZE_LAST_LAYER", 1, whole(0), "Epochs in which the last layer is not trained"),
-    key(
-        "DINO.MIN_LR",
-        1e-6,
-        number(0),
-        "Last learning rate, absolute. It is SOLVER.BASE_LR * SOLVER.IMS_PER_BATCH / 256 after "
-        "SOLVER.WARMUP_EPOCHS from 0, then a cosine",
-    ),
-    key("DINO.STOP_ON_COLLAPSE", True, FLAG, "End a run that has collapsed; False only warns"),
-    key(
-        "DINO.COLLAPSE_GRACE",
-        100,
-        whole(0),
-        "First iterations, in which collapse is not looked for: outputs start almost uniform",
-    ),
-    key("DINO.LOCAL_VIEWS", 8, whole(0), "Local views, beside two global ones"),
-    key(
-        "DINO.LOCAL_SIZE",
-        [128, 64],
-        IMAGE_SIZE,
-        "Size of a local view; global views have INPUT.SIZE_TRAIN",
-    ),
-    key("DINO.GLOBAL_SCALE", [0.4, 1.0], interval(0, 1), "Part of the area in a global view"),
-    key("DINO.LOCAL_SCALE", [0.05, 0.4], interval(0, 1), "Part of the area in a local view"),
-    key(
-        "DINO.CROP_RATIO",
-        [3 / 4, 4 / 3],
-        interval(),
-        "Width / height of that part, before it is resized; the default, torchvision's and the "
-        "released recipe's, stretches an upright image",
-    ),
-    key(
-        "DINO.MAX_BAD_IMAGES",
-        0.01,
-        PROBABILITY,
-        "Greatest share of images that cannot be read before the run ends",
-    ),
-)
+from .config_keys import KEYS
+from .methods import CONTRASTIVE, METHODS
+from .solver.optimizers import OPTIMIZERS
 
 
 def warm_up_is_in_epochs(cfg: CfgNode) -> str | None:
@@ -115,7 +24,7 @@ def warm_up_is_in_epochs(cfg: CfgNode) -> str | None:
         )
     if solver.WARMUP_ITERS:
         return (
-            f"SOLVER.WARMUP_ITERS is {solver.WARMUP_ITERS}; the warm-up of DINO is "
+            f"SOLVER.WARMUP_ITERS is {solver.WARMUP_ITERS}; the warm-up of pre-training is "
             "SOLVER.WARMUP_EPOCHS: set SOLVER.WARMUP_ITERS 0"
         )
     return None
@@ -146,32 +55,116 @@ def local_views_hold_a_patch(cfg: CfgNode) -> str | None:
     )
 
 
-def _rule(key: str, other: str, check: Callable[[CfgNode], str | None]) -> Rule:
-    """A rule about trainings of DINO."""
+def views_are_two(cfg: CfgNode) -> str | None:
+    """A query has one key: there are no local views."""
+    if not cfg.DINO.LOCAL_VIEWS:
+        return None
+    return (
+        f"DINO.LOCAL_VIEWS is {cfg.DINO.LOCAL_VIEWS}, but {cfg.MODEL.META_ARCHITECTURE} compares "
+        "two global views and no others; set DINO.LOCAL_VIEWS 0"
+    )
 
-    def of_dino(cfg: CfgNode) -> str | None:
-        return check(cfg) if cfg.MODEL.META_ARCHITECTURE == "DINO" else None
 
-    return Rule((key, other), of_dino, training=True)
+def optimizer_is_known(cfg: CfgNode) -> str | None:
+    """The optimizers of the papers."""
+    if cfg.SOLVER.OPT in OPTIMIZERS:
+        return None
+    return (
+        f"SOLVER.OPT is {cfg.SOLVER.OPT!r}, with which {cfg.MODEL.META_ARCHITECTURE} cannot be "
+        f"trained; write one of {', '.join(OPTIMIZERS)}"
+    )
 
 
+def batch_is_in_one_piece(cfg: CfgNode) -> str | None:
+    """Where images of a batch are compared, a piece of it is another method."""
+    name, backbone = cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.BACKBONE
+    if not cfg.DINO.MICRO_BATCH:
+        return None
+    if name == "MoCoV2" and backbone.NAME == BUILDER and backbone.STEM == "patch":
+        return None  # neither BatchNorm nor negatives of the same batch
+    reasons = {
+        "MoCoV2": "BatchNorm would have its statistics from a piece, and shuffling it would mix "
+        "the pieces alone",
+        "MoCoV3": "a query is compared with the keys of its whole batch, and BatchNorm has its "
+        "statistics from it",
+        "MoBY": "BatchNorm of the heads has its statistics from the whole batch",
+    }
+    return (
+        f"DINO.MICRO_BATCH is {cfg.DINO.MICRO_BATCH}, which would change {name}: {reasons[name]}. "
+        "Set it to 0; to save memory lower SOLVER.IMS_PER_BATCH, add processes, or for a ViT set "
+        "MODEL.BACKBONE.GRADIENT_CHECKPOINTING True"
+    )
+
+
+def queue_holds_a_batch(cfg: CfgNode) -> str | None:
+    """A step's keys do not replace one another."""
+    queue, batch = cfg.MOCO.QUEUE_SIZE, cfg.SOLVER.IMS_PER_BATCH
+    if cfg.MODEL.META_ARCHITECTURE == "MoCoV3" or queue >= batch:
+        return None
+    return (
+        f"MOCO.QUEUE_SIZE is {queue}, fewer keys than the {batch} of one step "
+        f"(SOLVER.IMS_PER_BATCH); write at least {batch}"
+    )
+
+
+def patches_can_be_hidden(cfg: CfgNode) -> str | None:
+    """Only a ViT has patches."""
+    if cfg.MODEL.BACKBONE.NAME == BUILDER:
+        return None
+    return (
+        f"MODEL.BACKBONE.NAME is {cfg.MODEL.BACKBONE.NAME}, but IBOT hides patches of a ViT; set "
+        f"{BUILDER}, or MODEL.META_ARCHITECTURE DINO"
+    )
+
+
+def ratios_have_ranges(cfg: CfgNode) -> str | None:
+    """Each ratio has its range, and stays within 0 and 1."""
+    ratios, ranges = list(cfg.IBOT.MASK_RATIO), list(cfg.IBOT.MASK_RATIO_RANGE)
+    within = all(r >= v and r + v < 1 for r, v in zip(ratios, ranges, strict=False))
+    if len(ratios) == len(ranges) and within:
+        return None
+    return (
+        f"IBOT.MASK_RATIO is {ratios} and MASK_RATIO_RANGE {ranges}; write as many of both, with "
+        "ratio - range at least 0 and ratio + range below 1"
+    )
+
+
+Check = Callable[[CfgNode], str | None]
+
+
+def _rule(key: str, other: str, check: Check, methods: tuple[str, ...] = METHODS) -> Rule:
+    """A rule about trainings of some methods."""
+
+    def of_methods(cfg: CfgNode) -> str | None:
+        return check(cfg) if cfg.MODEL.META_ARCHITECTURE in methods else None
+
+    return Rule((key, other), of_methods, training=True)
+
+
+MASKED = ("IBOT",)
 RULES = (
     _rule("DINO.LOCAL_SIZE", "MODEL.BACKBONE.TIMM_NAME", local_views_hold_a_patch),
     _rule("DINO.OUT_DIM", "SOLVER.WARMUP_EPOCHS", warm_up_is_in_epochs),
     _rule("DINO.OUT_DIM", "MODEL.BACKBONE.GRADIENT_CHECKPOINTING", backbone_can_recompute),
+    _rule("DINO.LOCAL_VIEWS", "MOCO.VIEWS", views_are_two, CONTRASTIVE),
+    _rule("SOLVER.OPT", "MOCO.VIEWS", optimizer_is_known, CONTRASTIVE),
+    _rule("DINO.MICRO_BATCH", "MODEL.BACKBONE.STEM", batch_is_in_one_piece, CONTRASTIVE),
+    _rule("MOCO.QUEUE_SIZE", "SOLVER.IMS_PER_BATCH", queue_holds_a_batch, CONTRASTIVE),
+    _rule("IBOT.MASK_RATIO", "MODEL.BACKBONE.NAME", patches_can_be_hidden, MASKED),
+    _rule("IBOT.MASK_RATIO", "IBOT.MASK_RATIO_RANGE", ratios_have_ranges, MASKED),
 )
 
 
 def add_dino_config(cfg: CfgNode) -> None:
-    """Add the keys of DINO to a config that has those of TransReID, in place."""
+    """Add the keys of pre-training to a config that has those of TransReID, in place."""
     add_keys(cfg, KEYS)
 
 
 def check_dino_config(cfg: CfgNode) -> None:
     """Raise UserError for settings that cannot work, by the keys and rules of this project."""
-    if cfg.MODEL.META_ARCHITECTURE != "DINO":
+    if cfg.MODEL.META_ARCHITECTURE not in METHODS:
         raise UserError(
-            f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE!r}; DINO pre-training needs "
-            "DINO, as in projects/DINOPretrain/configs/Base-DINO.yml"
+            f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE!r}; pre-training needs "
+            f"{', '.join(METHODS)}, as in projects/DINOPretrain/configs/Base-DINO.yml"
         )
     check_config(cfg, KEYS, RULES)

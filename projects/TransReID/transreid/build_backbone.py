@@ -24,9 +24,11 @@ def build_transreid_backbone(cfg: CfgNode) -> TransReIDBackbone:
 
     options = cfg.MODEL.BACKBONE
     check_image_sizes(cfg)
+    heads = options.get("NUM_HEADS", 0)
     vit = create_vit(
         options.TIMM_NAME,
         options.NUM_BLOCKS,
+        **({"num_heads": heads} if heads else {}),
         drop_path_rate=options.DROP_PATH_RATIO,
         proj_drop_rate=options.DROP_RATIO,
         attn_drop_rate=options.ATT_DROP_RATE,

@@ -18,6 +18,13 @@ KEYS = (
         "MODEL.BACKBONE",
         ("TIMM_NAME", "vit_base_patch16_224", TEXT, "Any plain ViT of timm, of dimension FEAT_DIM"),
         ("NUM_BLOCKS", 0, whole(0), "Keep only the first blocks of that ViT; 0 for all"),
+        (
+            "NUM_HEADS",
+            0,
+            whole(0),
+            "Heads of its attention, which must divide FEAT_DIM; 0: those of TIMM_NAME. MoCo v3's "
+            "ViT-S has 12, others 6, and the weights have the same shapes",
+        ),
         ("PRETRAIN_GRID", (), GRID, "Grid of PRETRAIN_PATH's position embeddings, as (16, 8)"),
         ("STEM", "patch", one_of(*STEMS), "patch: one convolution; ics: TransReID-SSL's IBN stem"),
         ("GRADIENT_CHECKPOINTING", False, FLAG, "Recompute the blocks to save memory", TRAIN),

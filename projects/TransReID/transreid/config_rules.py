@@ -54,6 +54,12 @@ def vit_fits(cfg: CfgNode) -> str | None:
         return None
     vit = vit_sizes(options.TIMM_NAME)
     check_feat_dim(cfg, vit.embed_dim)
+    heads = options.get("NUM_HEADS", 0)
+    if heads and vit.embed_dim % heads:
+        return (
+            f"MODEL.BACKBONE.NUM_HEADS is {heads}, which does not divide the {vit.embed_dim} "
+            f"dimensions of {options.TIMM_NAME}; write a divisor, or 0 for its own"
+        )
     if vit.depth >= options.NUM_BLOCKS:
         return None
     return (

@@ -1,9 +1,9 @@
 """Floating-point operations of a stage, and how many this machine does a second.
 
-Operations are those of the backbones, and of DINO's head, counted by PyTorch on one image without
-memory or arithmetic (device meta); a training step counts three forward passes, as the backward
-pass has two products for each of the forward's. What an image costs to read, the losses and the
-optimizer are not counted.
+Operations are those of the backbones, and of DINO's head (those of contrastive methods are small),
+counted by PyTorch on one image without memory or arithmetic (device meta); a training step counts
+three forward passes, as the backward pass has two products for each of the forward's. What an image
+costs to read, the losses and the optimizer are not counted.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from dinopretrain.methods import is_contrastive, is_pretraining
 from dinopretrain.modeling.head import DINOHead
 from fastreid.config import CfgNode
 from fastreid.modeling.backbones import build_backbone
@@ -19,8 +20,6 @@ from fastreid_compat.repairs.config.settings import resolve_device
 from torch import nn
 from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
-
-from .stages.stage import is_dino
 
 GLOBAL_VIEWS = 2
 FORWARD_AND_BACKWARD = 3
@@ -30,8 +29,11 @@ MEASURED_SECONDS = 1.0
 def training_operations(cfg: CfgNode) -> float:
     """Operations of one training step for one image."""
     one = forward_operations(cfg, *cfg.INPUT.SIZE_TRAIN)
-    if not is_dino(cfg):
+    if not is_pretraining(cfg):
         return FORWARD_AND_BACKWARD * one
+    if is_contrastive(cfg):  # one query and one key of each view, of MoCo v2 of one view
+        queries = 1 if cfg.MODEL.META_ARCHITECTURE == "MoCoV2" else GLOBAL_VIEWS
+        return queries * (1 + FORWARD_AND_BACKWARD) * one
     local_views = cfg.DINO.LOCAL_VIEWS
     local = forward_operations(cfg, *cfg.DINO.LOCAL_SIZE) if local_views else 0.0
     head = _head_operations(cfg)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dinopretrain.methods import is_pretraining
 from fastreid.config import CfgNode
 from reid_common.errors import UserError
 from reid_core.config import find_config
@@ -17,7 +18,7 @@ from reid_core.config.values import check_choice
 from .config import STAGES, load_config, stage_gpus, stage_options
 from .stages.evaluation import evaluation_stage
 from .stages.selection import SELECTION, score_stage, select_stage
-from .stages.stage import Stage, is_dino, read_config
+from .stages.stage import Stage, read_config
 from .stages.training import TrainingStage, only_listed, started_from, training_stage
 
 
@@ -50,16 +51,19 @@ def plan(cfg: CfgNode) -> list[Stage]:
     def training(name: str, title: str, *wiring: str) -> TrainingStage:
         return training_like(cfg, name, name, title, wiring)
 
-    source = training("source", "DINO on the source")
-    target_cfg = read_config(cfg.TARGET.CONFIG, stage_options(cfg, "target"), "target")
-    kind = "DINO" if is_dino(target_cfg) else "TransReID"
+    def config_of(name: str) -> CfgNode:
+        return read_config(cfg[name.upper()].CONFIG, stage_options(cfg, name), name)
+
+    method = config_of("source").MODEL.META_ARCHITECTURE
+    source = training("source", f"{method} on the source")
+    target_cfg, pool = config_of("target"), config_of("pretrain")
+    kind = target_cfg.MODEL.META_ARCHITECTURE if is_pretraining(target_cfg) else "TransReID"
     theta_s = started_from(folder / source.outputs["weights"])
     target = training("target", f"{kind} on the target", *theta_s)
-    pool = read_config(cfg.PRETRAIN.CONFIG, stage_options(cfg, "pretrain"), "pretrain")
-    listed = only_listed(pool, str(folder / SELECTION))
-    pretrain = training("pretrain", "DINO on the selection", *listed)
+    listed, method = only_listed(pool, str(folder / SELECTION)), pool.MODEL.META_ARCHITECTURE
+    pretrain = training("pretrain", f"{method} on the selection", *listed)
     conditional = started_from(folder / pretrain.outputs["weights"])
-    finetune = training("finetune", "TransReID from DINO on the selection", *conditional)
+    finetune = training("finetune", f"TransReID from {method} on the selection", *conditional)
     both = [*target.cfg.DATASETS.TESTS, *finetune.cfg.DATASETS.TESTS]
     evaluate = evaluation_stage(
         folder,

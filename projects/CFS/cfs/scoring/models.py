@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from dinopretrain.methods import is_pretraining
 from fastreid.config import CfgNode
 from fastreid.layers import pooling
 from fastreid.modeling.backbones import build_backbone
 from fastreid_compat.repairs.checkpoints.checkpoint_files import read_file, unwrapped
 from reid_common.digests import file_digest
 from reid_common.errors import UserError
+from reid_common.self_supervised import online_backbone
 from reid_core.run.feature_inputs import relevant_config
 from reid_core.side_information.resolve import fill_from_weights
 from torch import Tensor, nn
@@ -103,10 +105,10 @@ def build_feature_model(cfg: CfgNode, weights: str, name: str) -> FeatureModel:
 
 
 def _pool(cfg: CfgNode, backbone: nn.Module) -> nn.Module:
-    """Nothing for a ViT; for a CNN DINO's mean, or the pooling of the config's head."""
+    """Nothing for a ViT; for a CNN pre-training's mean, or the pooling of the config's head."""
     if isinstance(backbone, TransReIDBackbone):
         return nn.Identity()
-    if cfg.MODEL.META_ARCHITECTURE == "DINO":
+    if is_pretraining(cfg):
         return nn.AdaptiveAvgPool2d(1)
     name = cfg.MODEL.HEADS.POOL_LAYER
     if name not in pooling.__all__:
@@ -125,9 +127,10 @@ def _load_cnn(backbone: nn.Module, pool: nn.Module, state: Mapping[str, Any], so
     Raises:
         UserError: a tensor of the backbone is not in the file, or has another shape there.
     """
+    online = online_backbone(state)
     tensors = {
         str(key).removeprefix("module."): value
-        for key, value in state.items()
+        for key, value in (state if online is None else online.state).items()
         if isinstance(value, Tensor)
     }
     prefix = next(p for p in PREFIXES if any(key.startswith(p) for key in tensors) or not p)

@@ -20,7 +20,8 @@ import numpy as np
 import torch
 import torchvision.transforms as tv
 from dinopretrain.transforms.decode import decode_image
-from dinopretrain.transforms.views import MultiCrop, dino_views, use_one_thread
+from dinopretrain.transforms.recipes import dino_views
+from dinopretrain.transforms.views import MultiCrop, use_one_thread
 from PIL import Image, ImageFilter
 
 from .harness import CPU, Row, alternate, benchmark, timed

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from dinopretrain import DINO
-from dinopretrain.engine.step import DINOStep
+from dinopretrain.engine.step import DINOStep, PretrainStep
+from dinopretrain.modeling.method import Place
 from dinopretrain.solver.parameter_groups import parameter_groups
+from dinopretrain.transforms.views import MultiCrop
 from fastreid.config import CfgNode
 from fastreid.modeling import build_model
 from fastreid.utils.events import EventStorage, get_event_storage
@@ -62,14 +66,50 @@ def dino_on_noise(
     torch.manual_seed(0)
     cfg = load_config(find_config(config), ["MODEL.DEVICE", "cpu", *options])
 
-    def random(number: int, size: list[int]) -> Tensor:
+    def noise(number: int, size: list[int]) -> Tensor:
         return torch.randint(0, 256, (count, number, *size, 3), dtype=torch.uint8)
 
     batch = {
-        "global_views": random(2, cfg.INPUT.SIZE_TRAIN),
-        "local_views": random(cfg.DINO.LOCAL_VIEWS, cfg.DINO.LOCAL_SIZE),
+        "global_views": noise(2, cfg.INPUT.SIZE_TRAIN),
+        "local_views": noise(cfg.DINO.LOCAL_VIEWS, cfg.DINO.LOCAL_SIZE),
     }
     return cfg, build_model(cfg).train(), batch
+
+
+def method_on_noise(
+    config: str, count: int, options: Sequence[Any] = ()
+) -> tuple[CfgNode, Any, dict[str, Any]]:
+    """As :func:`dino_on_noise` of any method, with the masks of masked image modelling."""
+    cfg, model, batch = dino_on_noise(config, count, options)
+    transform = MultiCrop(cfg)
+    if transform.masks is not None:
+        random.seed(0)
+        masks = [transform.masks() for _ in range(transform.num_global * count)]
+        batch["masks"] = torch.from_numpy(np.stack(masks)).unflatten(0, (count, -1))
+    return cfg, model, batch
+
+
+def method_step(
+    cfg: CfgNode, model: Any, batch: dict[str, Any], dtype: torch.dtype | None = None
+) -> Callable[[], float]:
+    """A step of any method as its trainer makes it, in the middle of a run; returns the loss."""
+    optimizer = model.build_optimizer(cfg)
+    parts = {"model": model, "optimizer": optimizer, "data_loader": None}
+    trainer = SimpleNamespace(**parts, _data_loader_iter=itertools.repeat(batch))
+    step = PretrainStep(trainer, dtype=dtype, clip=model.clip_norm(cfg))
+    settings = model.schedule(
+        cfg, Place(50 * cfg.SOLVER.MAX_EPOCH, 100 * cfg.SOLVER.MAX_EPOCH, 100)
+    )
+    model.momentum = settings.momentum
+    for group in optimizer.param_groups:
+        group["lr"] = 1e-5  # so that many steps on one batch stay finite
+
+    def run() -> float:
+        step.run_step()
+        model.after_step()
+        return get_event_storage().latest()["total_loss"][0]
+
+    return in_storage(run)
 
 
 def adamw(model: DINO) -> torch.optim.Optimizer:

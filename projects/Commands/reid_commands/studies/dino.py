@@ -14,25 +14,19 @@ from __future__ import annotations
 
 import argparse
 import functools
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from cfs.pipeline.stages.training import started_from
-from dinopretrain.engine.trainer import TEACHER_FILE
-from reid_common.files import read_json, write_json
-from reid_core.config import find_config
 from reid_core.data.thinning import with_identities
-from reid_core.run.command_line import forget_loggers, positive
-from transreid import training
+from reid_core.run.command_line import positive
 
+from . import pretraining
 from .runner import Arm, Rows, Study, dataset_options, file_name, mean_and_spread
 
 CONFIGS = "projects/DINOPretrain/configs"
 PRETRAINING = f"{CONFIGS}/ToyUnlabeled/vit_tiny.yml"
 FINE_TUNING = f"{CONFIGS}/ToyReID/vit_tiny.yml"
-DONE = "pretraining.json"
 POOL, DATASET = "ToyUnlabeled", "ToyReID"
 SCRATCH_TITLE, DINO_TITLE = "from scratch", "DINO on {}"
 
@@ -57,18 +51,10 @@ def pretrain(pool: str, dataset: str | None, out: Path, seed: int, opts: list[st
         seed: of the run.
         opts: the user's KEY VALUE pairs.
     """
+    sets = [] if pool == POOL else ["DATASETS.NAMES", repr((pool,))]
+    sets += [] if dataset is None else ["DATASETS.TESTS", repr((dataset,))]
     folder = pretraining_folder(out, seed, pool)
-    if not (folder / DONE).exists():
-        forget_loggers()
-        resumed = (folder / "last_checkpoint").exists()
-        start = time.perf_counter()
-        sets = [] if pool == POOL else ["DATASETS.NAMES", repr((pool,))]
-        sets += [] if dataset is None else ["DATASETS.TESTS", repr((dataset,))]
-        pairs = ["SEED", str(seed), *sets, *opts, "OUTPUT_DIR", str(folder)]
-        training.train_or_evaluate(training.arguments(find_config(PRETRAINING), pairs, resume=True))
-        seconds = None if resumed else round(time.perf_counter() - start)
-        write_json(folder / DONE, {"seconds": seconds, "opts": pairs[:-2]})
-    return started_from(folder / TEACHER_FILE)
+    return pretraining.pretrain(PRETRAINING, folder, ["SEED", str(seed), *sets, *opts])
 
 
 def add_arguments(lines: argparse.ArgumentParser) -> None:
@@ -112,7 +98,7 @@ def verdict(scores: Rows) -> str:
 def conclusion(scores: Rows, args: argparse.Namespace) -> str:
     """The verdict, and how long the pre-trainings took that were not interrupted."""
     folders = [pretraining_folder(args.out, seed, args.pool) for seed in args.seeds]
-    seconds = [read_json(folder / DONE)["seconds"] for folder in folders]
+    seconds = [pretraining.seconds_of(folder) for folder in folders]
     times = ", ".join(f"{s / 60:.1f}" for s in seconds if s is not None)
     took = f" Pre-training took {times} minutes." if times else ""
     toys = [name for name in (args.pool, args.dataset or DATASET) if name in (POOL, DATASET)]

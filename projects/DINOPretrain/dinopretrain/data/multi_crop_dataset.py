@@ -73,8 +73,9 @@ def collate_views(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     Returns:
         "global_views" (B, G, H, W, 3) and "local_views" (B, L, h, w, 3), uint8 RGB; "index" (B,)
-        int64; "bad": (name, reason) of all images that were replaced.
+        int64; "bad": (name, reason) of all images that were replaced; with masks "masks" (B, G,
+        rows, columns) bool.
     """
     bad = [bad for sample in samples for bad in sample["bad"]]
-    keys = ("global_views", "local_views", "index")
+    keys = [key for key in samples[0] if key != "bad"]
     return {**{key: default_collate([s[key] for s in samples]) for key in keys}, "bad": bad}

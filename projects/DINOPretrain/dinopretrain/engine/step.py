@@ -1,8 +1,10 @@
-"""One training step of DINO, in the place of FastReID's SimpleTrainer and AMPTrainer.
+"""One step of pre-training, in the place of FastReID's SimpleTrainer and AMPTrainer.
 
 What these cannot do: a batch goes through the model in pieces, gradients are clipped for each
 parameter on its own after they are unscaled, the last layer's are dropped in the first epochs, and
-a step whose loss or gradient is not finite is skipped and counted instead of ending the run.
+a step whose loss or gradient is not finite is skipped and counted instead of ending the run. When
+the momentum encoder moves, and queues are filled, is for the method to say
+(:class:`~dinopretrain.modeling.method.PretrainingMethod`).
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from ..data.bad_images import BadImages
 logger = logging.getLogger(__name__)
 
 MAX_SKIPPED_IN_A_ROW = 10
+# What a model gets of a batch; masks are of masked image modelling
+VIEWS = ("global_views", "local_views", "masks")
 
 
 @torch.no_grad()
@@ -44,24 +48,34 @@ def clip_each(parameters: list[nn.Parameter], max_norm: float) -> Tensor:
     return torch.linalg.vector_norm(torch.stack(norms))
 
 
+@torch.no_grad()
+def clip_together(parameters: list[nn.Parameter], max_norm: float) -> Tensor:
+    """Scale all gradients down to a total norm of ``max_norm``; else as :func:`clip_each`."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    total = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    if max_norm > 0:
+        torch._foreach_mul_(gradients, (max_norm / (total + 1e-6)).clamp(max=1.0))
+    return total
+
+
 def pieces(batch: dict[str, Any], size: int) -> list[dict[str, Tensor]]:
     """Cut the views of a batch, images first, into pieces of ``size`` images; 0 for one piece."""
     count = len(batch["global_views"])
     size = size or count
     return [
-        {name: batch[name][first : first + size] for name in ("global_views", "local_views")}
+        {name: batch[name][first : first + size] for name in VIEWS if name in batch}
         for first in range(0, count, size)
     ]
 
 
-class DINOStep(SimpleTrainer):
-    """Runs the steps of :class:`~dinopretrain.engine.trainer.DINOTrainer`.
+class PretrainStep(SimpleTrainer):
+    """Runs the steps of :class:`~dinopretrain.engine.trainer.PretrainTrainer`.
 
     Args:
-        simple: the trainer that it replaces, whose model (the DINO meta-architecture, or
+        simple: the trainer that it replaces, whose model (a method's meta-architecture, or
             DistributedDataParallel around it), data and optimizer it takes over.
         dtype: of autocast; None for float32.
-        clip: greatest norm of each gradient, 0 for none.
+        clip: greatest norm of each gradient, or of all where the method says so; 0 for none.
         micro_batch: images of one forward pass, 0 for all of the batch.
     """
 
@@ -75,7 +89,7 @@ class DINOStep(SimpleTrainer):
         self.param_wrapper = None
         self.dtype, self.clip, self.micro_batch = dtype, clip, micro_batch
         self.grad_scaler = torch.amp.GradScaler(
-            self._module.device.type, enabled=dtype is torch.float16
+            self.method.device.type, enabled=dtype is torch.float16
         )
         self.freeze_last_layer = False  # set each step by the schedules
         self.bad_images: BadImages | None = None  # set by BadImagesHook
@@ -83,11 +97,12 @@ class DINOStep(SimpleTrainer):
         self.skipped_in_a_row = self.skipped_in_all = 0
 
     @property
-    def _module(self) -> Any:
+    def method(self) -> Any:
+        """The meta-architecture, out of DistributedDataParallel."""
         return getattr(self.model, "module", self.model)
 
     def run_step(self) -> None:
-        """Forward and backward pass of each piece; clip, step, move the centre.
+        """Forward and backward pass of each piece; clip, step; what the method does between.
 
         Raises:
             UserError: more than 10 steps in a row had no finite loss or gradient; those in which
@@ -98,31 +113,29 @@ class DINOStep(SimpleTrainer):
         data_time = time.perf_counter() - start
         if self.bad_images is not None:
             self.bad_images.add(data["bad"], len(data["index"]))
-        self._module.outputs.clear()
+        self.method.begin_step()
         self.optimizer.zero_grad(set_to_none=True)
         # Statistics of BatchNorm move in the forward pass; a step that is skipped takes that back.
-        encoders = (self._module.student, self._module.teacher)
-        buffers = [(b, b.clone()) for encoder in encoders for b in encoder.buffers()]
+        buffers = [(b, b.clone()) for b in self.method.moving_buffers()]
         losses = self._accumulate(data)
-        metrics = self._averaged({"grad_norm": self._clipped(), **losses})
+        metrics = self._averaged({**self._clipped(), **losses})
         self.skipped = not all(math.isfinite(value) for value in metrics.values())
         self.skipped_in_all += self.skipped
         get_event_storage().put_scalar("skipped_steps", self.skipped_in_all, smoothing_hint=False)
         if self.skipped:
             for buffer, before in buffers:
                 buffer.copy_(before)
-            self._skip(metrics)
+            self._skip(metrics, [metrics[name] for name in losses])
             return
         self.skipped_in_a_row = 0
         self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()
-        metrics.update(self._module.finish_step())
+        metrics.update(self.method.finish_step())
         images = len(data["global_views"]) * comm.get_world_size()
         get_event_storage().put_scalars(
             **metrics,
             total_loss=sum(metrics[name] for name in losses),
-            loss_over_ln_k=metrics["loss_dino"] / math.log(self._module.loss.center.shape[1]),
-            teacher_temp=self._module.teacher_temp,
+            **self.method.figures(metrics),
             data_time=data_time,
             images_per_second=images / max(time.perf_counter() - start, 1e-9),
         )
@@ -141,7 +154,7 @@ class DINOStep(SimpleTrainer):
             alone = number < len(parts) and isinstance(self.model, DistributedDataParallel)
             with self.model.no_sync() if alone else contextlib.nullcontext():
                 with torch.autocast(
-                    self._module.device.type, dtype=self.dtype, enabled=self.dtype is not None
+                    self.method.device.type, dtype=self.dtype, enabled=self.dtype is not None
                 ):
                     losses = self.model(piece)
                 weighted = {name: share * loss for name, loss in losses.items()}
@@ -150,14 +163,17 @@ class DINOStep(SimpleTrainer):
                 total[name] = total.get(name, 0) + loss.detach()
         return total
 
-    def _clipped(self) -> Tensor:
-        """Unscale and clip the gradients; returns their norm before clipping."""
+    def _clipped(self) -> dict[str, Tensor]:
+        """Unscale and clip the gradients; returns their norm, and what else of them, before."""
         if self.freeze_last_layer:
-            for parameter in self._module.student.head.last_layer.parameters():
-                parameter.grad = None
+            for name, parameter in self.method.trained.head.named_parameters():
+                if name.startswith("last_layer"):
+                    parameter.grad = None
         self.grad_scaler.unscale_(self.optimizer)
+        figures = self.method.gradient_figures()
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        return clip_each(parameters, self.clip)
+        clip = clip_together if self.method.clips_together else clip_each
+        return {"grad_norm": clip(parameters, self.clip), **figures}
 
     def _averaged(self, values: dict[str, Tensor]) -> dict[str, float]:
         """Means over all processes, so that all of them come to the same decision."""
@@ -167,14 +183,13 @@ class DINOStep(SimpleTrainer):
             numbers /= comm.get_world_size()
         return dict(zip(values, numbers.tolist(), strict=True))
 
-    def _skip(self, metrics: dict[str, float]) -> None:
-        """Leave student, teacher and centre as they are; end the run if that never ends."""
+    def _skip(self, metrics: dict[str, float], losses: list[float]) -> None:
+        """Leave the method as it is; end the run if that never ends."""
         self.optimizer.zero_grad(set_to_none=True)
         numbers = ", ".join(f"{name} {value}" for name, value in metrics.items())
         # In float16 gradients overflow until the scaler, which halves its scale, has found one.
         scale = self.grad_scaler.get_scale()
-        del metrics["grad_norm"]
-        if scale <= 1 or not all(math.isfinite(loss) for loss in metrics.values()):
+        if scale <= 1 or not all(math.isfinite(loss) for loss in losses):
             self.skipped_in_a_row += 1
         self.grad_scaler.update()
         text = "Iteration %d is not finite (%s, gradient scale %g): step skipped (%d in all)"
@@ -186,3 +201,6 @@ class DINOStep(SimpleTrainer):
                 "and a lower SOLVER.BASE_LR, with SOLVER.AMP.DTYPE bf16 instead of fp16, or with a "
                 "lower DINO.CLIP_GRADIENT"
             )
+
+
+DINOStep = PretrainStep  # its name before there were other methods

@@ -1,15 +1,9 @@
-"""What can go wrong in DINO, watched: collapse of both kinds, and losses that are no number.
-
-Source: Caron et al., ICCV 2021, section 5.3: without centring one output dimension dominates (the
-teacher's entropy goes to 0), without sharpening all outputs are equal (it goes to ln K).
-
-Letter: K outputs.
-"""
+"""What can go wrong in pre-training, watched: collapse, of whatever kinds a method has."""
 
 from __future__ import annotations
 
 import logging
-import math
+from typing import Any
 
 import numpy as np
 from fastreid.engine.train_loop import HookBase
@@ -17,46 +11,18 @@ from reid_common.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# Shares of ln K. A head as initialised is at about 0.9 with the default temperatures.
-UNIFORM, ONE_HOT = 0.99, 0.03
-REMEDIES = {
-    "uniform": "all outputs are equal, the loss is ln K. Lower DINO.TEACHER_TEMP (0.04) and "
-    "DINO.WARMUP_TEACHER_TEMP, lower DINO.OUT_DIM for small batches, raise DINO.MOMENTUM (0.9995 "
-    "at batch 256), lower SOLVER.BASE_LR or lengthen SOLVER.WARMUP_EPOCHS",
-    "one_hot": "all images get the same output dimension. Lower DINO.CENTER_MOMENTUM (0.9) so that "
-    "the centre follows, raise DINO.TEACHER_TEMP (0.04 to 0.07), lower SOLVER.BASE_LR, raise "
-    "DINO.FREEZE_LAST_LAYER",
-}
-
-
-def collapse_kind(
-    loss: float, teacher_entropy: float, mean_entropy: float, out_dim: int
-) -> str | None:
-    """Name of a collapse, from means over some steps in nats (see :class:`.outputs.OutputSums`).
-
-    Returns:
-        "uniform" (teacher's outputs and loss at ln K), "one_hot" (one output dimension takes all
-        images), or None.
-    """
-    highest = math.log(out_dim)
-    if min(loss, teacher_entropy) > UNIFORM * highest:
-        return "uniform"
-    return "one_hot" if mean_entropy < ONE_HOT * highest else None
-
 
 class CollapseWatch(HookBase):
     """Looks at the second half of each epoch for collapse, says it, and can stop the run.
 
     Args:
-        out_dim: K.
+        method: says which metrics show it, and judges them.
         stop: raise UserError; False only logs, once an epoch.
         grace: iterations at the start of the training that are not looked at.
     """
 
-    WATCHED = ("loss_dino", "teacher_entropy", "mean_entropy")
-
-    def __init__(self, out_dim: int, stop: bool, grace: int) -> None:
-        self.out_dim, self.stop, self.grace = out_dim, stop, grace
+    def __init__(self, method: Any, stop: bool, grace: int) -> None:
+        self.method, self.stop, self.grace = method, stop, grace
         self._seen: list[list[float]] = []
 
     def before_epoch(self) -> None:
@@ -69,20 +35,21 @@ class CollapseWatch(HookBase):
         first_half = trainer.iter % per_epoch < per_epoch // 2
         if trainer.iter >= self.grace and not first_half and not trainer._trainer.skipped:
             latest = trainer.storage.latest()
-            self._seen.append([float(np.ravel(latest[name])[0]) for name in self.WATCHED])
+            self._seen.append([float(np.ravel(latest[name])[0]) for name in self.method.watched])
 
     def after_epoch(self) -> None:
         """Judge the epoch; raises UserError where it collapsed, if ``stop``."""
         if not self._seen:
             return
-        loss, teacher, mean = np.mean(self._seen, axis=0).tolist()
-        kind = collapse_kind(loss, teacher, mean, self.out_dim)
-        if kind is None:
+        means = dict(zip(self.method.watched, np.mean(self._seen, axis=0).tolist(), strict=True))
+        found = self.method.collapse(means)
+        if found is None:
             return
+        kind, remedy = found
+        values = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
         message = (
-            f"DINO has collapsed ({kind}) in epoch {self.trainer.epoch}: {REMEDIES[kind]}. Loss "
-            f"{loss:.3f}, entropy of the teacher {teacher:.3f}, of its mean output {mean:.3f}; "
-            f"ln K is {math.log(self.out_dim):.3f}"
+            f"{type(self.method).__name__} has collapsed ({kind}) in epoch {self.trainer.epoch}: "
+            f"{remedy}. Means over its second half: {values}"
         )
         if self.stop:
             raise UserError(

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .precision import precise
+
 
 def cross_view_loss(
     student: Tensor, teacher: Tensor, center: Tensor, student_temp: float, teacher_temp: float
@@ -33,8 +35,8 @@ def cross_view_loss(
         Scalar.
     """
     num_teacher, num_student = len(teacher), len(student)
-    targets = F.softmax((teacher.detach().float() - center) / teacher_temp, dim=-1)
-    logits = student.float() / student_temp
+    targets = F.softmax((precise(teacher.detach()) - center) / teacher_temp, dim=-1)
+    logits = precise(student) / student_temp
     # Targets of student view j: all teacher views but j itself.
     total = targets.sum(0)
     others = (total - targets[j] if j < num_teacher else total for j in range(num_student))

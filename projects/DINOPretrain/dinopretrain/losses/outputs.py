@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from fastreid.utils import comm
 from torch import Tensor
 
+from .precision import precise
+
 
 class OutputSums:
     """Sums over the teacher's outputs since the last :meth:`clear`."""
@@ -35,12 +37,12 @@ class OutputSums:
             center: (1, K), the same in all passes of a step, and in :meth:`reduced`.
             teacher_temp: tau_t.
         """
-        logits = logits.float()
+        logits = precise(logits)
         centred = logits - center
         log_p = F.log_softmax(centred / teacher_temp, dim=-1)
         p = log_p.exp()
         entropy = -(p * log_p).sum().view(1)
-        unit = F.normalize(features.float(), dim=-1).sum(0)
+        unit = F.normalize(precise(features), dim=-1).sum(0)
         parts = [logits.sum(0), centred.square().sum(0), p.sum(0), unit, entropy]
         parts.append(torch.full_like(entropy, float(len(logits))))
         self._sizes = [len(part) for part in parts]

@@ -8,48 +8,28 @@ Letters: B images, G global views, L local views, V = G + L, D dimensions, K out
 
 from __future__ import annotations
 
-import copy
-from typing import Any
+import math
+from typing import Any, ClassVar
 
 import torch
 from fastreid.config import CfgNode, configurable
 from fastreid.modeling.backbones import build_backbone
 from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
-from reid_common.errors import UserError
 from torch import Tensor, nn
 
+from ..losses.collapse import REMEDIES, collapse_kind
 from ..losses.dino_loss import DINOLoss
 from ..losses.koleo import koleo_loss
 from ..losses.outputs import OutputSums
+from ..solver.parameter_groups import parameter_groups
+from ..solver.schedules import cosine_with_warmup, teacher_temperature
+from .encoder import Encoder
 from .head import DINOHead
-
-
-class Encoder(nn.Module):
-    """A backbone, (B, 3, H, W) -> maps (B, D, h, w), and the projection head, (B, D) -> (B, K)."""
-
-    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
-        super().__init__()
-        self.backbone, self.head = backbone, head
-
-    def features(self, images: Tensor) -> Tensor:
-        """Features (B, D): [cls] of a ViT, the spatial mean of a CNN."""
-        return self.backbone(images).mean((2, 3))
-
-    def forward(self, *view_groups: Tensor) -> tuple[Tensor, Tensor]:
-        """Features and logits of all views, each group (of one size) as one batch.
-
-        Args:
-            view_groups: images (n_i, 3, H_i, W_i).
-
-        Returns:
-            (sum n_i, D) and (sum n_i, K), in the order of the groups.
-        """
-        features = torch.cat([self.features(views) for views in view_groups])
-        return features, self.head(features)
+from .method import Place, PretrainingMethod, StepSettings, average_of, build_average_backbone
 
 
 @META_ARCH_REGISTRY.register()
-class DINO(nn.Module):
+class DINO(PretrainingMethod):
     """Student, teacher and loss. In training a batch of views gives the loss, else features.
 
     A step may be several forward passes, each on a piece of the batch; :meth:`finish_step` moves
@@ -70,8 +50,7 @@ class DINO(nn.Module):
         outputs: what the teacher said in the forward passes of this step.
     """
 
-    pixel_mean: Tensor
-    pixel_std: Tensor
+    watched: ClassVar[tuple[str, ...]] = ("loss_dino", "teacher_entropy", "mean_entropy")
 
     @configurable
     def __init__(
@@ -84,32 +63,24 @@ class DINO(nn.Module):
         pixel_std: list[float],
         koleo_weight: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(pixel_mean, pixel_std)
         self.student, self.loss, self.koleo_weight = student, loss, koleo_weight
-        self.teacher = Encoder(teacher_backbone, copy.deepcopy(student.head))
-        self.teacher.load_state_dict(student.state_dict())
-        self.teacher.requires_grad_(False)
+        self.teacher = average_of(student, teacher_backbone)
         for backbone in (student.backbone, teacher_backbone):
             vars(backbone)["any_size"] = True  # views of two sizes; CNNs take them anyway
         self.teacher_temp = 0.04
         self.outputs = OutputSums()
-        for name, values in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
-            self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """Constructor keywords from MODEL and DINO."""
         options = cfg.DINO
         backbone = build_backbone(cfg)
-        teacher_cfg = cfg.clone()
-        teacher_cfg.defrost()
-        teacher_cfg.MODEL.BACKBONE.PRETRAIN = False
-        teacher_cfg.MODEL.BACKBONE.DROP_PATH_RATIO = 0.0
         sizes = options.OUT_DIM, options.HIDDEN_DIM, options.BOTTLENECK_DIM
         head = DINOHead(cfg.MODEL.BACKBONE.FEAT_DIM, *sizes, options.NORM_LAST_LAYER)
         return {
             "student": Encoder(backbone, head),
-            "teacher_backbone": build_backbone(teacher_cfg),
+            "teacher_backbone": build_average_backbone(cfg),
             "loss": DINOLoss(options.OUT_DIM, options.STUDENT_TEMP, options.CENTER_MOMENTUM),
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
@@ -117,20 +88,22 @@ class DINO(nn.Module):
         }
 
     @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        return self.pixel_mean.device
+    def trained(self) -> Encoder:
+        """The student."""
+        return self.student
 
-    def forward(self, batch: dict[str, Any]) -> Any:
-        """Losses of a batch of views in training; the teacher's features (B, D) of images else.
+    @property
+    def average(self) -> Encoder:
+        """The teacher."""
+        return self.teacher
 
-        Args:
-            batch: in training "global_views" (B, G, H, W, 3) and "local_views" (B, L, h, w, 3),
-                uint8 RGB; at test time "images" (B, 3, H, W), pixels 0..255.
-        """
-        if not self.training:
-            images = batch["images"].to(self.device)
-            return self.teacher.features((images - self.pixel_mean) / self.pixel_std)
+    @property
+    def exported(self) -> Encoder:
+        """The teacher, whose features are the better ones (section 5.2)."""
+        return self.teacher
+
+    def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """The loss of all views, and KoLeo's."""
         global_views = self.normalised(batch["global_views"])
         groups = [global_views]
         if batch["local_views"].shape[1]:
@@ -149,6 +122,10 @@ class DINO(nn.Module):
                 losses["loss_koleo"] = self.koleo_weight * koleo_loss(of_globals)
         return losses
 
+    def begin_step(self) -> None:
+        """Forget the outputs of the step before."""
+        self.outputs.clear()
+
     def finish_step(self) -> dict[str, float]:
         """Move the centre after the losses of a step, one for each of its pieces.
 
@@ -160,19 +137,67 @@ class DINO(nn.Module):
         self.outputs.clear()
         return statistics
 
-    def normalised(self, views: Tensor) -> Tensor:
-        """Views (B, n, H, W, 3), uint8 -> (n * B, 3, H, W), view by view, normalised."""
-        if views.dtype != torch.uint8 or views.dim() != 5:
-            raise UserError(
-                f"views are {tuple(views.shape)} {views.dtype}; DINO takes (B, n, H, W, 3) uint8"
-            )
-        images = views.to(self.device).transpose(0, 1).flatten(0, 1).permute(0, 3, 1, 2)
-        return (images - self.pixel_mean) / self.pixel_std
+    def after_step(self) -> None:
+        """Move the teacher: after the optimizer, of the student's new weights."""
+        self.update_teacher(self.momentum)
 
     @torch.no_grad()
     def update_teacher(self, momentum: float) -> None:
         """Move the teacher towards the student: t <- momentum * t + (1 - momentum) * s."""
-        teacher = [parameter.detach() for parameter in self.teacher.parameters()]
-        student = [parameter.detach() for parameter in self.student.parameters()]
-        torch._foreach_mul_(teacher, momentum)
-        torch._foreach_add_(teacher, student, alpha=1 - momentum)
+        self.move_average(momentum)
+
+    def schedule(self, cfg: CfgNode, place: Place) -> StepSettings:
+        """Learning rate, weight decay and momentum by a cosine; the temperature by epochs."""
+        solver, options = cfg.SOLVER, cfg.DINO
+        now = place.step, place.num_steps
+        temperatures = options.WARMUP_TEACHER_TEMP, options.TEACHER_TEMP
+        self.teacher_temp = teacher_temperature(
+            place.epoch, *temperatures, options.WARMUP_TEACHER_TEMP_EPOCHS
+        )
+        warmup = solver.WARMUP_EPOCHS * place.per_epoch
+        return StepSettings(
+            lr=cosine_with_warmup(*now, peak_rate(cfg), options.MIN_LR, warmup),
+            momentum=cosine_with_warmup(*now, options.MOMENTUM, 1.0),
+            weight_decay=cosine_with_warmup(*now, solver.WEIGHT_DECAY, options.WEIGHT_DECAY_END),
+            freeze_last_layer=place.epoch < options.FREEZE_LAST_LAYER,
+        )
+
+    def rate_in_words(self, cfg: CfgNode) -> str:
+        """How the learning rate comes about, for the log."""
+        solver = cfg.SOLVER
+        return (
+            f"SOLVER.BASE_LR {solver.BASE_LR:g} x batch {solver.IMS_PER_BATCH} / 256 = "
+            f"{peak_rate(cfg):g} after {solver.WARMUP_EPOCHS} epochs of warm-up, then a cosine to "
+            f"{cfg.DINO.MIN_LR:g}"
+        )
+
+    def build_optimizer(self, cfg: CfgNode) -> torch.optim.Optimizer:
+        """AdamW over the student."""
+        groups = parameter_groups(self.student, cfg.SOLVER.WEIGHT_DECAY)
+        return torch.optim.AdamW(groups, lr=0.0)
+
+    def clip_norm(self, cfg: CfgNode) -> float:
+        """Greatest norm of each gradient."""
+        return cfg.DINO.CLIP_GRADIENT
+
+    def figures(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Loss as a share of that of a uniform output, and the temperature."""
+        highest = math.log(self.loss.center.shape[1])
+        return {
+            "loss_over_ln_k": metrics["loss_dino"] / highest,
+            "teacher_temp": self.teacher_temp,
+        }
+
+    def collapse(self, means: dict[str, float]) -> tuple[str, str] | None:
+        """Uniform or one-hot outputs of the teacher, see :mod:`..losses.collapse`."""
+        out_dim = self.loss.center.shape[1]
+        entropies = means["teacher_entropy"], means["mean_entropy"]
+        kind = collapse_kind(means["loss_dino"], *entropies, out_dim)
+        if kind is None:
+            return None
+        return kind, f"{REMEDIES[kind]}; ln K is {math.log(out_dim):.3f}"
+
+
+def peak_rate(cfg: CfgNode) -> float:
+    """Learning rate at the end of the warm-up: linear in the batch."""
+    return cfg.SOLVER.BASE_LR * cfg.SOLVER.IMS_PER_BATCH / 256

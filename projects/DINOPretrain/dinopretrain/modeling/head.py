@@ -9,6 +9,8 @@ Letters: B images, D dimensions of the backbone's feature, K prototypes.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -67,3 +69,28 @@ class Prototypes(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Features (B, in_dim) -> (B, K)."""
         return F.linear(features, self.weight_g * F.normalize(self.weight_v, dim=1))
+
+
+class IBOTHead(DINOHead):
+    """DINO's head for [cls] and for patches, which may have a last layer of their own.
+
+    Source: Zhou et al., ICLR 2022, section 3.2; MLP and bottleneck are always shared.
+
+    Args:
+        patch_dim: K2, outputs for patches; None: the last layer is shared, and K2 = K.
+        **sizes: and others, see :class:`DINOHead`.
+    """
+
+    def __init__(self, *sizes: Any, patch_dim: int | None = None, **others: Any) -> None:
+        super().__init__(*sizes, **others)
+        self.last_layer2: Prototypes | None = None
+        if patch_dim is not None:
+            bottleneck = self.last_layer.weight_v.shape[1]
+            fixed = not self.last_layer.weight_g.requires_grad
+            self.last_layer2 = Prototypes(bottleneck, patch_dim, fixed)
+
+    def of_both(self, cls: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """[cls] (n, D) and patches (M, D) -> (n, K) and (M, K2), through the MLP as one batch."""
+        tokens = F.normalize(self.mlp(torch.cat([cls, patches])), dim=-1)
+        last = self.last_layer2 or self.last_layer
+        return self.last_layer(tokens[: len(cls)]), last(tokens[len(cls) :])

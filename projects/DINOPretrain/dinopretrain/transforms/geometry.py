@@ -62,7 +62,7 @@ def central_crop(
     return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width
 
 
-def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize(image: np.ndarray, size: tuple[int, int], mode: str = "bicubic") -> np.ndarray:
     """Resize as PIL does: bicubic (a = -0.5), antialiased along a side that gets shorter.
 
     OpenCV's cubic has another kernel (a = -0.75) and no antialiasing, so its views would be sharper
@@ -71,6 +71,7 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     Args:
         image: (H, W, 3), uint8; a view of a larger array is fine.
         size: (H, W) of the result.
+        mode: "bicubic" or "bilinear".
     """
     if image.shape[:2] == size:
         return image
@@ -78,5 +79,5 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         image = image.copy()  # torch warns about arrays that cannot be written to
     # Seen as (1, H, W, 3) with channels last, what torch returns is laid out likewise.
     pixels = torch.from_numpy(image)[None].permute(0, 3, 1, 2)
-    resized = interpolate(pixels, size=size, mode="bicubic", antialias=True)
+    resized = interpolate(pixels, size=size, mode=mode, antialias=True)
     return resized.permute(0, 2, 3, 1).numpy()[0]

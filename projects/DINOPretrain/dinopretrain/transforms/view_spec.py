@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from reid_common.errors import UserError
@@ -12,6 +12,8 @@ from reid_common.errors import UserError
 from . import geometry
 
 PROBABILITIES = ("flip_prob", "jitter_prob", "grayscale_prob", "blur_prob", "solarize_prob")
+# Of random erasing: part of the view's area, height / width, and tries to find a place.
+ERASED_AREA, ERASED_LOG_RATIO, ERASE_ATTEMPTS = (0.02, 0.6), np.log([0.3, 1 / 0.3]), 10
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,9 @@ class ViewSpec:
         blur_sigma: least and greatest standard deviation, in pixels of the view.
         solarize_prob: that bright values are inverted.
         solarize_threshold: from this value on, 0..256.
+        interpolation: of the resize, "bicubic" or "bilinear", antialiased.
+        erase_prob: that a rectangle gets one colour.
+        erase_colour: red, green and blue, 0..255.
     """
 
     size: tuple[int, int]
@@ -47,6 +52,9 @@ class ViewSpec:
     blur_sigma: tuple[float, float] = (0.1, 2.0)
     solarize_prob: float = 0.0
     solarize_threshold: int = 128
+    interpolation: str = "bicubic"
+    erase_prob: float = 0.0
+    erase_colour: tuple[int, ...] = (124, 116, 104)  # ImageNet's mean: 0 when normalised
 
     def __post_init__(self) -> None:
         right = {
@@ -75,6 +83,8 @@ class ViewDraw(NamedTuple):
         grayscale: take the colours out.
         sigma: of the blur; None for none.
         solarize: threshold; None for none.
+        erase: top, left, height, width in the view; None for none.
+        interpolation, erase_colour: as in :class:`ViewSpec`.
     """
 
     crop: tuple[int, int, int, int]
@@ -83,6 +93,9 @@ class ViewDraw(NamedTuple):
     grayscale: bool
     sigma: float | None
     solarize: int | None
+    erase: tuple[int, int, int, int] | None = None
+    interpolation: str = "bicubic"
+    erase_colour: tuple[int, ...] = ()
 
 
 # Columns of uniform numbers: crop, five yes or no, four factors, four that are sorted for the order
@@ -95,6 +108,7 @@ class Drawer:
 
     def __init__(self, specs: Sequence[ViewSpec]) -> None:
         self.specs = list(specs)
+        self._erases = any(spec.erase_prob > 0 for spec in specs)
         self._scale = np.array([spec.scale for spec in specs])
         self._log_ratio = np.log([spec.ratio for spec in specs])
         self._probabilities = np.array([[getattr(s, n) for n in PROBABILITIES] for s in specs])
@@ -122,6 +136,11 @@ class Drawer:
         orders = uniforms[:, _FACTOR:_ORDER].argsort(axis=1)
         sigmas = self._sigma_low + uniforms[:, _ORDER] * self._sigma_range
         columns = (column.tolist() for column in (crops, choices, factors, orders, sigmas))
+        # Drawn behind all others, so that views without erasing stay what they were.
+        erased = [
+            random_rectangle(spec.size, random) if random() < spec.erase_prob else None
+            for spec in (self.specs if self._erases else [])
+        ] or [None] * len(self.specs)
         return [
             ViewDraw(
                 crop=tuple(crop),
@@ -130,8 +149,36 @@ class Drawer:
                 grayscale=grayscale,
                 sigma=sigma if blur else None,
                 solarize=spec.solarize_threshold if solarize else None,
+                erase=erase,
+                interpolation=spec.interpolation,
+                erase_colour=spec.erase_colour,
             )
-            for spec, crop, (flip, jitter, grayscale, blur, solarize), factor, order, sigma in zip(
-                self.specs, *columns, strict=True
-            )
+            for (
+                spec,
+                erase,
+                crop,
+                (flip, jitter, grayscale, blur, solarize),
+                factor,
+                order,
+                sigma,
+            ) in zip(self.specs, erased, *columns, strict=True)
         ]
+
+
+def random_rectangle(
+    size: tuple[int, int], random: Callable[..., Any]
+) -> tuple[int, int, int, int] | None:
+    """Top, left, height and width of what is erased in a view of (H, W) pixels.
+
+    Source: Zhong et al., "Random Erasing Data Augmentation", AAAI 2020, algorithm 1. None where no
+    try fits.
+    """
+    for _ in range(ERASE_ATTEMPTS):
+        area, shape, top, left = random(4)
+        area = (ERASED_AREA[0] + area * (ERASED_AREA[1] - ERASED_AREA[0])) * size[0] * size[1]
+        ratio = np.exp(ERASED_LOG_RATIO[0] + shape * np.diff(ERASED_LOG_RATIO)[0])
+        height, width = round(float(np.sqrt(area * ratio))), round(float(np.sqrt(area / ratio)))
+        if 0 < height < size[0] and 0 < width < size[1]:
+            corner = int(top * (size[0] - height + 1)), int(left * (size[1] - width + 1))
+            return (*corner, height, width)
+    return None

@@ -10,42 +10,21 @@ normalises.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 from fastreid.config import CfgNode, configurable
 from reid_common.errors import UserError
+from transreid.config_rules import vit_sizes
+from transreid.modeling.patch_embed import patch_grid
 
 from .blur import gaussian_blur
 from .colour import JITTER, solarize, to_grayscale
 from .geometry import resize
+from .masks import MaskDrawer, mask_drawer_of
+from .recipes import views_of
 from .view_spec import Drawer, ViewDraw, ViewSpec
-
-
-def dino_views(
-    global_size: tuple[int, int] = (256, 128),
-    local_size: tuple[int, int] = (128, 64),
-    num_local: int = 8,
-    global_scale: tuple[float, float] = (0.4, 1.0),
-    local_scale: tuple[float, float] = (0.05, 0.4),
-    ratio: tuple[float, float] = (3 / 4, 4 / 3),
-) -> tuple[list[ViewSpec], list[ViewSpec]]:
-    """Global and local views of the released recipe.
-
-    The globals differ: the first is always blurred, the second seldom blurred and at times
-    solarized.
-
-    Args:
-        global_size: (H, W) in pixels; so is local_size.
-        num_local: local views, 0 or more.
-        global_scale: least and greatest part of the image's area; so is local_scale.
-        ratio: least and greatest width / height of that part, of all views.
-    """
-    if num_local < 0:
-        raise UserError(f"DINO.LOCAL_VIEWS is {num_local}; set 0 or more")
-    first = ViewSpec(global_size, global_scale, ratio, blur_prob=1.0)
-    second = ViewSpec(global_size, global_scale, ratio, blur_prob=0.1, solarize_prob=0.2)
-    return [first, second], [ViewSpec(local_size, local_scale, ratio, blur_prob=0.5)] * num_local
 
 
 class MultiCrop:
@@ -56,11 +35,16 @@ class MultiCrop:
     Args:
         global_views: one spec for each global view, all of one size.
         local_views: one for each local view, all of one size; may be empty.
+        masks: draws which patches of a global view are hidden; None for no masks.
     """
 
     @configurable
     def __init__(
-        self, *, global_views: Sequence[ViewSpec], local_views: Sequence[ViewSpec] = ()
+        self,
+        *,
+        global_views: Sequence[ViewSpec],
+        local_views: Sequence[ViewSpec] = (),
+        masks: MaskDrawer | None = None,
     ) -> None:
         if not global_views:
             raise UserError("there are no global views; DINO's teacher needs at least one")
@@ -68,19 +52,23 @@ class MultiCrop:
             sizes = sorted({spec.size for spec in specs})
             if len(sizes) > 1:
                 raise UserError(f"{kind} views have the sizes {sizes}; views of a kind share one")
-        self.num_global = len(global_views)
+        self.num_global, self.masks = len(global_views), masks
         self.draw = Drawer([*global_views, *local_views])
         self.global_size = global_views[0].size
         self.local_size = local_views[0].size if local_views else (0, 0)
 
     @classmethod
-    def from_config(cls, cfg: CfgNode) -> dict[str, list[ViewSpec]]:
-        """Constructor keywords from INPUT.SIZE_TRAIN and DINO."""
-        options = cfg.DINO
-        ranges = map(tuple, (options.GLOBAL_SCALE, options.LOCAL_SCALE, options.CROP_RATIO))
-        sizes = tuple(cfg.INPUT.SIZE_TRAIN), tuple(options.LOCAL_SIZE)
-        global_views, local_views = dino_views(*sizes, options.LOCAL_VIEWS, *ranges)
-        return {"global_views": global_views, "local_views": local_views}
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        """Constructor keywords from INPUT.SIZE_TRAIN, DINO, MOCO and IBOT."""
+        global_views, local_views = views_of(cfg)
+        masks = None
+        if cfg.MODEL.META_ARCHITECTURE == "IBOT":
+            backbone = cfg.MODEL.BACKBONE
+            patch = vit_sizes(backbone.TIMM_NAME).patch
+            masks = mask_drawer_of(
+                cfg, patch_grid(cfg.INPUT.SIZE_TRAIN, patch, backbone.STRIDE_SIZE)
+            )
+        return {"global_views": global_views, "local_views": local_views, "masks": masks}
 
     def __call__(
         self, image: np.ndarray, rng: np.random.Generator | None = None
@@ -93,6 +81,7 @@ class MultiCrop:
 
         Returns:
             "global_views" (G, H, W, 3) and "local_views" (L, h, w, 3), uint8, RGB; L may be 0.
+            With masks also "masks" (G, rows, columns) of patches, bool, True where hidden.
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise ValueError(f"an image is (H, W, 3) uint8, this is {image.shape} {image.dtype}")
@@ -102,7 +91,10 @@ class MultiCrop:
         local_views = np.empty((len(draws) - self.num_global, *self.local_size, 3), np.uint8)
         for draw, out in zip(draws, [*global_views, *local_views], strict=True):
             render(image, draw, out)
-        return {"global_views": global_views, "local_views": local_views}
+        views = {"global_views": global_views, "local_views": local_views}
+        if self.masks is not None:
+            views["masks"] = np.stack([self.masks() for _ in range(self.num_global)])
+        return views
 
 
 def render(image: np.ndarray, draw: ViewDraw, out: np.ndarray) -> None:
@@ -116,7 +108,7 @@ def render(image: np.ndarray, draw: ViewDraw, out: np.ndarray) -> None:
     recolour_first = height * width < size[0] * size[1]
     if recolour_first:
         view = recolour(view, draw)
-    view = resize(view, size)
+    view = resize(view, size, draw.interpolation)
     if not recolour_first:
         view = recolour(view, draw)
     if draw.sigma is None:
@@ -125,6 +117,9 @@ def render(image: np.ndarray, draw: ViewDraw, out: np.ndarray) -> None:
         gaussian_blur(view, draw.sigma, out)
     if draw.solarize is not None:
         out[:] = solarize(out, draw.solarize)
+    if draw.erase is not None:
+        top, left, height, width = draw.erase
+        out[top : top + height, left : left + width] = draw.erase_colour
 
 
 def recolour(view: np.ndarray, draw: ViewDraw) -> np.ndarray:

@@ -1,10 +1,12 @@
-"""Checkpoints of the released DINO implementation, translated into ours and back.
+"""Checkpoints of the released DINO and iBOT implementations, translated into ours and back.
 
-Source: facebookresearch/dino. A file holds {"student": state dict with ``module.`` in front,
-"teacher", "optimizer": of AdamW, "epoch": the next one, "args": argparse.Namespace, "dino_loss":
-{"center"}, perhaps "fp16_scaler"}. The optimizer has two groups, what decays and what does not, and
-numbers the parameters of each in the order of the student's state dict: moments are translated by
-name here. Iterations are not in the file; schedules follow from the epoch.
+Source: facebookresearch/dino, bytedance/ibot. A file holds {"student": state dict with ``module.``
+in front, "teacher", "optimizer": of AdamW, "epoch": the next one, "args": argparse.Namespace,
+"dino_loss": {"center"}, perhaps "fp16_scaler"}. Those of iBOT have "ibot_loss" with "center2" as
+well, and with a shared head a second copy of the last layer. The optimizer has two groups, what
+decays and what does not, and numbers the parameters of each in the order of the student's state
+dict: moments are translated by name here. Iterations are not in the file; schedules follow from the
+epoch.
 """
 
 from __future__ import annotations
@@ -18,11 +20,13 @@ from fastreid.config import CfgNode
 from reid_common.errors import UserError
 from torch import Tensor, nn
 
+from ..modeling.ibot import IBOT
 from ..solver.parameter_groups import parameter_groups, parameter_names
 
 State = dict[str, Any]
 
-NEEDED = ("student", "teacher", "optimizer", "epoch", "dino_loss")
+NEEDED = ("student", "teacher", "optimizer", "epoch")
+SECOND_LAYER = "head.last_layer2."
 # Settings of DINO that have the same name on the released command line.
 SAME_NAMES = ["out_dim", "norm_last_layer", "warmup_teacher_temp", "teacher_temp"]
 SAME_NAMES += ["warmup_teacher_temp_epochs", "weight_decay_end", "freeze_last_layer", "min_lr"]
@@ -31,6 +35,7 @@ KEYS = {
     "last_layer": "DINO.OUT_DIM, DINO.BOTTLENECK_DIM",
     "head.": "DINO.HIDDEN_DIM, DINO.BOTTLENECK_DIM",
     "pos_embed": "INPUT.SIZE_TRAIN, MODEL.BACKBONE.STRIDE_SIZE",
+    "patch_center": "IBOT.PATCH_OUT_DIM, IBOT.SHARED_HEAD",
     "center": "DINO.OUT_DIM",
     "": "MODEL.BACKBONE.TIMM_NAME, NUM_BLOCKS, STEM",
 }
@@ -41,7 +46,7 @@ def from_released(content: Any, model: Any, source: str) -> State:
 
     Args:
         content: of the file.
-        model: the DINO meta-architecture to be resumed; it stays as it is.
+        model: the meta-architecture, DINO or IBOT, to be resumed; it stays as it is.
         source: the file's name, for messages.
 
     Returns:
@@ -51,18 +56,23 @@ def from_released(content: Any, model: Any, source: str) -> State:
     Raises:
         UserError: it is no DINO checkpoint, lacks what continuing needs, or is of another model.
     """
-    missing = _missing(content, NEEDED)
+    method, loss = type(model).__name__, _loss_key(model)
+    missing = _missing(content, (*NEEDED, loss))
     if missing:
         raise UserError(
-            f"{source!r} is no checkpoint of a DINO run: it lacks {', '.join(missing)}. Weights "
-            "alone can start one: MODEL.BACKBONE.PRETRAIN True, MODEL.BACKBONE.PRETRAIN_PATH FILE"
+            f"{source!r} is no checkpoint of a {method} run: it lacks {', '.join(missing)}. "
+            "Weights alone can start one: MODEL.BACKBONE.PRETRAIN True, "
+            "MODEL.BACKBONE.PRETRAIN_PATH FILE"
         )
     state = {
         f"{encoder}.{name.removeprefix('module.')}": value
         for encoder in ("student", "teacher")
         for name, value in content[encoder].items()
+        if SECOND_LAYER not in name or not _shares_head(model)
     }
-    state["loss.center"] = content["dino_loss"]["center"]
+    state["loss.center"] = content[loss]["center"]
+    if isinstance(model, IBOT):
+        state["patch_center.center"] = content[loss]["center2"].flatten(0, -2)
     _check(model.state_dict(), state, source)
     names = parameter_names(model.student)
     theirs = _in_order_of(list(_part(state, "student.")), names)
@@ -96,13 +106,15 @@ def to_released(content: Any, model: Any, cfg: CfgNode, source: str) -> State:
     moments = _moments_by_name(content["optimizer"], names, model.student, source)
     patches = getattr(model.student.backbone, "patch_embed", None)
     released: State = {
-        "student": {f"module.{name}": value for name, value in student.items()},
-        "teacher": _part(state, "teacher."),
+        "student": {f"module.{k}": v for k, v in _with_second_layer(student, model).items()},
+        "teacher": _with_second_layer(_part(state, "teacher."), model),
         "optimizer": _numbered(moments, _in_order_of(list(student), names), model.student),
         "epoch": int(content["epoch"]) + 1,
         "args": released_arguments(cfg, getattr(patches, "patch_size", (0,))[0]),
-        "dino_loss": {"center": state["loss.center"]},
+        _loss_key(model): {"center": state["loss.center"]},
     }
+    if isinstance(model, IBOT):
+        released["ibot_loss"]["center2"] = state["patch_center.center"][None]
     if "grad_scaler" in content:
         released["fp16_scaler"] = content["grad_scaler"]
     return released
@@ -131,6 +143,24 @@ def released_arguments(cfg: CfgNode, patch_size: int) -> argparse.Namespace:
         local_crops_scale=tuple(options.LOCAL_SCALE),
         seed=cfg.get("SEED", -1),
     )
+
+
+def _loss_key(model: Any) -> str:
+    return "ibot_loss" if isinstance(model, IBOT) else "dino_loss"
+
+
+def _shares_head(model: Any) -> bool:
+    return getattr(model.student.head, "last_layer2", None) is None
+
+
+def _with_second_layer(state: Mapping[str, Tensor], model: Any) -> dict[str, Tensor]:
+    """Add the copy of a shared last layer that files of iBOT have."""
+    copies = {
+        key.replace("head.last_layer.", SECOND_LAYER): value
+        for key, value in state.items()
+        if isinstance(model, IBOT) and _shares_head(model) and "head.last_layer." in key
+    }
+    return {**state, **copies}
 
 
 def _missing(content: Any, keys: Sequence[str]) -> list[str]:

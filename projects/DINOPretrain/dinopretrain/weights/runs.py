@@ -1,4 +1,4 @@
-"""Runs of DINO from checkpoints of the released implementation, and the other way round."""
+"""Runs of DINO or iBOT from checkpoints of the released code, and the other way round."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from reid_common.errors import UserError
 from reid_core.run.validation import check_output_dir
 
 from ..engine.trainer import check_dino_config
+from ..methods import is_contrastive
 from .released import from_released, to_released
 
 LAST = "last_checkpoint"
@@ -33,6 +34,12 @@ def convert(checkpoint: str, to: str, out: str, cfg: CfgNode) -> str:
         UserError: the file does not fit the config, or cannot be written there.
     """
     check_dino_config(cfg)
+    if is_contrastive(cfg):
+        raise UserError(
+            f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE}; runs of DINO and IBOT "
+            "alone can be converted. The backbone of a released checkpoint of MoCo or MoBY is "
+            "taken by MODEL.BACKBONE.PRETRAIN_PATH as it is"
+        )
     if to == "ours":
         return write_run(checkpoint, Path(out or cfg.OUTPUT_DIR), cfg)
     if not out:
@@ -44,7 +51,7 @@ def convert(checkpoint: str, to: str, out: str, cfg: CfgNode) -> str:
 
 
 def model_of(cfg: CfgNode) -> torch.nn.Module:
-    """The DINO model of a config, on the CPU, as initialised."""
+    """The DINO or iBOT model of a config, on the CPU, as initialised."""
     cfg = cfg.clone()
     cfg.MODEL.DEVICE = "cpu"
     cfg.MODEL.BACKBONE.PRETRAIN = False

@@ -18,11 +18,11 @@ from .declaration import existing
 
 TRAIN = True
 IDENTITY_SAMPLERS = ("NaiveIdentitySampler", "BalancedIdentitySampler", "SetReWeightSampler")
-# Names that no registry has; a project adds its own, see Project.names.
-NAMES = {
+NAMES = {  # that no registry has; a project adds its own, see Project.names
     "MODEL.LOSSES.NAME": ["CrossEntropyLoss", "TripletLoss", "CircleLoss", "Cosface"],
     "MODEL.HEADS.CLS_LAYER": list(any_softmax.__all__),
     "DATALOADER.SAMPLER_TRAIN": ["TrainingSampler", "ImbalancedDatasetSampler", *IDENTITY_SAMPLERS],
+    "SOLVER.OPT": list(usable_optimizers()),
 }
 
 TEXTS = v.sequence(v.TEXT, text="a list of texts")
@@ -53,7 +53,7 @@ SAMPLERS = v.registered(
     "a sampler: TrainingSampler, NaiveIdentitySampler, ...",
     lambda: NAMES["DATALOADER.SAMPLER_TRAIN"],
 )
-OPTIMIZERS = v.registered("an optimizer of torch.optim, or Lamb", usable_optimizers)
+OPTIMIZERS = v.registered("an optimizer of torch.optim, or Lamb", lambda: NAMES["SOLVER.OPT"])
 SCHEDULES = v.registered(
     "MultiStepLR, CosineAnnealingLR or a name in SCHEDULE_REGISTRY",
     lambda: ["MultiStepLR", "CosineAnnealingLR", *SCHEDULE_REGISTRY._obj_map],

@@ -33,7 +33,9 @@ SECTIONS = {
     "SOLVER": "Optimization",
     "TEST": "Evaluation",
     "TEST.FASTEVAL": "FastEval",
-    "DINO": "Pre-training with DINO",
+    "DINO": "Pre-training: DINO, and what all methods read",
+    "MOCO": "Pre-training with MoCo v2, MoCo v3 and MoBY",
+    "IBOT": "Pre-training with iBOT",
 }
 # Defaults that depend on the machine.
 SHOWN = {"MODEL.DEVICE": "`cuda`, `cpu` without CUDA"}

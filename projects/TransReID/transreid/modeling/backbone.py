@@ -42,6 +42,8 @@ class TransReIDBackbone(nn.Module):
             that are known; MODEL.BACKBONE.PRETRAIN_GRID.
     """
 
+    masked_embed: nn.Parameter
+
     def __init__(
         self,
         vit: VisionTransformer,
@@ -86,10 +88,20 @@ class TransReIDBackbone(nn.Module):
         self.norm = vit.norm
 
     def embed(
-        self, images: Tensor, camids: Tensor | None = None, viewids: Tensor | None = None
+        self,
+        images: Tensor,
+        camids: Tensor | None = None,
+        viewids: Tensor | None = None,
+        masks: Tensor | None = None,
     ) -> Tensor:
-        """Tokens z0 of equation 4: images (B, 3, H, W), normalised -> (B, P + N, D)."""
+        """Tokens z0 of equation 4: images (B, 3, H, W), normalised -> (B, P + N, D).
+
+        Where ``masks`` (B, N) is True, the vector ``masked_embed`` takes the place of a patch: for
+        backbones that masked image modelling has given one.
+        """
         patches = self.patch_embed(images, self.any_size)
+        if masks is not None:
+            patches = torch.where(masks[:, :, None], self.masked_embed.to(patches), patches)
         pos_embed = self._pos_embed(images) if self.any_size else self.pos_embed
         prefix = [
             token.expand(images.shape[0], -1, -1)
@@ -111,10 +123,17 @@ class TransReIDBackbone(nn.Module):
         return pos_embed_for_view(self.pos_embed, patches.grid_size, grid, prefix)
 
     def forward_features(
-        self, images: Tensor, camids: Tensor | None = None, viewids: Tensor | None = None
+        self,
+        images: Tensor,
+        camids: Tensor | None = None,
+        viewids: Tensor | None = None,
+        masks: Tensor | None = None,
     ) -> Tensor:
-        """Tokens (B, P + N, D) after the blocks and the norm that this backbone (still) holds."""
-        tokens = self._through(self.blocks, self.embed(images, camids, viewids))
+        """Tokens (B, P + N, D) after the blocks and the norm that this backbone (still) holds.
+
+        ``masks`` (B, N) hides patches, see :meth:`embed`.
+        """
+        tokens = self._through(self.blocks, self.embed(images, camids, viewids, masks))
         return self.norm(tokens)
 
     def forward(

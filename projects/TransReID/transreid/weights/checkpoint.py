@@ -58,6 +58,7 @@ def fitted(
     own, backbone = _own_state(model)
     whole = not isinstance(model, TransReIDBackbone)
     report = LoadReport(weights.source, weights.kind, whole=whole)
+    check_num_heads(weights, own, backbone)
     state = fit(weights.state, own, backbone, grid, report)
     fitting = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
     report.loaded = sorted(fitting)
@@ -76,6 +77,20 @@ def fitted(
             "MODEL.BACKBONE.TIMM_NAME that the checkpoint was made with"
         )
     return fitting, report
+
+
+def check_num_heads(weights: Weights, own: State, backbone: TransReIDBackbone) -> None:
+    """Raise UserError where a file says that its attention has another number of heads."""
+    first: Any = backbone.blocks[0] if len(backbone.blocks) else None
+    ours = 0 if first is None else first.attn.num_heads
+    width = own[BACKBONE + "cls_token"].shape[-1]
+    if weights.num_heads in (0, ours) or weights.state[BACKBONE + "cls_token"].shape[-1] != width:
+        return  # not known, right, or another ViT altogether, which has a message of its own
+    raise UserError(
+        f"{weights.source!r} ({weights.kind}) was trained with {weights.num_heads} heads, this "
+        f"model has {ours}: all shapes are equal, but the features would be wrong. Set "
+        f"MODEL.BACKBONE.NUM_HEADS {weights.num_heads}"
+    )
 
 
 def _own_state(model: nn.Module) -> tuple[State, TransReIDBackbone]:

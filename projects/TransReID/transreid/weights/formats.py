@@ -1,8 +1,9 @@
 """Weights of any known origin, recognised by their keys and brought under our names.
 
 Known are our own checkpoints, released TransReID and TransReID-SSL models (``base.``), DINO
-checkpoints ({"student", "teacher", ...}, of which the teacher is taken) and their bare backbones,
-DINOv2 with registers, timm and DeiT; each with or without the ``module.`` of DataParallel, bare or
+and iBOT checkpoints ({"student", "teacher", ...}, of which the teacher is taken) and their bare
+backbones, MoCo v2, MoCo v3 and MoBY (of which the online encoder is taken), DINOv2 with registers,
+timm and DeiT; each with or without the ``module.`` of DataParallel, bare or
 under "model", "state_dict" or "teacher".
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 from fastreid.config import CfgNode
 from fastreid_compat.repairs.checkpoints.checkpoint_files import read_file, unwrapped
 from reid_common.errors import UserError
+from reid_common.self_supervised import online_backbone
 from torch import Tensor
 
 from .released import State, count_blocks, from_released
@@ -27,7 +29,7 @@ LOCAL_BRANCH = "heads.local_branch."
 BRANCHES = (GLOBAL_BRANCH, LOCAL_BRANCH)
 # Parts of a pretrained model that a ReID backbone does not have.
 HEADS = ("head.", "head_dist.", "head_drop.", "fc.", "fc_norm.", "pre_logits.")
-IGNORED = (*HEADS, "dist_token", "mask_token")
+IGNORED = (*HEADS, "dist_token", "mask_token", "masked_embed", "num_heads")
 # Parameters of DINOv2's own files under timm's names.
 DINOV2 = {"register_tokens": "reg_token", ".mlp.w12.": ".mlp.fc1.", ".mlp.w3.": ".mlp.fc2."}
 
@@ -39,6 +41,7 @@ class Weights:
     state: State  # keys ``backbone.*`` and, for whole models, ``heads.*``
     kind: str  # what they were recognised as, for messages
     source: str  # the file, or timm's name of the model
+    num_heads: int = 0  # of the attention, which shapes do not show; 0 if the file does not say it
 
     @property
     def num_classes(self) -> int:
@@ -65,6 +68,9 @@ def recognise(state: Mapping[str, Any], source: str) -> Weights:
         UserError: it holds no ViT.
     """
     state = {str(k).removeprefix("module."): v for k, v in state.items() if isinstance(v, Tensor)}
+    online = online_backbone(state)
+    if online is not None and "cls_token" in online.state:
+        return Weights(_backbone(online.state), online.method, source, online.num_heads)
     if "teacher.backbone.cls_token" in state:  # a checkpoint of our DINOPretrain project
         teacher = {k: v for k, v in state.items() if k.startswith("teacher.")}
         state = {key.removeprefix("teacher."): value for key, value in teacher.items()}
@@ -76,9 +82,10 @@ def recognise(state: Mapping[str, Any], source: str) -> Weights:
         if any(key.startswith("heads.") for key in state):
             return Weights(dict(state), "our checkpoint", source)
         kept = {k.removeprefix(BACKBONE): v for k, v in state.items() if k.startswith(BACKBONE)}
-        return Weights(_backbone(kept), "DINO checkpoint", source)
+        return Weights(_backbone(kept), "DINO or iBOT checkpoint", source)
     if "cls_token" in state and "patch_embed.proj.weight" in state:
-        return Weights(_backbone(state), "backbone (timm, DeiT, DINO)", source)
+        heads = int(state.get("num_heads", 0))
+        return Weights(_backbone(state), "backbone (timm, DeiT, DINO)", source, heads)
     raise UserError(
         f"{source!r} holds no ViT: no cls_token, bare or behind backbone. or base.; its first keys "
         f"are {', '.join(list(state)[:5]) or 'none'}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from dinopretrain.methods import is_pretraining
 from fastreid.config import CfgNode
 from fastreid.modeling.backbones import build_backbone
 from fastreid_compat.repairs.checkpoints.checkpoint_files import AtomicPathManager
@@ -14,19 +15,20 @@ from reid_common.errors import UserError
 from transreid import resolve_side_information
 
 from ...scores.selection import number_kept
-from ..stages.stage import Stage, errors_of, is_dino
+from ..stages.stage import Stage, errors_of
 from ..stages.training import training_size
 
 
 def check_configs(stages: Mapping[str, Stage]) -> None:
-    """Check that source and pretrain are DINO on the same data, and image sizes agree."""
+    """Check that source and pretrain need no labels, are on the same data, and sizes agree."""
     names = ("source", "target", "pretrain")
     source, target, pretrain = (stages[name].cfg for name in names)
     for name, cfg in (("source", source), ("pretrain", pretrain)):
-        if not is_dino(cfg):
+        if not is_pretraining(cfg):
             raise UserError(
                 f"stage {name}: MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE!r}; it "
-                f"pre-trains without labels: set {name.upper()}.CONFIG to a config of DINO"
+                f"pre-trains without labels: set {name.upper()}.CONFIG to a config of DINO, or of "
+                "another method of projects/DINOPretrain"
             )
     sizes = [list(cfg.INPUT.SIZE_TEST) for cfg in (source, target)]
     if sizes[0] != sizes[1]:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from dinopretrain.methods import is_contrastive, is_pretraining
 from fastreid.config import CfgNode
 from fastreid.modeling.backbones import build_backbone
 from reid_common.errors import UserError
 
-from ..stages.stage import Stage, is_dino
+from ..stages.stage import Stage
 
 MARGIN = 2**30  # bytes that are left free
 
@@ -47,11 +48,15 @@ def checkpoint_bytes(cfg: CfgNode) -> int:
     cfg.MODEL.BACKBONE.PRETRAIN = False
     with torch.device("meta"):
         weights = sum(p.numel() for p in build_backbone(cfg).parameters())
-    if is_dino(cfg):
+    if is_contrastive(cfg):
+        moco = cfg.MOCO  # roughly: projector, predictor, queue
+        weights += moco.HIDDEN_DIM * (cfg.MODEL.BACKBONE.FEAT_DIM + 3 * moco.OUT_DIM)
+        weights += moco.OUT_DIM * moco.QUEUE_SIZE
+    elif is_pretraining(cfg):
         dino = cfg.DINO
         weights += cfg.MODEL.BACKBONE.FEAT_DIM * dino.HIDDEN_DIM + dino.HIDDEN_DIM**2
         weights += (dino.HIDDEN_DIM + dino.OUT_DIM) * dino.BOTTLENECK_DIM
-    # The weights, the optimizer's averages, of DINO also the teacher
-    copies = (3 if cfg.SOLVER.OPT.startswith("Adam") else 2) + is_dino(cfg)
+    # The weights, the optimizer's averages, of pre-training also the encoder that follows
+    copies = (3 if cfg.SOLVER.OPT.startswith("Adam") else 2) + is_pretraining(cfg)
     files = cfg.SOLVER.MAX_EPOCH // period + 2
     return 4 * weights * copies * files

@@ -81,11 +81,6 @@ def command_line(command: str, *words: object, num_gpus: int = 1) -> list[str]:
     return [*run, "-m", "reid_commands", command, *map(str, words)]
 
 
-def is_dino(cfg: CfgNode) -> bool:
-    """Whether a config pre-trains without labels."""
-    return cfg.MODEL.META_ARCHITECTURE == "DINO"
-
-
 def read_config(config: str, options: Sequence[str], stage: str) -> CfgNode:
     """FastReID config of a stage, as training reads it; a UserError names the stage."""
     with errors_of(stage):

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from dinopretrain.data.loader import open_images
-from dinopretrain.engine.trainer import TEACHER_FILE, check_dino_config
+from dinopretrain.engine.trainer import check_dino_config
+from dinopretrain.methods import backbone_file, is_pretraining
 from fastreid.config import CfgNode
 from reid_common.errors import UserError
 from reid_common.files import read_json
@@ -18,7 +19,7 @@ from reid_core.run.preflight import preflight
 from transreid import resolve_side_information
 
 from .settings import training_inputs, training_settings
-from .stage import Stage, command_line, errors_of, is_dino, read_config
+from .stage import Stage, command_line, errors_of, read_config
 
 FILTER_SUMMARY = "filters_summary.json"
 
@@ -33,7 +34,7 @@ class TrainingStage(Stage):
         cfg = self._cfg_of_what_exists()
         with errors_of(self.name):
             preflight(cfg, world_size=self.num_gpus)
-            if is_dino(cfg):
+            if is_pretraining(cfg):
                 check_dino_config(cfg)
             resolve_side_information(cfg)
             images = training_size(cfg)["images"]
@@ -86,7 +87,7 @@ def training_stage(
     cfg = read_config(config, options, name)
     launch = ["--num-gpus", num_gpus] if num_gpus > 1 else []
     line = ["--config-file", find_config(config), *launch, "--resume", *options]
-    weights = TEACHER_FILE if is_dino(cfg) else "model_final.pth"
+    weights = backbone_file(cfg) if is_pretraining(cfg) else "model_final.pth"
     made = {"weights": weights, "model": "model_final.pth", "config": "config.yaml"}
     return TrainingStage(
         folder=folder,
@@ -114,7 +115,7 @@ def only_listed(cfg: CfgNode, file: str) -> list[str]:
 
 def training_size(cfg: CfgNode) -> dict[str, int]:
     """Images, and for labelled data identities, of DATASETS.NAMES before filters."""
-    if is_dino(cfg):
+    if is_pretraining(cfg):
         return {"images": sum(len(open_images(cfg, name)) for name in cfg.DATASETS.NAMES)}
     combine = bool(cfg.DATASETS.COMBINEALL)
     sets = [opened_set(name, combineall=combine).train for name in cfg.DATASETS.NAMES]

@@ -1,0 +1,109 @@
+"""The loss of hidden patches: the student says what the teacher, who sees them, makes of them.
+
+Source: Zhou et al., "iBOT: Image BERT Pre-Training with Online Tokenizer", ICLR 2022, equation 2.
+
+Letters: n views (G views of B images, view by view), P patches of a view, M hidden patches of all
+views, K2 outputs.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from fastreid.utils import comm
+from torch import Tensor, nn
+
+from .precision import precise
+
+
+def masked_patch_loss(
+    student: Tensor,
+    teacher: Tensor,
+    masks: Tensor,
+    center: Tensor,
+    student_temp: float,
+    teacher_temp: float,
+) -> Tensor:
+    """Mean over views of the mean H(p_t, p_s) over their hidden patches; 0 of a view without any.
+
+    Args:
+        student: (M, K2) logits of hidden patches, in the order of ``masks``.
+        teacher: (M, K2), likewise; no gradient flows into them.
+        masks: (n, P) bool, True where a patch is hidden.
+        center: (1, K2), subtracted from the teacher's logits.
+        student_temp: tau_s.
+        teacher_temp: tau_t.
+
+    Returns:
+        Scalar.
+    """
+    targets = F.softmax((precise(teacher.detach()) - center) / teacher_temp, dim=-1)
+    logits = precise(student) / student_temp
+    # H(p, softmax(s)) = logsumexp(s) - p . s
+    losses = torch.logsumexp(logits, dim=-1) - (targets * logits).sum(-1)
+    hidden = masks.sum(1)
+    return (losses / hidden.repeat_interleave(hidden)).sum() / len(masks)
+
+
+class PatchCenter(nn.Module):
+    """The running centre of the teacher's outputs for patches, and what is watched of them.
+
+    Args:
+        out_dim: K2.
+        momentum: m.
+    """
+
+    center: Tensor
+
+    def __init__(self, out_dim: int, momentum: float = 0.9) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("center", torch.zeros(1, out_dim))
+        self._sums: Tensor | None = None
+
+    def clear(self) -> None:
+        """Forget the outputs of a step."""
+        self._sums = None
+
+    @torch.no_grad()
+    def add(self, patches: Tensor, hidden: Tensor, teacher_temp: float) -> None:
+        """Take up the outputs of a forward pass.
+
+        Args:
+            patches: (any, K2) logits of all patches, hidden or not.
+            hidden: (M, K2), of those that are hidden.
+            teacher_temp: tau_t.
+        """
+        hidden = precise(hidden)
+        log_p = F.log_softmax((hidden - self.center) / teacher_temp, dim=-1)
+        p = log_p.exp()
+        counts = hidden.new_tensor([float(len(patches)), float(len(hidden))])
+        sums = [precise(patches).sum(0), p.sum(0), -(p * log_p).sum().view(1), counts]
+        joined = torch.cat(sums)
+        self._sums = joined if self._sums is None else self._sums + joined
+
+    @torch.no_grad()
+    def move(self) -> dict[str, float]:
+        """Move the centre towards the mean of all processes; every process has to call it.
+
+        Returns:
+            "patch_entropy": mean entropy of an output of a hidden patch, 0..ln K2;
+            "patch_mean_entropy": entropy of the mean output; both NaN-free, 0 without patches.
+        """
+        if self._sums is None:
+            raise ValueError("no outputs were added since clear()")
+        sums = self._sums.clone()
+        if comm.get_world_size() > 1:
+            torch.distributed.all_reduce(sums)
+        size = self.center.shape[1]
+        total, p, entropy, counts = sums.split([size, size, 1, 2])
+        mean = (total / counts[0])[None]
+        self.center.mul_(self.momentum).add_(mean, alpha=1 - self.momentum)
+        hidden = counts[1].clamp(min=1)
+        mean_p = p / hidden
+        values = torch.stack(
+            [entropy[0] / hidden, -torch.special.xlogy(mean_p, mean_p).sum(), counts[1]]
+        ).tolist()
+        return dict(
+            zip(("patch_entropy", "patch_mean_entropy", "hidden_patches"), values, strict=True)
+        )
