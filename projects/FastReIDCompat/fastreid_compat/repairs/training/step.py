@@ -9,6 +9,8 @@ from fastreid.engine import defaults, train_loop
 from fastreid.utils.events import EventStorage
 
 from ...registry import Original, fix, replaces
+from .finite_loss import explained
+from .metrics import PERIOD, read_metrics
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +47,14 @@ def training_ends_as_it_should(
             for self.epoch in range(start_epoch, max_epoch):
                 _run_epoch(self, iters_per_epoch)
             self.finished = True
-        except BaseException as error:
-            if isinstance(error, Exception):
+        except BaseException as raised:
+            if isinstance(raised, Exception):
                 logger.exception("Exception during training:")
             _close_hooks(self)
-            raise
+            error = explained(raised, self)
+            if error is raised:
+                raise
+            raise error from raised
         self.after_train()
 
 
@@ -58,8 +63,11 @@ def _run_epoch(trainer: train_loop.TrainerBase, iters_per_epoch: int) -> None:
     for _ in range(iters_per_epoch):
         trainer.before_step()
         trainer.run_step()
+        if (trainer.iter + 1) % PERIOD == 0:
+            read_metrics(trainer.storage)
         trainer.after_step()
         trainer.iter += 1
+    read_metrics(trainer.storage)  # before hooks write a checkpoint of what has diverged
     trainer.after_epoch()
 
 
