@@ -41,7 +41,7 @@ SMALL = {
     "INPUT.SIZE_TRAIN": [64, 32],
     "INPUT.SIZE_TEST": [64, 32],
     "SOLVER.OPT": "SGD",
-    "SOLVER.BASE_LR": 1e-4,
+    "SOLVER.BASE_LR": 2e-5,
     "SOLVER.BIAS_LR_FACTOR": 2.0,
 }
 JPM = {"MODEL.HEADS.NAME": "JPMHead"}
@@ -66,8 +66,7 @@ CASES: dict[str, dict[str, Any]] = {
         "MODEL.HEADS.SCALE": 16,
         "MODEL.HEADS.MARGIN": 0.2,
         "MODEL.LOSSES.NAME": ("CrossEntropyLoss", "CircleLoss", "Cosface"),
-        "SOLVER.OPT": "AdamW",
-        "SOLVER.BASE_LR": 1e-4,
+        "SOLVER.BASE_LR": 2e-5,
     },
     "jpm_adaptive": {
         **JPM,
@@ -119,7 +118,7 @@ def fill(model: nn.Module) -> nn.Module:
 
 
 def batches() -> Iterator[dict[str, Any]]:
-    """Batches of coarse noise, one after the other: of features far apart, so that little cancels."""
+    """Batches of coarse noise, one after the other."""
     rng = np.random.default_rng(1)
     while True:
         coarse = rng.uniform(0, 255, (BATCH, 3, 4, 2)).astype(np.float32)

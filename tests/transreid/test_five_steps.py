@@ -24,10 +24,13 @@ def test_losses_gradients_and_weights_are_those_of_before(case: str) -> None:
     found = five_steps.dino() if case == "dino" else five_steps.supervised(five_steps.CASES[case])
     expected = golden(case)
     assert found.keys() == expected.keys()
+    largest = max(value[0] for name, value in expected.items() if name.startswith("grad"))
     for name, value in expected.items():
         if name == COUNTED_OTHERWISE:
             means = value.reshape(five_steps.STEPS, -1).mean(1)
             value, ours = means, found[name].reshape(five_steps.STEPS, -1).mean(1)
         else:
             ours = found[name]
-        np.testing.assert_allclose(ours, value, rtol=1e-5, atol=1e-5, err_msg=name)
+        # Of a gradient that is 0 but for rounding the others' size is the measure.
+        scale = max(1.0, largest) if name.startswith("grad") else 1.0
+        np.testing.assert_allclose(ours, value, rtol=1e-5, atol=1e-5 * scale, err_msg=name)

@@ -33,6 +33,7 @@ AFTER_IMPORT = (
     "loading.reproducible",
     "loading.loaders",
     "training.optimizer",
+    "training.fused",
     "training.step",
     "training.metrics",
     "training.schedules",

@@ -75,8 +75,7 @@ class Schedules(HookBase):
 
     def after_step(self) -> None:
         """Exponential moving average of the student; nothing after a step that was skipped."""
-        if not self.trainer._trainer.skipped:
-            self.trainer.dino.update_teacher(self.momentum)
+        self.trainer.dino.update_teacher(self.momentum, self.trainer._trainer.finite)
 
 
 class TeacherExport(HookBase):

@@ -8,6 +8,7 @@ Letter: K outputs.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 
@@ -57,25 +58,13 @@ class CollapseWatch(HookBase):
 
     def __init__(self, out_dim: int, stop: bool, grace: int) -> None:
         self.out_dim, self.stop, self.grace = out_dim, stop, grace
-        self._seen: list[list[float]] = []
-
-    def before_epoch(self) -> None:
-        """Forget the epoch before."""
-        self._seen.clear()
-
-    def after_step(self) -> None:
-        """Take up the step's metrics, in the second half of an epoch."""
-        trainer, per_epoch = self.trainer, self.trainer.iters_per_epoch
-        first_half = trainer.iter % per_epoch < per_epoch // 2
-        if trainer.iter >= self.grace and not first_half and not trainer._trainer.skipped:
-            latest = trainer.storage.latest()
-            self._seen.append([float(np.ravel(latest[name])[0]) for name in self.WATCHED])
 
     def after_epoch(self) -> None:
         """Judge the epoch; raises UserError where it collapsed, if ``stop``."""
-        if not self._seen:
-            return
-        loss, teacher, mean = np.mean(self._seen, axis=0).tolist()
+        seen = [self._of_second_half(name) for name in self.WATCHED]
+        if not all(seen):
+            return  # too early, or all steps were skipped
+        loss, teacher, mean = (float(np.mean(values)) for values in seen)
         kind = collapse_kind(loss, teacher, mean, self.out_dim)
         if kind is None:
             return
@@ -90,3 +79,11 @@ class CollapseWatch(HookBase):
                 f"({self.grace}) is the number of iterations that are not looked at"
             )
         logger.error(message)
+
+    def _of_second_half(self, name: str) -> list[float]:
+        """Values of a metric in the second half of this epoch, after the grace."""
+        trainer, per_epoch = self.trainer, self.trainer.iters_per_epoch
+        first = max(self.grace, trainer.epoch * per_epoch + per_epoch // 2)
+        history = trainer.storage.histories().get(name)
+        newest_first = reversed(history.values()) if history is not None else []
+        return [v for v, _ in itertools.takewhile(lambda pair: pair[1] >= first, newest_first)]

@@ -149,14 +149,17 @@ class DINO(nn.Module):
                 losses["loss_koleo"] = self.koleo_weight * koleo_loss(of_globals)
         return losses
 
-    def finish_step(self) -> dict[str, float]:
+    def finish_step(self, finite: Tensor) -> dict[str, Tensor]:
         """Move the centre after the losses of a step, one for each of its pieces.
+
+        Args:
+            finite: whether the step counts, a boolean on the device; else the centre stays.
 
         Returns:
             Statistics of the teacher's outputs, see :meth:`.outputs.OutputSums.reduced`.
         """
         mean, statistics = self.outputs.reduced(self.loss.center)
-        self.loss.move_center(mean)
+        self.loss.move_center(mean, finite)
         self.outputs.clear()
         return statistics
 
@@ -170,9 +173,17 @@ class DINO(nn.Module):
         return (images - self.pixel_mean) / self.pixel_std
 
     @torch.no_grad()
-    def update_teacher(self, momentum: float) -> None:
-        """Move the teacher towards the student: t <- momentum * t + (1 - momentum) * s."""
+    def update_teacher(self, momentum: float, finite: Tensor | None = None) -> None:
+        """Move the teacher towards the student: t <- momentum * t + (1 - momentum) * s.
+
+        Where ``finite``, a boolean on the device, is False, the teacher stays.
+        """
         teacher = [parameter.detach() for parameter in self.teacher.parameters()]
         student = [parameter.detach() for parameter in self.student.parameters()]
-        torch._foreach_mul_(teacher, momentum)
-        torch._foreach_add_(teacher, student, alpha=1 - momentum)
+        if finite is None:
+            torch._foreach_mul_(teacher, momentum)
+            torch._foreach_add_(teacher, student, alpha=1 - momentum)
+            return
+        torch._foreach_mul_(teacher, torch.where(finite, momentum, 1.0))
+        share = torch._foreach_mul(student, torch.where(finite, 1 - momentum, 0.0))
+        torch._foreach_add_(teacher, share)

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from fastreid.engine import train_loop
-from fastreid.utils import comm
+from fastreid.utils import comm, events
 from fastreid.utils.events import EventStorage, get_event_storage
 from torch import Tensor
 
@@ -72,6 +72,11 @@ def latest_value(storage: EventStorage, name: str) -> Tensor | float | None:
     return None if latest is None else latest[0]
 
 
+def current_storage() -> EventStorage | None:
+    """The storage of the trainer that runs, if one does."""
+    return get_event_storage() if events._CURRENT_STORAGE_STACK else None
+
+
 def _unread(storage: EventStorage) -> list[tuple[Tensor, int, Take]]:
     return vars(storage).setdefault("_unread", [])
 
@@ -81,16 +86,18 @@ def _numbers(values: list[Tensor]) -> list[float]:
     return torch.cat([value.to(wide) for value in values]).tolist()
 
 
-def _announce(storage: EventStorage, *names: str) -> None:
+def _announce(storage: EventStorage, *names: str, smoothing_hint: bool = True) -> None:
     """Writers show metrics in the order in which they came first."""
     for name in names:
         storage._history[name]
-        storage._smoothing_hints.setdefault(name, True)
+        storage._smoothing_hints.setdefault(name, smoothing_hint)
 
 
-def put_at(storage: EventStorage, name: str, value: float, iteration: int) -> None:
-    """Put a number that is of an earlier iteration."""
-    _announce(storage, name)
+def put_at(
+    storage: EventStorage, name: str, value: float, iteration: int, smoothing_hint: bool = True
+) -> None:
+    """Put a number that is of an earlier iteration; for functions of :func:`read_later`."""
+    _announce(storage, name, smoothing_hint=smoothing_hint)
     storage._history[name].update(value, iteration)
     storage._latest_scalars[name] = (value, iteration)
 
@@ -109,12 +116,15 @@ def metrics_stay_on_the_device() -> bool:
     def put_scalar(self: EventStorage, name: str, value: Any, smoothing_hint: bool = True) -> None:
         full = self._current_prefix + name
         if not isinstance(value, Tensor) or value.numel() != 1:
+            value = float(value)
             if full in vars(self).get("_unread_values", {}):
                 read_metrics(self)
             return put_number(self, name, value, smoothing_hint)
-        if self._smoothing_hints.setdefault(full, smoothing_hint) != smoothing_hint:
+        _announce(self, full, smoothing_hint=smoothing_hint)
+        if self._smoothing_hints[full] != smoothing_hint:
             raise AssertionError(f"Scalar {full} was put with a different smoothing_hint!")
-        _put_unread(self, full, value.detach().clone())
+        take = functools.partial(_take_scalar, self, full, smoothing_hint)
+        read_later(self, value.detach().clone(), take, [full])
 
     EventStorage.put_scalar = put_scalar
     for name in READERS:
@@ -122,9 +132,10 @@ def metrics_stay_on_the_device() -> bool:
     return True
 
 
-def _put_unread(storage: EventStorage, name: str, value: Tensor) -> None:
-    _announce(storage, name)
-    read_later(storage, value, lambda numbers, at: put_at(storage, name, numbers[0], at), [name])
+def _take_scalar(
+    storage: EventStorage, name: str, smoothing_hint: bool, numbers: list[float], iteration: int
+) -> None:
+    put_at(storage, name, numbers[0], iteration, smoothing_hint)
 
 
 def _reading(reader: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import torch
 from fastreid.engine import defaults, train_loop
 from fastreid.utils.events import EventStorage
 
@@ -103,11 +104,9 @@ def scalars_of_one_element(
     original: Original, self: EventStorage, name: str, value: Any, smoothing_hint: bool = True
 ) -> None:
     """Take arrays and tensors with one element as scalars, whatever their number of dimensions."""
-    original(self, name, _as_float(value), smoothing_hint)
-
-
-def _as_float(value: Any) -> float:
-    return float(value.item() if hasattr(value, "item") else value)
+    if hasattr(value, "item") and not isinstance(value, torch.Tensor):
+        value = value.item()
+    original(self, name, value, smoothing_hint)  # which leaves tensors on their device
 
 
 @fix(
