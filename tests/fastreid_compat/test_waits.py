@@ -16,7 +16,7 @@ from fastreid.modeling import build_model
 from fastreid.utils.events import EventStorage
 from fastreid_compat.repairs.modeling import losses
 from fastreid_compat.repairs.training.metrics import latest_value
-from test_models import distiller, mgn, moco, pixels
+from fastreid_models import distiller, mgn, moco, pixels
 from torch import Tensor
 
 

@@ -17,6 +17,7 @@ from fastreid.modeling.backbones import build_backbone
 from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
 from reid_common.errors import UserError
 from torch import Tensor, nn
+from transreid.modeling.drop_path import blocks_to_compile
 
 from ..losses.dino_loss import DINOLoss
 from ..losses.koleo import koleo_loss
@@ -115,6 +116,14 @@ class DINO(nn.Module):
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "koleo_weight": options.KOLEO_WEIGHT,
         }
+
+    def parts_to_compile(self) -> list[nn.Module]:
+        """Modules for MODEL.COMPILE: the blocks of both ViTs, or both CNNs, and both heads."""
+        encoders, parts = (self.student, self.teacher), []
+        for encoder in encoders:
+            is_vit = hasattr(encoder.backbone, "blocks")
+            parts += blocks_to_compile(encoder.backbone) if is_vit else [encoder.backbone]
+        return [*parts, *(encoder.head for encoder in encoders)]
 
     @property
     def device(self) -> torch.device:

@@ -155,7 +155,8 @@ class JPMHead(nn.Module):
         Returns:
             In training the outputs of the global branch as FastReID's heads return them, with those
             of the parts as a sequence (a list or StackedParts) under "local". At test time the
-            feature [f_g, f_l^1 / k, ..., f_l^k / k], (B, (k + 1) * D); f_g alone, (B, D), if global_only.
+            feature [f_g, f_l^1 / k, ..., f_l^k / k], (B, (k + 1) * D); if global_only f_g alone,
+            (B, D).
         """
         if not hasattr(self, "global_branch"):
             raise UserError(

@@ -18,6 +18,7 @@ from fastreid_compat.repairs.modeling.training_forward import own_targets
 from reid_common.errors import UserError
 from torch import Tensor, nn
 
+from .drop_path import blocks_to_compile, share_drop_paths
 from .stacked_losses import BATCHED, stacked_losses, weighted_losses
 from .stacked_necks import StackedParts
 
@@ -68,13 +69,9 @@ class TransReID(Baseline):
         Raises:
             UserError: torch 2.4 cannot recompute compiled blocks.
         """
-        if getattr(self.backbone, "gradient_checkpointing", False) and torch.__version__ < "2.5":
-            raise UserError(
-                "MODEL.COMPILE with MODEL.BACKBONE.GRADIENT_CHECKPOINTING needs torch 2.5, this is "
-                f"{torch.__version__}; set one of them False"
-            )
         branches = (getattr(self.heads, name, None) for name in ("global_branch", "local_branch"))
-        return [*self.backbone.blocks, *(branch for branch in branches if branch is not None)]
+        parts = blocks_to_compile(self.backbone)
+        return parts + share_drop_paths(branch for branch in branches if branch is not None)
 
     def forward(self, batched_inputs: dict[str, Any]) -> Any:
         """Losses in training, features (B, D') at test time.
