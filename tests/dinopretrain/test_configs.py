@@ -132,7 +132,7 @@ def test_every_config_of_another_method_makes_a_step(path: Path) -> None:
     with EventStorage(0) as storage:
         step.run_step()
         assert not step.skipped and np.isfinite(storage.latest()["total_loss"][0])
-    model.after_step()
+    model.after_step(torch.tensor(True))
     moved = sum(not torch.equal(*pair) for pair in zip(before, trained, strict=True))
     assert moved > 0.8 * len(trained)
     with torch.no_grad():

@@ -99,7 +99,7 @@ def statistics(logits: torch.Tensor, features: torch.Tensor, piece: int) -> dict
         sums.add(part, of_part, center, 0.04)
     mean, values = sums.reduced(center)
     torch.testing.assert_close(mean, logits.mean(0, keepdim=True))
-    return values
+    return {name: float(value) for name, value in values.items()}
 
 
 def test_statistics_of_the_outputs() -> None:

@@ -17,6 +17,7 @@ from fastreid.modeling.backbones import build_backbone
 from fastreid.utils.events import EventStorage
 from fastreid_compat.repairs.checkpoints import pretrained
 from fastreid_compat.repairs.modeling import models
+from fastreid_models import distiller, mgn, moco, pixels
 from reid_common.errors import UserError
 
 
@@ -24,31 +25,6 @@ from reid_common.errors import UserError
 def cfg(tiny_cfg):
     tiny_cfg.MODEL.HEADS.NUM_CLASSES = 4
     return tiny_cfg
-
-
-def pixels(count=4):
-    size = (count, 3, 96, 32)  # MGN splits the height, 96 / 16 rows of features, into 2 and 3 parts
-    return torch.randint(0, 256, size, generator=torch.Generator().manual_seed(1))
-
-
-def mgn(cfg):
-    cfg.MODEL.META_ARCHITECTURE = "MGN"
-    cfg.MODEL.BACKBONE.DEPTH = "50x"
-    cfg.MODEL.BACKBONE.FEAT_DIM = 2048
-    cfg.MODEL.HEADS.EMBEDDING_DIM = 16
-    return cfg
-
-
-def moco(cfg):
-    cfg.MODEL.META_ARCHITECTURE = "MoCo"
-    cfg.MODEL.QUEUE_SIZE = 16
-    return cfg
-
-
-def distiller(cfg):
-    cfg.MODEL.META_ARCHITECTURE = "Distiller"
-    cfg.KD.EMA.ENABLED = True
-    return cfg
 
 
 @pytest.mark.parametrize("change", [lambda cfg: cfg, mgn, moco, distiller])

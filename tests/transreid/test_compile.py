@@ -9,8 +9,10 @@ from fastreid.utils.events import EventStorage
 from reid_common.errors import UserError
 from reid_core.config import load_config
 from reid_core.run.compiling import compile_model
+from timm.layers import DropPath
 from torch import Tensor
 from torch.torch_version import TorchVersion
+from transreid.modeling.drop_path import share_drop_paths
 
 OLD = torch.__version__ < "2.5"
 
@@ -73,18 +75,41 @@ def test_compiled_is_the_same(head: str, checkpointing: bool) -> None:
             torch.testing.assert_close(compiled(data), plain(data), atol=1e-5, rtol=1e-4)
 
 
-def test_more_blocks_than_torch_keeps_variants_of() -> None:
-    """Each block has its own drop-path rate, so that each is a variant of the same code."""
+@pytest.mark.parametrize("head, blocks, graphs", [("BNNeckHead", 12, 2), ("JPMHead", 4, 4)])
+def test_blocks_with_drop_path_share_a_graph(head, blocks, graphs, caplog) -> None:
+    """Each block has a rate of its own. The first has none; JPM's branches are two graphs more."""
     torch._dynamo.reset()
-    torch._dynamo.utils.counters.clear()
-    model = build(
-        "BNNeckHead", MODEL__BACKBONE__NUM_BLOCKS=12, MODEL__BACKBONE__DROP_PATH_RATIO=0.1
-    )
-    compile_model(model, backend="eager")
-    with EventStorage(0):
-        model.train()(batch(4))
-    # All but the last, which is computed for [cls] alone.
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 11
+    counters = torch._dynamo.utils.counters
+    counters.clear()
+    options = {"MODEL__BACKBONE__NUM_BLOCKS": blocks, "MODEL__BACKBONE__DROP_PATH_RATIO": 0.1}
+    model = build(head, **options).train()
+    keys = list(model.state_dict())
+    with caplog.at_level("INFO"):
+        compile_model(model, backend="eager")
+        with EventStorage(0):
+            sum(model(batch(4)).values()).backward()
+            with torch._dynamo.config.patch(error_on_recompile=True):
+                for _ in range(3):
+                    sum(model(batch(4)).values()).backward()
+    assert counters["stats"]["unique_graphs"] == graphs and not counters["graph_break"]
+    assert f"MODEL.COMPILE: {graphs} graph(s) after 3 training passes" in caplog.text
+    assert "gave up" not in caplog.text
+    assert list(model.state_dict()) == keys
+
+
+def test_a_shared_drop_path_is_timms() -> None:
+    """A quarter of the samples is dropped, the others are scaled by 4 / 3; nothing without it."""
+    (path,) = share_drop_paths([DropPath(0.25)])
+    x = torch.ones(20000, 2, 3, dtype=torch.float64, requires_grad=True)
+    out = path.train()(x)
+    assert out.dtype is torch.float64 and torch.equal(out[:, 0, 0], out[:, 1, 2])
+    dropped = (out[:, 0, 0] == 0).double().mean()
+    assert dropped == pytest.approx(0.25, abs=0.02)
+    torch.testing.assert_close(out.max(), torch.tensor(4 / 3).double())
+    out.sum().backward()
+    assert torch.equal(x.grad, out.detach())
+    assert path.eval()(x) is x
+    assert "keep" not in path.state_dict()
 
 
 def test_ids_without_a_row_are_still_refused() -> None:

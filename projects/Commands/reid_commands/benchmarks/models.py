@@ -106,7 +106,7 @@ def method_step(
 
     def run() -> float:
         step.run_step()
-        model.after_step()
+        model.after_step(torch.tensor(True))
         return get_event_storage().latest()["total_loss"][0]
 
     return in_storage(run)

@@ -19,6 +19,13 @@ import torch
 from fastreid.engine.train_loop import SimpleTrainer, TrainerBase
 from fastreid.utils import comm
 from fastreid.utils.events import get_event_storage
+from fastreid_compat.repairs.training import fused
+from fastreid_compat.repairs.training.metrics import (
+    current_storage,
+    put_at,
+    read_later,
+    read_metrics,
+)
 from reid_common.errors import UserError
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -32,20 +39,13 @@ MAX_SKIPPED_IN_A_ROW = 10
 VIEWS = ("global_views", "local_views", "masks")
 
 
-@torch.no_grad()
 def clip_each(parameters: list[nn.Parameter], max_norm: float) -> Tensor:
     """Scale each gradient down to the norm ``max_norm`` on its own, in place; 0 clips nothing.
 
     Returns:
         Norm of all gradients together, before; 0-dimensional.
     """
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    norms = torch._foreach_norm(gradients)
-    if max_norm > 0:
-        # As torch.nn.utils.clip_grad_norm_ and the released code.
-        factors = [(max_norm / (norm + 1e-6)).clamp(max=1.0) for norm in norms]
-        torch._foreach_mul_(gradients, factors)
-    return torch.linalg.vector_norm(torch.stack(norms))
+    return torch.linalg.vector_norm(fused.clip_each(parameters, max_norm))
 
 
 @torch.no_grad()
@@ -93,8 +93,21 @@ class PretrainStep(SimpleTrainer):
         )
         self.freeze_last_layer = False  # set each step by the schedules
         self.bad_images: BadImages | None = None  # set by BadImagesHook
-        self.skipped = False  # whether the last step was
-        self.skipped_in_a_row = self.skipped_in_all = 0
+        self.finite = torch.tensor(True)  # whether the last step was; on the device
+        self._skipped_in_a_row = self._skipped_in_all = 0
+        self._fused = fused.use_fused(self.optimizer, ("cuda", "cpu"))
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the last step was skipped; waits for the device."""
+        return not self.finite
+
+    @property
+    def skipped_in_all(self) -> int:
+        """Steps skipped so far; waits for the device."""
+        if (storage := current_storage()) is not None:
+            read_metrics(storage)
+        return self._skipped_in_all
 
     @property
     def method(self) -> Any:
@@ -104,9 +117,12 @@ class PretrainStep(SimpleTrainer):
     def run_step(self) -> None:
         """Forward and backward pass of each piece; clip, step; what the method does between.
 
+        Nothing waits for the device: whether the step was finite, and all metrics, stay on it until
+        metrics are read.
+
         Raises:
             UserError: more than 10 steps in a row had no finite loss or gradient; those in which
-                float16's scaler looks for its scale do not count.
+                float16's scaler looks for its scale do not count. Noticed when metrics are read.
         """
         start = time.perf_counter()
         data = next(self._data_loader_iter)
@@ -118,27 +134,56 @@ class PretrainStep(SimpleTrainer):
         # Statistics of BatchNorm move in the forward pass; a step that is skipped takes that back.
         buffers = [(b, b.clone()) for b in self.method.moving_buffers()]
         losses = self._accumulate(data)
-        metrics = self._averaged({**self._clipped(), **losses})
-        self.skipped = not all(math.isfinite(value) for value in metrics.values())
-        self.skipped_in_all += self.skipped
-        get_event_storage().put_scalar("skipped_steps", self.skipped_in_all, smoothing_hint=False)
-        if self.skipped:
-            for buffer, before in buffers:
-                buffer.copy_(before)
-            self._skip(metrics, [metrics[name] for name in losses])
-            return
-        self.skipped_in_a_row = 0
-        self.grad_scaler.step(self.optimizer)
-        self.grad_scaler.update()
-        metrics.update(self.method.finish_step())
+        judged = self._averaged({**self._clipped(), **losses})
+        self.finite = torch.stack([value.isfinite() for value in judged.values()]).all()
+        for buffer, before in buffers:
+            buffer.copy_(torch.where(self.finite, buffer, before))
+        scale = self._scale()
+        self._step_if_finite()
+        statistics = self.method.finish_step(self.finite)
         images = len(data["global_views"]) * comm.get_world_size()
-        get_event_storage().put_scalars(
-            **metrics,
-            total_loss=sum(metrics[name] for name in losses),
-            **self.method.figures(metrics),
-            data_time=data_time,
-            images_per_second=images / max(time.perf_counter() - start, 1e-9),
-        )
+        of_device = {k: v for k, v in statistics.items() if isinstance(v, Tensor)}
+        known = {
+            **{k: v for k, v in statistics.items() if k not in of_device},
+            "data_time": data_time,
+            "images_per_second": images / max(time.perf_counter() - start, 1e-9),
+        }
+        values = {"scale": scale, **judged, **of_device}
+        storage = get_event_storage()
+
+        def take(numbers: list[float], iteration: int) -> None:
+            of_step = dict(zip(values, numbers, strict=True))
+            scale = of_step.pop("scale")
+            finite = all(math.isfinite(of_step[name]) for name in judged)
+            self._skipped_in_all += not finite
+            put_at(storage, "skipped_steps", self._skipped_in_all, iteration, smoothing_hint=False)
+            if not finite:
+                metrics = {name: of_step[name] for name in judged}
+                self._count_skipped(metrics, [*losses], scale, iteration)
+                return
+            self._skipped_in_a_row = 0
+            total = sum(of_step[name] for name in losses)
+            own = {"total_loss": total, **self.method.figures(of_step)}
+            for name, value in {**of_step, **own, **known}.items():
+                put_at(storage, name, value, iteration)
+
+        read_later(storage, torch.stack([v.float() for v in values.values()]), take)
+
+    def _scale(self) -> Tensor:
+        """The gradient scaler's factor of this step, on the device; 1 without a scaler."""
+        scale = self.grad_scaler._scale if self.grad_scaler.is_enabled() else None
+        return torch.ones_like(self.finite, dtype=torch.float32) if scale is None else scale.clone()
+
+    def _step_if_finite(self) -> None:
+        """Let the optimizer step, or the device skip it."""
+        optimizer: Any = self.optimizer
+        if self._fused:
+            optimizer.grad_scale, optimizer.found_inf = None, 1 - self.finite.float()
+            optimizer.step()
+            del optimizer.grad_scale, optimizer.found_inf
+        elif self.finite:  # without a fused optimizer the host has to know
+            optimizer.step()
+        self.grad_scaler.update()
 
     def _accumulate(self, data: dict[str, Any]) -> dict[str, Tensor]:
         """Gradients of the mean loss over the batch, piece by piece; returns the losses.
@@ -175,28 +220,27 @@ class PretrainStep(SimpleTrainer):
         clip = clip_together if self.method.clips_together else clip_each
         return {"grad_norm": clip(parameters, self.clip), **figures}
 
-    def _averaged(self, values: dict[str, Tensor]) -> dict[str, float]:
+    def _averaged(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """Means over all processes, so that all of them come to the same decision."""
         numbers = torch.stack([value.detach().float() for value in values.values()])
         if comm.get_world_size() > 1:
             torch.distributed.all_reduce(numbers)
             numbers /= comm.get_world_size()
-        return dict(zip(values, numbers.tolist(), strict=True))
+        return dict(zip(values, numbers.unbind(), strict=True))
 
-    def _skip(self, metrics: dict[str, float], losses: list[float]) -> None:
-        """Leave the method as it is; end the run if that never ends."""
-        self.optimizer.zero_grad(set_to_none=True)
+    def _count_skipped(
+        self, metrics: dict[str, float], losses: list[str], scale: float, iteration: int
+    ) -> None:
+        """Log a skipped step; end the run if that never ends."""
         numbers = ", ".join(f"{name} {value}" for name, value in metrics.items())
         # In float16 gradients overflow until the scaler, which halves its scale, has found one.
-        scale = self.grad_scaler.get_scale()
-        if scale <= 1 or not all(math.isfinite(loss) for loss in losses):
-            self.skipped_in_a_row += 1
-        self.grad_scaler.update()
+        if scale <= 1 or not all(math.isfinite(metrics[name]) for name in losses):
+            self._skipped_in_a_row += 1
         text = "Iteration %d is not finite (%s, gradient scale %g): step skipped (%d in all)"
-        logger.warning(text, self.iter, numbers, scale, self.skipped_in_all)
-        if self.skipped_in_a_row > MAX_SKIPPED_IN_A_ROW:
+        logger.warning(text, iteration, numbers, scale, self._skipped_in_all)
+        if self._skipped_in_a_row > MAX_SKIPPED_IN_A_ROW:
             raise UserError(
-                f"loss or gradient was not finite in {self.skipped_in_a_row} steps in a row "
+                f"loss or gradient was not finite in {self._skipped_in_a_row} steps in a row "
                 f"({numbers}); the last checkpoint is from before. Continue from it with --resume "
                 "and a lower SOLVER.BASE_LR, with SOLVER.AMP.DTYPE bf16 instead of fp16, or with a "
                 "lower DINO.CLIP_GRADIENT"

@@ -73,8 +73,7 @@ class Schedules(HookBase):
 
     def after_step(self) -> None:
         """What the method does at the end of a step; nothing of one that was skipped."""
-        if not self.trainer._trainer.skipped:
-            self.trainer._trainer.method.after_step()
+        self.trainer._trainer.method.after_step(self.trainer._trainer.finite)
 
 
 class BackboneExport(HookBase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from typing import Any
 
@@ -23,25 +24,13 @@ class CollapseWatch(HookBase):
 
     def __init__(self, method: Any, stop: bool, grace: int) -> None:
         self.method, self.stop, self.grace = method, stop, grace
-        self._seen: list[list[float]] = []
-
-    def before_epoch(self) -> None:
-        """Forget the epoch before."""
-        self._seen.clear()
-
-    def after_step(self) -> None:
-        """Take up the step's metrics, in the second half of an epoch."""
-        trainer, per_epoch = self.trainer, self.trainer.iters_per_epoch
-        first_half = trainer.iter % per_epoch < per_epoch // 2
-        if trainer.iter >= self.grace and not first_half and not trainer._trainer.skipped:
-            latest = trainer.storage.latest()
-            self._seen.append([float(np.ravel(latest[name])[0]) for name in self.method.watched])
 
     def after_epoch(self) -> None:
         """Judge the epoch; raises UserError where it collapsed, if ``stop``."""
-        if not self._seen:
-            return
-        means = dict(zip(self.method.watched, np.mean(self._seen, axis=0).tolist(), strict=True))
+        seen = {name: self._of_second_half(name) for name in self.method.watched}
+        if not all(seen.values()):
+            return  # too early, or all steps were skipped
+        means = {name: float(np.mean(values)) for name, values in seen.items()}
         found = self.method.collapse(means)
         if found is None:
             return
@@ -57,3 +46,11 @@ class CollapseWatch(HookBase):
                 f"({self.grace}) is the number of iterations that are not looked at"
             )
         logger.error(message)
+
+    def _of_second_half(self, name: str) -> list[float]:
+        """Values of a metric in the second half of this epoch, after the grace."""
+        trainer, per_epoch = self.trainer, self.trainer.iters_per_epoch
+        first = max(self.grace, trainer.epoch * per_epoch + per_epoch // 2)
+        history = trainer.storage.histories().get(name)
+        newest_first = reversed(history.values()) if history is not None else []
+        return [v for v, _ in itertools.takewhile(lambda pair: pair[1] >= first, newest_first)]

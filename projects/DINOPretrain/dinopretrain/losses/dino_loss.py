@@ -70,9 +70,11 @@ class DINOLoss(nn.Module):
         return cross_view_loss(student, teacher, self.center, self.student_temp, teacher_temp)
 
     @torch.no_grad()
-    def move_center(self, mean: Tensor) -> None:
+    def move_center(self, mean: Tensor, finite: Tensor | None = None) -> None:
         """Move the centre, after the losses of a step, towards the mean of the teacher's outputs.
 
-        ``mean`` (1, K) is over the whole batch of all processes.
+        ``mean`` (1, K) is over the whole batch of all processes. Where ``finite``, a boolean on the
+        device, is False, the centre stays.
         """
-        self.center.mul_(self.center_momentum).add_(mean, alpha=1 - self.center_momentum)
+        moved = (self.center * self.center_momentum).add_(mean, alpha=1 - self.center_momentum)
+        self.center.copy_(moved if finite is None else torch.where(finite, moved, self.center))

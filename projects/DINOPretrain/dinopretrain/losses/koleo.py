@@ -35,11 +35,10 @@ def koleo_loss(features: Tensor) -> Tensor:
     others = _of_all_processes(unit)
     if others.shape[1] < 2:
         return 0 * unit.sum()
-    rows = torch.arange(unit.shape[1], device=unit.device)
+    rows, columns = (torch.arange(x.shape[1], device=unit.device) for x in (unit, others))
+    itself = rows[:, None] + comm.get_rank() * len(rows) == columns
     with torch.no_grad():
-        similarity = unit @ others.transpose(1, 2)
-        similarity[:, rows, rows + comm.get_rank() * len(rows)] = -2  # not itself
-        nearest = similarity.argmax(-1)
+        nearest = (unit @ others.transpose(1, 2)).masked_fill(itself, -2.0).argmax(-1)
     chosen = torch.stack([view[index] for view, index in zip(others, nearest, strict=True)])
     return -torch.log((unit - chosen).norm(dim=-1) + EPS).mean()
 

@@ -83,8 +83,10 @@ class PatchCenter(nn.Module):
         self._sums = joined if self._sums is None else self._sums + joined
 
     @torch.no_grad()
-    def move(self) -> dict[str, float]:
+    def move(self, finite: Tensor | None = None) -> dict[str, Tensor]:
         """Move the centre towards the mean of all processes; every process has to call it.
+
+        Where ``finite``, a boolean on the device, is False, the centre stays.
 
         Returns:
             "patch_entropy": mean entropy of an output of a hidden patch, 0..ln K2;
@@ -98,12 +100,12 @@ class PatchCenter(nn.Module):
         size = self.center.shape[1]
         total, p, entropy, counts = sums.split([size, size, 1, 2])
         mean = (total / counts[0])[None]
-        self.center.mul_(self.momentum).add_(mean, alpha=1 - self.momentum)
+        moved = (self.center * self.momentum).add_(mean, alpha=1 - self.momentum)
+        self.center.copy_(moved if finite is None else torch.where(finite, moved, self.center))
         hidden = counts[1].clamp(min=1)
         mean_p = p / hidden
-        values = torch.stack(
-            [entropy[0] / hidden, -torch.special.xlogy(mean_p, mean_p).sum(), counts[1]]
-        ).tolist()
-        return dict(
-            zip(("patch_entropy", "patch_mean_entropy", "hidden_patches"), values, strict=True)
-        )
+        return {
+            "patch_entropy": entropy[0] / hidden,
+            "patch_mean_entropy": -torch.special.xlogy(mean_p, mean_p).sum(),
+            "hidden_patches": counts[1],
+        }

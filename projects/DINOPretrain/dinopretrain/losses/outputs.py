@@ -50,10 +50,10 @@ class OutputSums:
         self._sums = sums if self._sums is None else self._sums + sums
 
     @torch.no_grad()
-    def reduced(self, center: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def reduced(self, center: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean logits (1, K) and statistics of the outputs of all processes, after :meth:`add`.
 
-        Every process has to call it. The statistics:
+        Every process has to call it. The statistics, 0-dimensional, on the device:
 
         - "teacher_entropy": mean entropy of an output, 0..ln K;
         - "mean_entropy": entropy of the mean output, the same where all images get one output;
@@ -70,12 +70,10 @@ class OutputSums:
         parts = (sums / count).split(self._sizes)
         mean_logits, squares, mean_p, unit, entropy, _ = parts
         variance = squares - (mean_logits - center.flatten()).square()
-        values = {
+        return mean_logits[None], {
             "teacher_entropy": entropy[0],
             "mean_entropy": -torch.special.xlogy(mean_p, mean_p).sum(),
             "logit_spread": variance.clamp(min=0).sqrt().mean(),
             # The variances of all dimensions sum to E|f|^2 - |E f|^2, and |f| is 1.
             "feature_spread": (1 - unit.square().sum()).clamp(min=0).sqrt(),
         }
-        numbers = torch.stack(list(values.values())).tolist()
-        return mean_logits[None], dict(zip(values, numbers, strict=True))

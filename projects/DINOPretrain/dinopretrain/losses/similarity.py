@@ -38,8 +38,8 @@ class SimilaritySums:
         self._sums = sums if self._sums is None else self._sums + sums
 
     @torch.no_grad()
-    def reduced(self) -> dict[str, float]:
-        """Statistics of all processes; every process has to call it.
+    def reduced(self) -> dict[str, Tensor]:
+        """Statistics of all processes, 0-dimensional, on the device; every process has to call it.
 
         - "positive_similarity": mean cosine of a query and its own key;
         - "negative_similarity": of a query and the others;
@@ -53,7 +53,8 @@ class SimilaritySums:
         right, others, key = sums[0] / sums[2], sums[1] / sums[2], sums[3:] / sums[2]
         # The variances of all dimensions sum to E|k|^2 - |E k|^2, and |k| is 1.
         spread = (1 - key.square().sum()).clamp(min=0).sqrt()
-        values = torch.stack([right, others, spread]).tolist()
-        return dict(
-            zip(("positive_similarity", "negative_similarity", "key_spread"), values, strict=True)
-        )
+        return {
+            "positive_similarity": right,
+            "negative_similarity": others,
+            "key_spread": spread,
+        }

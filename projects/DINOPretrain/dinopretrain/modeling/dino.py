@@ -126,25 +126,28 @@ class DINO(PretrainingMethod):
         """Forget the outputs of the step before."""
         self.outputs.clear()
 
-    def finish_step(self) -> dict[str, float]:
+    def finish_step(self, finite: Tensor) -> dict[str, Tensor | float]:
         """Move the centre after the losses of a step, one for each of its pieces.
+
+        Args:
+            finite: whether the step counts, a boolean on the device; else the centre stays.
 
         Returns:
             Statistics of the teacher's outputs, see :meth:`.outputs.OutputSums.reduced`.
         """
         mean, statistics = self.outputs.reduced(self.loss.center)
-        self.loss.move_center(mean)
+        self.loss.move_center(mean, finite)
         self.outputs.clear()
-        return statistics
+        return {**statistics, "teacher_temp": self.teacher_temp}
 
-    def after_step(self) -> None:
+    def after_step(self, finite: Tensor) -> None:
         """Move the teacher: after the optimizer, of the student's new weights."""
-        self.update_teacher(self.momentum)
+        self.update_teacher(self.momentum, finite)
 
     @torch.no_grad()
-    def update_teacher(self, momentum: float) -> None:
+    def update_teacher(self, momentum: float, finite: Tensor | None = None) -> None:
         """Move the teacher towards the student: t <- momentum * t + (1 - momentum) * s."""
-        self.move_average(momentum)
+        self.move_average(momentum, finite)
 
     def schedule(self, cfg: CfgNode, place: Place) -> StepSettings:
         """Learning rate, weight decay and momentum by a cosine; the temperature by epochs."""
@@ -181,12 +184,8 @@ class DINO(PretrainingMethod):
         return cfg.DINO.CLIP_GRADIENT
 
     def figures(self, metrics: dict[str, float]) -> dict[str, float]:
-        """Loss as a share of that of a uniform output, and the temperature."""
-        highest = math.log(self.loss.center.shape[1])
-        return {
-            "loss_over_ln_k": metrics["loss_dino"] / highest,
-            "teacher_temp": self.teacher_temp,
-        }
+        """Loss as a share of that of a uniform output."""
+        return {"loss_over_ln_k": metrics["loss_dino"] / math.log(self.loss.center.shape[1])}
 
     def collapse(self, means: dict[str, float]) -> tuple[str, str] | None:
         """Uniform or one-hot outputs of the teacher, see :mod:`..losses.collapse`."""

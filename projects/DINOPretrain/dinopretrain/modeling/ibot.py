@@ -125,9 +125,11 @@ class IBOT(DINO):
         super().begin_step()
         self.patch_center.clear()
 
-    def finish_step(self) -> dict[str, float]:
+    def finish_step(self, finite: Tensor) -> dict[str, Tensor | float]:
         """Move both centres; returns statistics of [cls] and of patches."""
-        return {**super().finish_step(), **self.patch_center.move()}
+        of_patches: dict[str, Tensor | float] = dict(self.patch_center.move(finite))
+        of_patches["teacher_patch_temp"] = self.patch_temp
+        return {**super().finish_step(finite), **of_patches}
 
     def schedule(self, cfg: CfgNode, place: Place) -> StepSettings:
         """DINO's, and the temperature of patches, which starts with the masks."""
@@ -148,9 +150,8 @@ class IBOT(DINO):
     )
 
     def figures(self, metrics: dict[str, float]) -> dict[str, float]:
-        """DINO's, and the temperature of patches."""
-        own = super().figures(self._unweighted(metrics))
-        return {**own, "teacher_patch_temp": self.patch_temp}
+        """DINO's, of the loss without its weight."""
+        return super().figures(self._unweighted(metrics))
 
     def _unweighted(self, metrics: dict[str, float]) -> dict[str, float]:
         names = ("loss_dino", "loss_patch")

@@ -17,6 +17,7 @@ from fastreid.config import CfgNode
 from fastreid.modeling.backbones import build_backbone
 from reid_common.errors import UserError
 from torch import Tensor, nn
+from transreid.modeling.drop_path import blocks_to_compile
 
 from .encoder import Encoder
 
@@ -86,12 +87,17 @@ class PretrainingMethod(nn.Module):
     def begin_step(self) -> None:
         """Called before the first forward pass of a step."""
 
-    def finish_step(self) -> dict[str, float]:
-        """Called after the optimizer, but not of a skipped step; returns statistics of the step."""
+    def finish_step(self, finite: Tensor) -> dict[str, Tensor | float]:
+        """Called after the optimizer; returns statistics of the step.
+
+        Args:
+            finite: whether the step counts, a boolean on the device; where not, the optimizer has
+                skipped it, and nothing of the method moves.
+        """
         return {}
 
-    def after_step(self) -> None:
-        """Called at the very end of a step that was not skipped."""
+    def after_step(self, finite: Tensor) -> None:
+        """Called at the very end of a step, ``finite`` as in :meth:`finish_step`."""
 
     def schedule(self, cfg: CfgNode, place: Place) -> StepSettings:
         """Settings of a step; a method notes its own (temperatures) as attributes."""
@@ -122,6 +128,14 @@ class PretrainingMethod(nn.Module):
         return None
 
     # What all methods share
+
+    def parts_to_compile(self) -> list[nn.Module]:
+        """Modules for MODEL.COMPILE: the blocks of both ViTs, or both CNNs, and both heads."""
+        encoders, parts = (self.trained, self.average), []
+        for encoder in encoders:
+            is_vit = hasattr(encoder.backbone, "blocks")
+            parts += blocks_to_compile(encoder.backbone) if is_vit else [encoder.backbone]
+        return [*parts, *(encoder.head for encoder in encoders)]
 
     @property
     def device(self) -> torch.device:
@@ -160,13 +174,21 @@ class PretrainingMethod(nn.Module):
         return [*self.trained.buffers(), *self.average.buffers()]
 
     @torch.no_grad()
-    def move_average(self, momentum: float) -> None:
-        """k <- momentum * k + (1 - momentum) * q, over the parameters that both encoders have."""
+    def move_average(self, momentum: float, finite: Tensor | None = None) -> None:
+        """k <- momentum * k + (1 - momentum) * q, over the parameters that both encoders have.
+
+        Where ``finite``, a boolean on the device, is False, the average stays.
+        """
         online = dict(self.trained.named_parameters())
         pairs = [(p.detach(), online[name].detach()) for name, p in self.average.named_parameters()]
         follower, leader = ([pair[i] for pair in pairs] for i in (0, 1))
-        torch._foreach_mul_(follower, momentum)
-        torch._foreach_add_(follower, leader, alpha=1 - momentum)
+        if finite is None:
+            torch._foreach_mul_(follower, momentum)
+            torch._foreach_add_(follower, leader, alpha=1 - momentum)
+            return
+        torch._foreach_mul_(follower, torch.where(finite, momentum, 1.0))
+        share = torch._foreach_mul(leader, torch.where(finite, 1 - momentum, 0.0))
+        torch._foreach_add_(follower, share)
 
 
 def average_of(trained: Encoder, backbone: nn.Module) -> Encoder:

@@ -84,13 +84,13 @@ class MoBY(MomentumContrast):
         super().begin_step()
         self._new_keys.clear()
 
-    def finish_step(self) -> dict[str, float]:
+    def finish_step(self, finite: Tensor) -> dict[str, Tensor | float]:
         """Put the keys of all processes into the queues, rank by rank."""
         views = [gathered(torch.cat(keys)) for keys in zip(*self._new_keys, strict=True)]
-        self.queue.push(*views)
+        self.queue.push(*views, counts=finite)
         self._new_keys.clear()
         figures = self.queue.figures(self.step, len(views[0]), self.momentum)
-        return {**super().finish_step(), **figures}
+        return {**super().finish_step(finite), **figures}
 
     def uniform_loss(self) -> float:
         """2 ln(1 + K)."""

@@ -94,13 +94,13 @@ class MoCoV2(MomentumContrast):
         super().begin_step()
         self._new_keys.clear()
 
-    def finish_step(self) -> dict[str, float]:
+    def finish_step(self, finite: Tensor) -> dict[str, Tensor | float]:
         """Put the keys of all processes into the queue, rank by rank."""
         keys = gathered(torch.cat(self._new_keys))
-        self.queue.push(keys)
+        self.queue.push(keys, counts=finite)
         self._new_keys.clear()
         figures = self.queue.figures(self.step, len(keys), self.momentum)
-        return {**super().finish_step(), **figures}
+        return {**super().finish_step(finite), **figures}
 
     def uniform_loss(self) -> float:
         """Ln(1 + K)."""

@@ -64,7 +64,7 @@ class MomentumContrast(PretrainingMethod):
         self.key_encoder = average_of(query_encoder, key_backbone)
         self.predictor = nn.Identity() if predictor is None else predictor
         self.similarities = SimilaritySums()
-        self._queries_moved = True  # since the key encoder last followed
+        self._queries_moved: Tensor | None = None  # since the key encoder last followed; None: yes
         heads = num_heads(query_encoder.backbone)
         if heads:
             # Shapes do not show it: whoever loads these weights can compare.
@@ -96,15 +96,13 @@ class MomentumContrast(PretrainingMethod):
 
     def begin_step(self) -> None:
         """Let the key encoder follow, unless it has followed these weights already."""
-        if self._queries_moved:
-            self.move_average(self.momentum)
-        self._queries_moved = False
+        self.move_average(self.momentum, self._queries_moved)
         self.similarities.clear()
 
-    def finish_step(self) -> dict[str, float]:
+    def finish_step(self, finite: Tensor) -> dict[str, Tensor | float]:
         """Statistics of queries and keys."""
-        self._queries_moved = True
-        return self.similarities.reduced()
+        self._queries_moved = finite
+        return dict(self.similarities.reduced())
 
     def moving_buffers(self) -> list[Tensor]:
         """Those of both encoders and of the predictor."""

@@ -33,14 +33,19 @@ class KeyQueue(nn.Module):
         self.register_buffer("pointer", torch.zeros(1, dtype=torch.long))
 
     @torch.no_grad()
-    def push(self, *keys: Tensor) -> None:
-        """Replace the oldest keys of each queue by (N, C), those of all processes by rank."""
+    def push(self, *keys: Tensor, counts: Tensor | None = None) -> None:
+        """Replace the oldest keys of each queue by (N, C), those of all processes by rank.
+
+        Where ``counts``, a boolean on the device, is False, nothing changes.
+        """
         size = self.keys.shape[2]
-        first = int(self.pointer)
-        columns = (first + torch.arange(len(keys[0]), device=self.keys.device)) % size
+        if counts is None:
+            counts = torch.ones_like(self.pointer, dtype=torch.bool)
+        columns = (self.pointer + torch.arange(len(keys[0]), device=self.keys.device)) % size
         for queue, new in zip(self.keys, keys, strict=True):
-            queue[:, columns] = new.T.to(queue)
-        self.pointer.fill_((first + len(keys[0])) % size)
+            queue[:, columns] = torch.where(counts, new.T.to(queue), queue[:, columns])
+        moved = (self.pointer + len(keys[0])) % size
+        self.pointer.copy_(torch.where(counts, moved, self.pointer))
 
     def figures(self, step: int, new_keys: int, momentum: float) -> dict[str, float]:
         """What is watched of a queue.

@@ -194,7 +194,7 @@ KEYS = (
         (
             "AMP.DTYPE",
             v.one_of("auto", "fp16", "bf16"),
-            "auto: fp16 with CUDA, bf16 on CPUs that have it, else fp32",
+            "auto: bf16 on GPUs and CPUs that have it, fp16 on other GPUs, else fp32",
             TRAIN,
         ),
         ("OPT", OPTIMIZERS, "Optimizer", TRAIN),

@@ -13,6 +13,8 @@ import logging
 import os
 import shutil
 import sysconfig
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from torch import nn
 logger = logging.getLogger(__name__)
 
 COMPILERS = ("g++", "clang++", "c++", "cl")
+WARM = 3  # training passes after which nothing new should be compiled
 VARIANTS = 8  # of one part: for training, evaluation, and again for other batch sizes
 
 
@@ -58,13 +61,47 @@ def compile_model(model: nn.Module, backend: str = "inductor") -> None:
     check_compiler(next(model.parameters()).device.type)
     find_parts: Any = getattr(model, "parts_to_compile", None)
     parts = list(find_parts()) if find_parts else [model.get_submodule("backbone")]
-    # Blocks share their code, and each drop-path rate is a variant of it.
+    # Parts share their code, and may be variants of it.
     config = torch._dynamo.config
     limit = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"
     setattr(config, limit, max(getattr(config, limit), VARIANTS * len(parts)))
     for part in parts:
         part.compile(backend=backend)
-    logger.info("MODEL.COMPILE: %d part(s) are compiled at their first use", len(parts))
+    kinds = ", ".join(f"{count} x {name}" for name, count in _kinds(parts).items())
+    logger.info("MODEL.COMPILE: %d part(s) are compiled at their first use: %s", len(parts), kinds)
+    _report_when_warm(model)
+
+
+def _kinds(parts: Sequence[nn.Module]) -> Counter[str]:
+    return Counter(type(part).__name__ for part in parts)
+
+
+def _report_when_warm(model: nn.Module) -> None:
+    """Log the number of graphs, and warn of what stayed eager, after the first training passes."""
+    passes, counters = [0], torch._dynamo.utils.counters
+    before = _graphs_and_breaks(counters)
+
+    def report(module: nn.Module, *_: Any) -> None:
+        passes[0] += module.training
+        if passes[0] < WARM:
+            return
+        handle.remove()
+        graphs, breaks = (
+            new - old for new, old in zip(_graphs_and_breaks(counters), before, strict=True)
+        )
+        logger.info("MODEL.COMPILE: %d graph(s) after %d training passes", graphs, WARM)
+        if breaks or not graphs:
+            logger.warning(
+                "MODEL.COMPILE: torch gave up %d time(s) and runs what it left out eagerly, as "
+                "without the key; TORCH_LOGS=graph_breaks,recompiles says where",
+                breaks,
+            )
+
+    handle = model.register_forward_hook(report)
+
+
+def _graphs_and_breaks(counters: Mapping[str, Counter[str]]) -> tuple[int, int]:
+    return counters["stats"]["unique_graphs"], sum(counters["graph_break"].values())
 
 
 def check_compiler(device_type: str) -> None:

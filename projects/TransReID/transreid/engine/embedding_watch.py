@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from fastreid.config import CfgNode
 from fastreid.engine import DefaultTrainer
 from fastreid.engine.train_loop import HookBase
+from fastreid_compat.repairs.training.metrics import latest_value
 from torch import Tensor
 
 logger = logging.getLogger(__name__)
@@ -63,8 +64,8 @@ class EmbeddingWatch(HookBase):
         self._equal = loss_of_equal_features(cfg)
         self._solver = cfg.SOLVER
         self._found: Tensor | None = None
-        self._metrics: dict[str, float] = {}
-        self._epoch: list[dict[str, float]] = []
+        self._metrics: dict[str, Tensor | float] = {}
+        self._epoch: list[dict[str, Tensor | float]] = []
         self._warned = False
 
     def before_train(self) -> None:
@@ -82,12 +83,12 @@ class EmbeddingWatch(HookBase):
             self._found = identity_cosine(outputs["features"], inputs[1])
 
     def after_step(self) -> None:
-        """Take up what was seen in the step before this one, which the device has done by now."""
+        """Put what was seen last, which stays on the device until metrics are read."""
         if self.trainer.iter % PERIOD == 1 and self._found is not None:
-            self._metrics = {"identity_cosine": float(self._found)}
-            latest = self.trainer.storage.latest().get("loss_triplet")
+            self._metrics = {"identity_cosine": self._found}
+            latest = latest_value(self.trainer.storage, "loss_triplet")
             if self._equal and latest is not None:
-                self._metrics["triplet_of_collapse"] = latest[0] / self._equal
+                self._metrics["triplet_of_collapse"] = latest / self._equal
             self._epoch.append(self._metrics)
         for name, value in self._metrics.items():
             self.trainer.storage.put_scalar(name, value)
@@ -101,7 +102,7 @@ class EmbeddingWatch(HookBase):
         if self._warned or not warm or not epoch:
             return
         means = {
-            name: sum(found.get(name, 1.0) for found in epoch) / len(epoch)
+            name: sum(float(found.get(name, 1.0)) for found in epoch) / len(epoch)
             for name in ("identity_cosine", "triplet_of_collapse")
         }
         if means["identity_cosine"] > COSINE and means["triplet_of_collapse"] > TRIPLET:

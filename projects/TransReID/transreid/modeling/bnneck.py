@@ -72,13 +72,17 @@ class BNNeck(nn.Module):
 
         "cls_outputs" have the margin, for the loss; "pred_class_logits" do not, for the accuracy.
         """
+        return self.logits_of(after, self.classifier.weight, targets)
+
+    def logits_of(self, after: Tensor, weight: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """:meth:`logits` with another weight (..., C, D), of features (..., B, D)."""
         if type(self.cls_layer) is any_softmax.Linear:
-            logits = self.classifier(after).float()
+            logits = _product(after, weight).float()
         else:
             # Angles near 0 need more digits than float16 has.
             with torch.autocast(after.device.type, enabled=False):
-                weight = self.classifier.weight.float()
-                logits = F.linear(F.normalize(after.float()), F.normalize(weight))
+                unit, weight = (F.normalize(x.float(), dim=-1) for x in (after, weight))
+                logits = _product(unit, weight)
         # The margin layers of FastReID change their input in place.
         return {
             "cls_outputs": self.cls_layer(logits.clone(), targets),
@@ -107,6 +111,11 @@ class BNNeck(nn.Module):
         if kind == "centered":
             return before - cast(Tensor, self.bottleneck.running_mean)
         return self.bottleneck(before) if kind == "after" else before
+
+
+def _product(features: Tensor, weight: Tensor) -> Tensor:
+    """(B, D) and (C, D) -> (B, C), or of k of both, (k, B, D) and (k, C, D) -> (k, B, C)."""
+    return F.linear(features, weight) if weight.ndim == 2 else torch.bmm(features, weight.mT)
 
 
 def head_arguments(cfg: CfgNode) -> dict[str, Any]:

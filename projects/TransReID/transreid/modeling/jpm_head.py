@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from .bnneck import BNNeck, check_neck_feats, head_arguments
 from .cls_attention import cls_of_block
 from .jigsaw import jigsaw_parts
+from .stacked_necks import can_be_stacked, stacked_outputs
 
 if TYPE_CHECKING:
     from .backbone import TransReIDBackbone
@@ -138,13 +139,24 @@ class JPMHead(nn.Module):
         f_local = f_local.unflatten(0, (-1, self.num_parts))
         return [f_global, *f_local.unbind(1)]
 
+    def _outputs(self, before: list[Tensor], targets: Tensor) -> dict[str, Any]:
+        """Training outputs of f_g and of the parts: of all at once where that is possible."""
+        necks = self._necks()
+        if can_be_stacked(necks):
+            stack = stacked_outputs(necks, torch.stack(before, dim=1), targets, self.neck_feat)
+            return {**stack.branch(0), "local": stack}
+        pairs = zip(necks, before, strict=True)
+        first, *local = [neck.outputs(f, targets, self.neck_feat) for neck, f in pairs]
+        return {**first, "local": local}
+
     def forward(self, tokens: Tensor, targets: Tensor | None = None) -> Any:
         """Map the tokens of the first L - 1 blocks (B, P + N, D) to outputs.
 
         Returns:
             In training the outputs of the global branch as FastReID's heads return them, with those
-            of the parts as a list under "local". At test time the feature
-            [f_g, f_l^1 / k, ..., f_l^k / k], (B, (k + 1) * D); f_g alone, (B, D), if global_only.
+            of the parts as a sequence (a list or StackedParts) under "local". At test time the
+            feature [f_g, f_l^1 / k, ..., f_l^k / k], (B, (k + 1) * D); if global_only f_g alone,
+            (B, D).
         """
         if not hasattr(self, "global_branch"):
             raise UserError(
@@ -155,11 +167,7 @@ class JPMHead(nn.Module):
         before = [self.global_branch(tokens)] if skip_parts else self.branch_features(tokens)
         if self.training:
             assert targets is not None
-            outputs, *local = (
-                neck.outputs(feature, targets, self.neck_feat)
-                for neck, feature in zip(self._necks(), before, strict=True)
-            )
-            return {**outputs, "local": local}
+            return self._outputs(before, targets)
         f_global, *f_local = (
             neck.test_feature(feature, self.test_neck_feat)
             for neck, feature in zip(self._necks(), before, strict=False)

@@ -6,7 +6,7 @@ loss that FastReID knows (label smoothing, circle, cosface, ...) works on every 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -14,8 +14,13 @@ from fastreid.config import CfgNode, configurable
 from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
 from fastreid.modeling.meta_arch.baseline import Baseline
 from fastreid.utils.events import get_event_storage
+from fastreid_compat.repairs.modeling.training_forward import own_targets
 from reid_common.errors import UserError
 from torch import Tensor, nn
+
+from .drop_path import blocks_to_compile, share_drop_paths
+from .stacked_losses import BATCHED, stacked_losses, weighted_losses
+from .stacked_necks import StackedParts
 
 
 @META_ARCH_REGISTRY.register()
@@ -64,13 +69,9 @@ class TransReID(Baseline):
         Raises:
             UserError: torch 2.4 cannot recompute compiled blocks.
         """
-        if getattr(self.backbone, "gradient_checkpointing", False) and torch.__version__ < "2.5":
-            raise UserError(
-                "MODEL.COMPILE with MODEL.BACKBONE.GRADIENT_CHECKPOINTING needs torch 2.5, this is "
-                f"{torch.__version__}; set one of them False"
-            )
         branches = (getattr(self.heads, name, None) for name in ("global_branch", "local_branch"))
-        return [*self.backbone.blocks, *(branch for branch in branches if branch is not None)]
+        parts = blocks_to_compile(self.backbone)
+        return parts + share_drop_paths(branch for branch in branches if branch is not None)
 
     def forward(self, batched_inputs: dict[str, Any]) -> Any:
         """Losses in training, features (B, D') at test time.
@@ -86,15 +87,11 @@ class TransReID(Baseline):
         features = backbone(images, *ids)
         if not self.training:
             return self.heads(features)
-        if "targets" not in batched_inputs:
-            raise ValueError("training needs 'targets' (identity labels) in the batch")
-        # FastReID's precise BN runs on another data set, whose classes mean nothing here.
-        targets = batched_inputs["targets"].to(images.device)
-        targets = torch.zeros_like(targets) if targets.sum() < 0 else targets
+        targets = own_targets(batched_inputs, images.device)
         outputs = self.heads(features, targets)
         # Distances of un-normalised features lose too much in half precision.
         with torch.autocast(images.device.type, enabled=False):
-            return self.losses(_float32(outputs), targets)
+            return self.losses(outputs, targets)
 
     def losses(self, outputs: dict[str, Any], gt_labels: Tensor) -> dict[str, Tensor]:
         """Weighted losses: FastReID's names for f_g, with "_local" for the mean of the parts.
@@ -103,26 +100,29 @@ class TransReID(Baseline):
             outputs: of the head; "local" holds those of the parts, if there are any.
             gt_labels: (B,) class indices.
         """
+        local, options = outputs.get("local", []), self.loss_kwargs
+        if isinstance(local, StackedParts) and BATCHED.issuperset(options["loss_names"]):
+            losses = stacked_losses(local, gt_labels, options)
+            return weighted_losses(losses, self.global_weight, self.local_weight)
+        first, *parts = _float32([outputs, *local])
         weighted: dict[str, Tensor] = {}
-        parts = outputs.get("local", [])
         if parts:
             with get_event_storage().name_scope("local"):
-                losses = [super(TransReID, self).losses(part, gt_labels) for part in parts]
-            for name in losses[0]:
-                mean = torch.stack([loss[name] for loss in losses]).mean()
+                of_parts = [super(TransReID, self).losses(part, gt_labels) for part in parts]
+            for name in of_parts[0]:
+                mean = torch.stack([loss[name] for loss in of_parts]).mean()
                 weighted[f"{name}_local"] = self.local_weight * mean
-        for name, loss in super().losses(outputs, gt_labels).items():
+        for name, loss in super().losses(first, gt_labels).items():
             weighted[name] = self.global_weight * loss
         return weighted
 
 
-def _float32(outputs: Any) -> Any:
-    """Outputs of a head, "local" included, in float32."""
-    if isinstance(outputs, dict):
-        return {key: _float32(value) for key, value in outputs.items()}
-    if isinstance(outputs, list):
-        return [_float32(value) for value in outputs]
-    return outputs.float()
+def _float32(branches: Iterable[dict[str, Any]]) -> list[dict[str, Tensor]]:
+    """Outputs of each branch in float32."""
+    return [
+        {name: value.float() for name, value in outputs.items() if isinstance(value, Tensor)}
+        for outputs in branches
+    ]
 
 
 def _ids(batch: Any, key: str, device: torch.device) -> Tensor | None:

@@ -13,8 +13,10 @@ unknown, and MODEL.SIE.UNKNOWN says what such an image gets.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import torch
+from fastreid_compat.repairs.training.metrics import current_storage, read_later
 from reid_common.errors import UserError
 from reid_core.config.values import check_choice
 from reid_core.side_information.rows import sie_rows
@@ -91,7 +93,8 @@ class SideInformationEmbedding(nn.Module):
         """Return lambda * S for ids (B,): (B, 1, D), to be added to every token.
 
         Without any ids the result is (1, 1, D). Under torch.compile and in an export the range of
-        the ids is not checked, because that needs their values.
+        the ids is not checked, because that needs their values; a trainer's step checks it when
+        the trainer reads its metrics.
 
         Raises:
             UserError: an id is too high; with the policy "error" also a negative or missing one.
@@ -99,10 +102,12 @@ class SideInformationEmbedding(nn.Module):
         if self.training and self.camera_dropout and camids is not None:
             dropped = torch.rand(camids.shape, device=camids.device) < self.camera_dropout
             camids = torch.where(dropped, -1, camids)
-        if not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
-            self._check(camids, viewids)
         rows = sie_rows(camids, viewids, self.num_cameras, self.num_views)
         table = self.table()
+        if not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+            later = self._check(camids, viewids)
+            # An id that is too high ends a run then; its row would end a GPU's process now.
+            rows = rows.clamp(0, len(table) - 1) if later else rows
         return self.sie_coe * table[rows.to(table.device)]
 
     def pairs(self) -> Tensor:
@@ -126,7 +131,8 @@ class SideInformationEmbedding(nn.Module):
             means = [*known, *(torch.zeros_like(mean) for mean in means[len(known) :])]
         return torch.cat([grid.flatten(0, 1), *means])
 
-    def _check(self, camids: Tensor | None, viewids: Tensor | None) -> None:
+    def _check(self, camids: Tensor | None, viewids: Tensor | None) -> bool:
+        """Check the ids; returns whether that is put off until a trainer reads its metrics."""
         sizes = {"camids": self.num_cameras, "viewids": self.num_views}
         ends: dict[str, Tensor] = {}
         for (name, size), ids in zip(sizes.items(), (camids, viewids), strict=True):
@@ -134,10 +140,20 @@ class SideInformationEmbedding(nn.Module):
                 self._missing(name, size)
             elif size and ids is not None and ids.numel():
                 ends[name] = torch.stack(torch.aminmax(ids.long()))
-        if ends:
-            found = torch.stack(list(ends.values())).tolist()  # one wait for the device
-            for name, (low, high) in zip(ends, found, strict=True):
-                self._check_range(name, sizes[name], low, high)
+        if not ends:
+            return False
+
+        def judge(numbers: Sequence[float], _iteration: int = 0) -> None:
+            for place, name in enumerate(ends):
+                low, high = numbers[2 * place : 2 * place + 2]
+                self._check_range(name, sizes[name], int(low), int(high))
+
+        found, storage = torch.cat(list(ends.values())), current_storage()
+        if self.training and storage is not None:
+            read_later(storage, found, judge)
+            return True
+        judge(found.tolist())  # one wait for the device
+        return False
 
     def _missing(self, name: str, size: int) -> None:
         if self.unknown == "error":

@@ -34,7 +34,7 @@ NEW_KEYS = {
     "SEED": -1,
     # Name in TRANSFORM_REGISTRY: from a PIL image to a tensor
     "INPUT.TRANSFORM": "FastReID",
-    # "auto" (float16 with CUDA, bfloat16 without), "fp16" or "bf16"
+    # "auto" (bfloat16 where the device has it, float16 on other GPUs), "fp16" or "bf16"
     "SOLVER.AMP.DTYPE": "auto",
 }
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from fastreid.engine import defaults
 from fastreid.layers import any_softmax, batch_norm
-from fastreid.modeling.meta_arch import baseline, distiller, mgn
+from fastreid.modeling.meta_arch import baseline, mgn
 from reid_common.errors import UserError
 
 from ...registry import Original, fix, replaces, source_has
@@ -65,30 +65,6 @@ def images_unchanged() -> bool:
     for cls in (baseline.Baseline, mgn.MGN):
         if source_has(cls.preprocess_image, "images.sub_(self.pixel_mean)"):
             cls.preprocess_image = preprocess_image
-            changed = True
-    return changed
-
-
-def _with_own_targets(forward: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    def forward_with_own_targets(self: Any, batched_inputs: Any) -> Any:
-        if self.training and isinstance(batched_inputs, Mapping) and "targets" in batched_inputs:
-            targets = batched_inputs["targets"].to(self.device, copy=True)
-            batched_inputs = {**batched_inputs, "targets": targets}
-        return forward(self, batched_inputs)
-
-    return forward_with_own_targets
-
-
-@fix(
-    where="modeling/meta_arch/baseline.py:110, mgn.py:215, distiller.py:93",
-    symptom="negative targets (PreciseBN) become 0 in the caller's batch",
-)
-def targets_unchanged() -> bool:
-    """Give the models a copy of the targets, on their device."""
-    changed = False
-    for cls in (baseline.Baseline, mgn.MGN, distiller.Distiller):
-        if source_has(cls.forward, "targets.zero_()"):
-            cls.forward = _with_own_targets(cls.forward)
             changed = True
     return changed
 

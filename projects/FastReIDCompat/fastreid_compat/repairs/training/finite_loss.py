@@ -3,63 +3,42 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from fastreid.engine import defaults, train_loop
 from reid_common.errors import UserError
-
-from ...registry import fix, source_has
 
 logger = logging.getLogger(__name__)
 
 
 class LossNotFinite(FloatingPointError):
-    """A loss is NaN or infinite; the message names it."""
+    """A loss was NaN or infinite; the message names it.
+
+    Args:
+        what: as in "loss_cls is nan".
+        iteration: of the loss; it is noticed when metrics are read, some iterations later.
+    """
+
+    def __init__(self, what: str, iteration: int) -> None:
+        super().__init__(f"{what} at iteration {iteration}")
+        self.what, self.iteration = what, iteration
 
 
-@fix(
-    where="engine/train_loop.py:293, engine/defaults.py:355",
-    symptom="FloatingPointError: Loss became infinite or NaN, without the loss, nor what to change",
-)
-def loss_not_finite() -> bool:
-    """Name the loss, the iteration, the keys to change and the last usable checkpoint."""
-    write = train_loop.SimpleTrainer._write_metrics
-    step = defaults.DefaultTrainer.run_step
-    if not source_has(write, "Loss became infinite or NaN at iteration"):
-        return False
-
-    def _write_metrics(self: Any, loss_dict: Mapping[str, torch.Tensor], data_time: float) -> None:
-        try:
-            write(self, loss_dict, data_time)
-        except FloatingPointError as error:
-            values = {name: loss.item() for name, loss in loss_dict.items()}
-            bad = [
-                f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)
-            ]
-            # All are finite here if those of another process are not.
-            raise LossNotFinite(" and ".join(bad) or f"a loss is not finite: {error}") from error
-
-    def run_step(self: Any) -> None:
-        try:
-            step(self)
-        except LossNotFinite as error:
-            raise UserError(explanation(str(error), self)) from error
-
-    train_loop.SimpleTrainer._write_metrics = _write_metrics
-    defaults.DefaultTrainer.run_step = run_step
-    return True
+def explained(error: BaseException, trainer: Any) -> BaseException:
+    """For a loss of a DefaultTrainer that is not finite a UserError; any other error as it is."""
+    if isinstance(error, LossNotFinite) and hasattr(trainer, "cfg"):
+        return UserError(explanation(error.what, error.iteration, trainer))
+    return error
 
 
-def explanation(what: str, trainer: Any) -> str:
+def explanation(what: str, iteration: int, trainer: Any) -> str:
     """Message for a run whose loss is not finite.
 
     Args:
         what: as in "loss_cls is nan".
-        trainer: a DefaultTrainer; its cfg, iter, epoch and max_epoch are read.
+        iteration: of the loss.
+        trainer: a DefaultTrainer; its cfg, iters_per_epoch and max_epoch are read.
     """
     solver = trainer.cfg.SOLVER
     remedies = [f"lower SOLVER.BASE_LR (now {solver.BASE_LR:g})"]
@@ -69,8 +48,9 @@ def explanation(what: str, trainer: Any) -> str:
         remedies.append("set SOLVER.CLIP_GRADIENTS.ENABLED True")
     else:
         remedies.append(f"lower CLIP_GRADIENTS.CLIP_VALUE (now {solver.CLIP_GRADIENTS.CLIP_VALUE})")
+    epoch = iteration // trainer.iters_per_epoch + 1
     return (
-        f"{what} at iteration {trainer.iter} (epoch {trainer.epoch + 1} of {trainer.max_epoch}): "
+        f"{what} at iteration {iteration} (epoch {epoch} of {trainer.max_epoch}): "
         f"training has diverged; {' or '.join(remedies)}. {_where_to_continue(trainer)}"
     )
 

@@ -38,12 +38,17 @@ def cpu_has_bf16() -> bool:
     return bool(mkldnn.is_available() and mkldnn.enabled and supported())
 
 
+def cuda_has_bf16() -> bool:
+    """Whether the GPU of this process calculates in bfloat16; older ones emulate it."""
+    return torch.cuda.is_available() and torch.cuda.get_device_capability() >= AMPERE
+
+
 def amp_dtype(name: str, device_type: str) -> torch.dtype | None:
     """Type of the autocast regions for a value of SOLVER.AMP.DTYPE; None for no autocast.
 
     Args:
-        name: "fp16", "bf16", or "auto": float16 with CUDA, as in FastReID, bfloat16 on processors
-            that have it and on other devices, else None.
+        name: "fp16", "bf16", or "auto": bfloat16 on GPUs and processors that calculate in it and
+            on other devices; float16 on other GPUs; None on other processors.
         device_type: as in ``torch.device.type``.
 
     Raises:
@@ -54,7 +59,7 @@ def amp_dtype(name: str, device_type: str) -> torch.dtype | None:
     if name == "auto":
         if device_type == "cpu" and not cpu_has_bf16():
             return None
-        name = "fp16" if device_type == "cuda" else "bf16"
+        name = "fp16" if device_type == "cuda" and not cuda_has_bf16() else "bf16"
     return DTYPES[name]
 
 
@@ -137,6 +142,9 @@ def _amp_step(self: train_loop.AMPTrainer) -> None:
     self.optimizer.zero_grad()
     self.grad_scaler.scale(losses).backward()
     self._write_metrics(loss_dict, data_time)
+    # Before a fused optimizer's step, which would else clip gradients that are still scaled.
+    if self.grad_scaler.is_enabled():
+        self.grad_scaler.unscale_(self.optimizer)
     self.grad_scaler.step(self.optimizer)
     self.grad_scaler.update()
     if isinstance(self.param_wrapper, ContiguousParams):

@@ -19,7 +19,7 @@ from fastreid.solver.optim.swa import SWA
 from fastreid.utils.params import ContiguousParams
 from reid_common.errors import UserError
 
-from ...registry import Original, fix, rebind, replaces, source_has
+from ...registry import Original, fix, replaces
 
 # The released function, for whoever wants to compare: without these fixes it trains nothing.
 released_build_optimizer = build.build_optimizer
@@ -49,6 +49,21 @@ def gradients_stay_in_their_buffers(
     if isinstance(params, ContiguousParams):
         optimizer.zero_grad = functools.partial(optimizer.zero_grad, set_to_none=False)
     return optimizer, params
+
+
+@fix(
+    where="utils/params.py:93",
+    symptom="looking whether parameters still lie in their buffers costs four views of each",
+)
+@replaces(ContiguousParams, "buffer_is_valid", "p.data.data_ptr() != data_ptr()")
+def buffers_looked_at_in_place(_: Original, self: ContiguousParams) -> bool:
+    """Compare the places of parameters and gradients without making views of them."""
+    parameters = [item["params"][0] for group in self._group_dict.values() for item in group]
+    places = zip(parameters, self.data_pointers, self.grad_pointers, strict=True)
+    return all(
+        p.data_ptr() == data() and p.grad is not None and p.grad.data_ptr() == gradient()
+        for p, data, gradient in places
+    )
 
 
 @fix(
@@ -88,40 +103,6 @@ def usable_optimizers() -> dict[str, type[torch.optim.Optimizer]]:
         and name not in _UNUSABLE
         and not name.startswith("_")
     }
-
-
-@fix(
-    where="solver/build.py:68-70",
-    symptom="CLIP_GRADIENTS clips the norm of all parameters of a group together, not of each one",
-)
-def clipping_per_parameter() -> bool:
-    """Clip each parameter's gradient on its own, as the comment in the config promises.
-
-    The clipper is called with the parameters that the optimizer knows: the flat buffers. Each
-    buffer gets a list of the parameters in it here, and the clipper goes through that.
-    """
-    if not source_has(build._create_gradient_clipper, "clip_grad_norm_(p, cfg.CLIP_VALUE"):
-        return False
-    original_clipper = build._create_gradient_clipper
-    original_layout = ContiguousParams.make_params_contiguous
-
-    def make_params_contiguous(self: ContiguousParams) -> None:
-        original_layout(self)
-        for buffer, group in zip(self._param_buffer, self._group_dict.values(), strict=True):
-            buffer.parts = [item["params"][0] for item in group]
-
-    def create_gradient_clipper(cfg: Any) -> Callable[[torch.Tensor], None]:
-        clip = original_clipper(cfg)
-
-        def clip_parts(param: torch.Tensor) -> None:
-            for part in getattr(param, "parts", [param]):
-                clip(part)
-
-        return clip_parts
-
-    ContiguousParams.make_params_contiguous = make_params_contiguous
-    rebind(original_clipper, create_gradient_clipper)
-    return True
 
 
 @fix(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import torch
 from fastreid.engine import defaults, train_loop
 from fastreid.utils.events import EventStorage
 
 from ...registry import Original, fix, replaces
+from .finite_loss import explained
+from .metrics import PERIOD, read_metrics
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +48,14 @@ def training_ends_as_it_should(
             for self.epoch in range(start_epoch, max_epoch):
                 _run_epoch(self, iters_per_epoch)
             self.finished = True
-        except BaseException as error:
-            if isinstance(error, Exception):
+        except BaseException as raised:
+            if isinstance(raised, Exception):
                 logger.exception("Exception during training:")
             _close_hooks(self)
-            raise
+            error = explained(raised, self)
+            if error is raised:
+                raise
+            raise error from raised
         self.after_train()
 
 
@@ -58,8 +64,11 @@ def _run_epoch(trainer: train_loop.TrainerBase, iters_per_epoch: int) -> None:
     for _ in range(iters_per_epoch):
         trainer.before_step()
         trainer.run_step()
+        if (trainer.iter + 1) % PERIOD == 0:
+            read_metrics(trainer.storage)
         trainer.after_step()
         trainer.iter += 1
+    read_metrics(trainer.storage)  # before hooks write a checkpoint of what has diverged
     trainer.after_epoch()
 
 
@@ -95,11 +104,9 @@ def scalars_of_one_element(
     original: Original, self: EventStorage, name: str, value: Any, smoothing_hint: bool = True
 ) -> None:
     """Take arrays and tensors with one element as scalars, whatever their number of dimensions."""
-    original(self, name, _as_float(value), smoothing_hint)
-
-
-def _as_float(value: Any) -> float:
-    return float(value.item() if hasattr(value, "item") else value)
+    if hasattr(value, "item") and not isinstance(value, torch.Tensor):
+        value = value.item()
+    original(self, name, value, smoothing_hint)  # which leaves tensors on their device
 
 
 @fix(
