@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 from pathlib import Path
 from types import SimpleNamespace
@@ -83,9 +84,13 @@ def test_the_configs_that_the_readme_promises() -> None:
 
 @pytest.mark.parametrize("path", LEAVES, ids=name_of)
 def test_each_run_has_its_own_folder_and_can_start(path: Path) -> None:
-    cfg = load_config(path)
-    check_dino_config(cfg)
-    assert [p for p in LEAVES if load_config(p).OUTPUT_DIR == cfg.OUTPUT_DIR] == [path]
+    check_dino_config(load_config(path))
+    assert [p for p in LEAVES if folder_of(p) == folder_of(path)] == [path]
+
+
+@functools.cache
+def folder_of(path: Path) -> str:
+    return load_config(path).OUTPUT_DIR
 
 
 @pytest.mark.parametrize("path", LISTED, ids=name_of)
@@ -134,7 +139,8 @@ def test_every_config_of_another_method_makes_a_step(path: Path) -> None:
         assert not step.skipped and np.isfinite(storage.latest()["total_loss"][0])
     model.after_step(torch.tensor(True))
     moved = sum(not torch.equal(*pair) for pair in zip(before, trained, strict=True))
-    assert moved > 0.8 * len(trained)
+    # A ResNet's BatchNorm behind which MoCo v3 starts with 0 has no gradient yet.
+    assert moved > 0.7 * len(trained)
     with torch.no_grad():
         features = model.eval()({"images": torch.rand(1, 3, *cfg.INPUT.SIZE_TEST) * 255})
     assert features.shape == (1, cfg.MODEL.BACKBONE.FEAT_DIM)

@@ -123,7 +123,7 @@ def test_moby() -> None:
 
 
 def test_two_processes(tmp_path: Path) -> None:
-    """MoCo v2: the trace of two processes. The others: that of one, BatchNorm synchronised."""
+    """MoCo v2: the trace of two processes. MoCo v3, MoBY and iBOT: that of one."""
     script = Path(__file__).with_name("two_contrast.py")
     path = [
         str(script.parent),

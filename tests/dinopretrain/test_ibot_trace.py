@@ -108,23 +108,31 @@ def drawn_masks(meta: dict[str, Any], step: int) -> np.ndarray:
     return np.array(of_images).transpose(1, 0, 2, 3)
 
 
+def masks_of(trace: Trace) -> np.ndarray:
+    """(T, 2, B, H, W)."""
+    return unpacked(trace.arrays["masks"], *trace.meta["mask_shape"])
+
+
+def batches_of(trace: Trace) -> list[dict[str, Tensor]]:
+    """Views and masks of each step as the loader gives them, but normalised."""
+    batches = []
+    with np.load(GOLDEN / "ibot_trace.npz") as file:
+        for step, masks in enumerate(masks_of(trace)):
+            batch = {"masks": torch.from_numpy(masks).transpose(0, 1)}
+            for name in ("global", "local"):
+                views = torch.from_numpy(file[f"{name}s/{step}"]).double()
+                batch[f"{name}_views"] = views.permute(1, 0, 3, 4, 2)
+            batches.append(batch)
+    return batches
+
+
 @pytest.mark.parametrize("part", ["shared", "separate", "mixed"])
 def test_four_steps(part: str) -> None:
     trace = Trace("ibot", part)
-    views = Trace("ibot", part)
-    with np.load(GOLDEN / "ibot_trace.npz") as file:
-        globals_, locals_ = (
-            [file[f"{n}/{t}"] for t in range(STEPS)] for n in ("globals", "locals")
-        )
     meta, model = trace.meta, ibot(trace)
-    masks = unpacked(views.arrays["masks"], *meta["mask_shape"])
-    batches = []
+    masks = masks_of(trace)
     for step in range(STEPS):
         np.testing.assert_array_equal(drawn_masks(meta, step), masks[step])
-        batch: dict[str, Tensor] = {"masks": torch.from_numpy(masks[step]).transpose(0, 1)}
-        for name, array in (("global_views", globals_[step]), ("local_views", locals_[step])):
-            batch[name] = torch.from_numpy(array).double().permute(1, 0, 3, 4, 2)
-        batches.append(batch)
     seen = recorded(model, "losses")
     outputs: list[tuple[Tensor, Tensor]] = []
     for encoder in (model.student, model.teacher):
@@ -149,7 +157,7 @@ def test_four_steps(part: str) -> None:
                 compare(found, trace.state("grad/"))
         outputs.clear()
 
-    replay(model, cfg_of(meta), batches, 2, STEPS, after, clip=meta["clip_grad"])
+    replay(model, cfg_of(meta), batches_of(trace), 2, STEPS, after, clip=meta["clip_grad"])
     if part != "mixed":
         compare(model.student.state_dict(), trace.state("student/"))
         compare(model.teacher.state_dict(), trace.state("teacher/"))

@@ -1,7 +1,7 @@
 """Script that test_contrast_traces.py starts: a trace in two gloo processes.
 
-``two_contrast.py OUT`` compares every step of all three methods, and writes OUT/agreedRANK in each
-process.
+``two_contrast.py OUT`` compares every step of MoCo v2, MoCo v3, MoBY and iBOT, and writes
+OUT/agreedRANK in each process.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import contrast_models as one
 import fastreid_compat  # noqa: F401  (first: makes fastreid importable)
+import test_ibot_trace as masked
 import torch
 from fastreid.engine import launch
 from fastreid.utils import comm
@@ -66,15 +67,27 @@ def moby() -> None:
         torch.testing.assert_close(queue, trace.tensor(f"queue{number}/after")[-1], **CLOSE)
 
 
-def synchronised_run(model: Any, trace: Trace, cfg: Any, clip: float = 0.0) -> None:
+def ibot() -> None:
+    trace = Trace("ibot", "shared")
+    model, cfg = masked.ibot(trace), masked.cfg_of(trace.meta)
+    synchronised_run(model, trace, cfg, trace.meta["clip_grad"], masked.batches_of(trace))
+    for center, name in ((model.loss, "center"), (model.patch_center, "center2")):
+        torch.testing.assert_close(center.center[0], trace.tensor(name)[-1], **CLOSE)
+    compare(model.student.state_dict(), trace.state("student/"))
+    compare(model.teacher.state_dict(), trace.state("teacher/"))
+
+
+def synchronised_run(
+    model: Any, trace: Trace, cfg: Any, clip: float = 0.0, batches: list | None = None
+) -> None:
     seen = recorded(model, "losses")
 
     def after(step: int, run: Any) -> None:
-        loss = seen["losses"].pop()["loss_contrast"].clone()
+        loss = sum(seen["losses"].pop().values()).detach().clone()
         torch.distributed.all_reduce(loss)
         torch.testing.assert_close(loss / 2, trace.tensor("loss")[step], **CLOSE)
 
-    batches = halves(trace.pairs("x1", "x2", one.STEPS))
+    batches = halves(batches or trace.pairs("x1", "x2", one.STEPS))
     replay(model, cfg, batches, 2, one.STEPS, after, parallel=True, clip=clip)
 
 
@@ -83,6 +96,7 @@ def main(out: str) -> None:
     moco_v2()
     moco_v3()
     moby()
+    ibot()
     (Path(out) / f"agreed{comm.get_rank()}").touch()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from dinopretrain.modeling.encoder import Encoder
 from dinopretrain.modeling.moby import MoBY
 from dinopretrain.modeling.moco_v2 import MoCoV2

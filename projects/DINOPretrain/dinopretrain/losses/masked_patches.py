@@ -78,7 +78,7 @@ class PatchCenter(nn.Module):
         log_p = F.log_softmax((hidden - self.center) / teacher_temp, dim=-1)
         p = log_p.exp()
         counts = hidden.new_tensor([float(len(patches)), float(len(hidden))])
-        sums = [precise(patches).sum(0), p.sum(0), -(p * log_p).sum().view(1), counts]
+        sums = [patches.sum(0, dtype=hidden.dtype), p.sum(0), -(p * log_p).sum().view(1), counts]
         joined = torch.cat(sums)
         self._sums = joined if self._sums is None else self._sums + joined
 

@@ -197,7 +197,7 @@ KEYS = (
             "auto: bf16 on GPUs and CPUs that have it, fp16 on other GPUs, else fp32",
             TRAIN,
         ),
-        ("OPT", OPTIMIZERS, "Optimizer", TRAIN),
+        ("OPT", OPTIMIZERS, "Optimizer; of MoCo and MoBY also LARS", TRAIN),
         ("MAX_EPOCH", v.whole(1), "Epochs of the run", TRAIN),
         ("BASE_LR", v.number(above=0), "Learning rate", TRAIN),
         ("HEADS_LR_FACTOR", v.number(0), "Times the learning rate for the head", TRAIN),
