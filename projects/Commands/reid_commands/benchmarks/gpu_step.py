@@ -74,7 +74,11 @@ def measured(work: Work, steps: int, peak: float) -> Row:
                 "operators": sum(operators.all.values()),
                 "share of peak": flops.get_total_flops() / seconds / peak,
             }
-    row = {"work": work.group, "variant": work.variant, "images/s": work.images / seconds}
+    row: dict[str, str | float] = {
+        "work": work.group,
+        "variant": work.variant,
+        "images/s": work.images / seconds,
+    }
     return {**row, "MiB": memory or "-", **shown}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -158,14 +159,15 @@ def works(name: str, args: argparse.Namespace) -> Iterator[Work]:
     """What is measured of one model."""
     count = args.batch
     variants = ["eager"] if args.eager_only else ["eager", "compiled"]
-    yield Work("JPM + SIE", "straightforward", count, lambda: straightforward_step(name, args))
-    for group, keys in (("JPM + SIE", {}), ("baseline", BASELINE_HEAD)):
+    plain = functools.partial(straightforward_step, name, args)
+    yield Work("JPM + SIE", "straightforward", count, plain)
+    heads: dict[str, dict[str, Any]] = {"JPM + SIE": {}, "baseline": BASELINE_HEAD}
+    for group, keys in heads.items():
         for v in variants:
-            compiled = v == "compiled"
-            yield Work(group, v, count, lambda k=keys, c=compiled: trainers_step(name, args, k, c))
+            build = functools.partial(trainers_step, name, args, keys, v == "compiled")
+            yield Work(group, v, count, build)
     for v in ["straightforward", *variants]:
-        yield Work("DINO", v, args.dino_batch, lambda v=v: dino(name, args, v))
+        yield Work("DINO", v, args.dino_batch, functools.partial(dino, name, args, v))
     for v in variants:
-        yield Work(
-            "features", v, args.test_batch, lambda v=v: features(name, args, v == "compiled")
-        )
+        build = functools.partial(features, name, args, v == "compiled")
+        yield Work("features", v, args.test_batch, build)
