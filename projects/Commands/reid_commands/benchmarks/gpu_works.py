@@ -112,8 +112,13 @@ def straightforward_step(name: str, args: argparse.Namespace) -> Callable[[], An
 
 def dino(name: str, args: argparse.Namespace, variant: str) -> Callable[[], Any]:
     """A step of DINO."""
-    sizes = {"INPUT.SIZE_TRAIN": [*args.size], "DINO.LOCAL_SIZE": [side // 2 for side in args.size]}
-    keys = {"DINO.OUT_DIM": args.out_dim, "MODEL.BACKBONE.DROP_PATH_RATIO": 0.0, **sizes}
+    size = [*args.size]
+    keys: dict[str, Any] = {
+        "INPUT.SIZE_TRAIN": size,
+        "INPUT.SIZE_TEST": size,
+        "DINO.OUT_DIM": args.out_dim,
+    }
+    keys |= {"DINO.LOCAL_SIZE": [side // 2 for side in size], "MODEL.BACKBONE.DROP_PATH_RATIO": 0.0}
     options = [word for pair in keys.items() for word in pair]
     cfg, model, batch = dino_on_noise(DINO_CONFIGS[name], args.dino_batch, options)
     model.to(device())

@@ -8,6 +8,7 @@ a step whose loss or gradient is not finite is skipped and counted instead of en
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
 import time
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 from fastreid.engine.train_loop import SimpleTrainer, TrainerBase
 from fastreid.utils import comm
-from fastreid.utils.events import get_event_storage
+from fastreid.utils.events import EventStorage, get_event_storage
 from fastreid_compat.repairs.training import fused
 from fastreid_compat.repairs.training.metrics import (
     current_storage,
@@ -134,25 +135,46 @@ class DINOStep(SimpleTrainer):
             "images_per_second": images / max(time.perf_counter() - start, 1e-9),
         }
         values = {"scale": scale, **judged, **statistics}
-        ln_k = math.log(self._module.loss.center.shape[1])
         storage = get_event_storage()
+        take = functools.partial(
+            self._take, storage, list(values), list(judged), list(losses), known
+        )
+        read_later(storage, torch.stack([value.float() for value in values.values()]), take)
 
-        def take(numbers: list[float], iteration: int) -> None:
-            of_step = dict(zip(values, numbers, strict=True))
-            scale = of_step.pop("scale")
-            finite = all(math.isfinite(of_step[name]) for name in judged)
-            self._skipped_in_all += not finite
-            put_at(storage, "skipped_steps", self._skipped_in_all, iteration, smoothing_hint=False)
-            if not finite:
-                self._count_skipped({name: of_step[name] for name in judged}, scale, iteration)
-                return
-            self._skipped_in_a_row = 0
-            total = sum(of_step[name] for name in losses)
-            own = {"total_loss": total, "loss_over_ln_k": of_step["loss_dino"] / ln_k}
-            for name, value in {**of_step, **own, **known}.items():
-                put_at(storage, name, value, iteration)
+    def _take(
+        self,
+        storage: EventStorage,
+        names: list[str],
+        judged: list[str],
+        losses: list[str],
+        known: dict[str, float],
+        numbers: list[float],
+        iteration: int,
+    ) -> None:
+        """Put the metrics of a step, once they are read; or count it as skipped.
 
-        read_later(storage, torch.stack([v.float() for v in values.values()]), take)
+        Args:
+            storage: where to.
+            names: of the numbers.
+            judged: those of them that are finite, or the device has skipped the step.
+            losses: those that are losses.
+            known: metrics that the host knew.
+            numbers: of the step.
+            iteration: of the step.
+        """
+        values = dict(zip(names, numbers, strict=True))
+        scale = values.pop("scale")
+        finite = all(math.isfinite(values[name]) for name in judged)
+        self._skipped_in_all += not finite
+        put_at(storage, "skipped_steps", self._skipped_in_all, iteration, smoothing_hint=False)
+        if not finite:
+            self._count_skipped({name: values[name] for name in judged}, scale, iteration)
+            return
+        self._skipped_in_a_row = 0
+        known["total_loss"] = sum(values[name] for name in losses)
+        known["loss_over_ln_k"] = values["loss_dino"] / math.log(self._module.loss.center.shape[1])
+        for name, value in {**values, **known}.items():
+            put_at(storage, name, value, iteration)
 
     def _scale(self) -> Tensor:
         """The gradient scaler's factor of this step, on the device; 1 without a scaler."""
