@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from dinopretrain.engine.step import clip_each
+from dinopretrain.engine.clipping import clip_each
 from dinopretrain.losses.collapse import collapse_kind
 from dinopretrain.losses.dino_loss import DINOLoss, cross_view_loss
 from dinopretrain.losses.outputs import OutputSums

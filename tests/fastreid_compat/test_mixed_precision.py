@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from fastreid_compat.repairs.training import mixed_precision
+from fastreid_compat.repairs.training.fused import use_fused
 from fastreid_compat.repairs.training.mixed_precision import amp_dtype, check_amp
 from reid_common.errors import UserError
 from reid_core.run.validation import validate_config
@@ -15,8 +16,9 @@ from small_trainer import ITERS_PER_EPOCH, KillAt, Killed, SmallTrainer, small_c
 
 @pytest.fixture(autouse=True)
 def bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A processor that has bfloat16, whatever the tests run on."""
+    """A processor that has bfloat16, and an older GPU, whatever the tests run on."""
     monkeypatch.setattr(mixed_precision, "cpu_has_bf16", lambda: True)
+    monkeypatch.setattr(mixed_precision, "cuda_has_bf16", lambda: False)
 
 
 @pytest.fixture
@@ -86,8 +88,11 @@ def test_the_choice_ends_with_the_trainer(cfg) -> None:
     assert SmallTrainer(cfg)._trainer.dtype is torch.bfloat16
 
 
-def test_types_by_device() -> None:
-    assert amp_dtype("auto", "cuda") is torch.float16  # as FastReID
+def test_types_by_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert amp_dtype("auto", "cuda") is torch.float16
+    monkeypatch.setattr(mixed_precision, "cuda_has_bf16", lambda: True)
+    assert amp_dtype("auto", "cuda") is torch.bfloat16
+    assert amp_dtype("fp16", "cuda") is torch.float16
     assert amp_dtype("auto", "cpu") is torch.bfloat16
     assert amp_dtype("bf16", "cuda") is torch.bfloat16
 
@@ -129,3 +134,35 @@ def test_bf16_needs_a_gpu_that_has_it(cfg, monkeypatch: pytest.MonkeyPatch) -> N
         check_amp(cfg)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
     check_amp(cfg)
+
+
+def test_a_step_with_a_scaler_clips_what_is_no_longer_scaled(cfg) -> None:
+    """A fused optimizer, which unscales by itself, would clip gradients times 65536."""
+    cfg.SOLVER.AMP.DTYPE, cfg.SOLVER.OPT = "fp16", "SGD"
+    cfg.SOLVER.CLIP_GRADIENTS.ENABLED, cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = True, 1e3
+    start, moved = SmallTrainer(cfg).model.state_dict(), []
+    for clip in (True, False):
+        cfg.SOLVER.CLIP_GRADIENTS.ENABLED = clip
+        trainer = SmallTrainer(cfg)
+        trainer.model.load_state_dict(start)
+        assert use_fused(trainer.optimizer, ("cpu",))
+        torch.manual_seed(0)
+        trainer.train()
+        moved.append(weights(trainer))
+    for name, value in moved[0].items():
+        torch.testing.assert_close(value, moved[1][name])
+        assert not torch.equal(value, start[name])
+
+
+def test_a_warm_up_goes_on_where_the_scaler_skips(cfg) -> None:
+    cfg.SOLVER.AMP.DTYPE, cfg.SOLVER.WARMUP_ITERS = "fp16", 4
+    trainer = SmallTrainer(cfg)
+    trainer.grad_scaler._init_scale = 2.0**60  # overflows
+    rates = []
+    after_step = trainer.after_step
+    trainer.after_step = lambda: (
+        after_step(),
+        rates.append(trainer.optimizer.param_groups[0]["lr"]),
+    )
+    trainer.train()
+    assert rates[:4] == sorted(set(rates[:4])) and rates[3] == pytest.approx(cfg.SOLVER.BASE_LR)

@@ -13,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from reid_commands.benchmarks import harness, processes
+import torch
+from reid_commands.benchmarks import gpu_step, harness, processes
+from reid_commands.benchmarks.gpu_works import Work
 from reid_commands.benchmarks.harness import CPU, PEAK, WALL, Comparison
 from reid_common.errors import UserError
 
@@ -190,3 +192,15 @@ def test_contenders_in_children() -> None:
 def test_memory_of_a_process() -> None:
     assert 0 < processes.memory(processes.USS) <= processes.memory(processes.RSS)
     assert processes.memory(processes.HIGHEST) > 0
+
+
+def test_a_step_is_timed_and_its_waits_are_counted() -> None:
+    """Of a product of (8, 4) and (4, 4): 2 * 8 * 4 * 4 operations, and one wait."""
+    x = torch.ones(8, 4)
+    work = Work("sum", "eager", 8, lambda: lambda: (x @ x[:4]).sum().item())
+    row = gpu_step.measured(work, 2, 1.0)
+    assert row["waits"] == 1 and row["operators"] == 4  # slice, mm, sum, item
+    seconds = 8 / float(row["images/s"])
+    assert float(row["share of peak"]) == pytest.approx(256 / seconds)
+    compiled = gpu_step.measured(Work("sum", "compiled", 8, lambda: lambda: None), 1, 1.0)
+    assert compiled["waits"] == compiled["operators"] == "-"

@@ -117,6 +117,22 @@ def adamw(model: DINO) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameter_groups(model.student, 0.04), lr=1e-5)
 
 
+def dino_trainer(
+    cfg: CfgNode,
+    model: DINO,
+    batch: dict[str, Any],
+    dtype: torch.dtype | None = None,
+    micro_batch: int = 0,
+) -> DINOStep:
+    """What runs the steps of DINOTrainer, with one batch again and again.
+
+    The arguments are those of :class:`DINOStep`: type of autocast, images of one forward pass.
+    """
+    parts = {"model": model, "optimizer": adamw(model), "data_loader": None}
+    trainer = SimpleNamespace(**parts, _data_loader_iter=itertools.repeat(batch))
+    return DINOStep(trainer, dtype=dtype, clip=cfg.DINO.CLIP_GRADIENT, micro_batch=micro_batch)
+
+
 def dino_step(
     cfg: CfgNode,
     model: DINO,
@@ -124,17 +140,12 @@ def dino_step(
     dtype: torch.dtype | None = None,
     micro_batch: int = 0,
 ) -> Callable[[], float]:
-    """A step as DINOTrainer makes it; it returns the loss before it.
-
-    The arguments are those of :class:`DINOStep`: type of autocast, images of one forward pass.
-    """
-    parts = {"model": model, "optimizer": adamw(model), "data_loader": None}
-    trainer = SimpleNamespace(**parts, _data_loader_iter=itertools.repeat(batch))
-    step = DINOStep(trainer, dtype=dtype, clip=cfg.DINO.CLIP_GRADIENT, micro_batch=micro_batch)
+    """A step as DINOTrainer makes it, see :func:`dino_trainer`; it returns the loss before it."""
+    step = dino_trainer(cfg, model, batch, dtype, micro_batch)
 
     def run() -> float:
         step.run_step()
-        model.update_teacher(MOMENTUM)
+        model.update_teacher(MOMENTUM, step.finite)
         return get_event_storage().latest()["total_loss"][0]
 
     return in_storage(run)

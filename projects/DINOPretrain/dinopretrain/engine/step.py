@@ -10,6 +10,7 @@ the momentum encoder moves, and queues are filled, is for the method to say
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
 import time
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 from fastreid.engine.train_loop import SimpleTrainer, TrainerBase
 from fastreid.utils import comm
-from fastreid.utils.events import get_event_storage
+from fastreid.utils.events import EventStorage, get_event_storage
 from fastreid_compat.repairs.training import fused
 from fastreid_compat.repairs.training.metrics import (
     current_storage,
@@ -27,45 +28,16 @@ from fastreid_compat.repairs.training.metrics import (
     read_metrics,
 )
 from reid_common.errors import UserError
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from ..data.bad_images import BadImages
+from .clipping import clip_each, clip_together
+from .pieces import pieces
 
 logger = logging.getLogger(__name__)
 
 MAX_SKIPPED_IN_A_ROW = 10
-# What a model gets of a batch; masks are of masked image modelling
-VIEWS = ("global_views", "local_views", "masks")
-
-
-def clip_each(parameters: list[nn.Parameter], max_norm: float) -> Tensor:
-    """Scale each gradient down to the norm ``max_norm`` on its own, in place; 0 clips nothing.
-
-    Returns:
-        Norm of all gradients together, before; 0-dimensional.
-    """
-    return torch.linalg.vector_norm(fused.clip_each(parameters, max_norm))
-
-
-@torch.no_grad()
-def clip_together(parameters: list[nn.Parameter], max_norm: float) -> Tensor:
-    """Scale all gradients down to a total norm of ``max_norm``; else as :func:`clip_each`."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    total = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-    if max_norm > 0:
-        torch._foreach_mul_(gradients, (max_norm / (total + 1e-6)).clamp(max=1.0))
-    return total
-
-
-def pieces(batch: dict[str, Any], size: int) -> list[dict[str, Tensor]]:
-    """Cut the views of a batch, images first, into pieces of ``size`` images; 0 for one piece."""
-    count = len(batch["global_views"])
-    size = size or count
-    return [
-        {name: batch[name][first : first + size] for name in VIEWS if name in batch}
-        for first in range(0, count, size)
-    ]
 
 
 class PretrainStep(SimpleTrainer):
@@ -150,24 +122,45 @@ class PretrainStep(SimpleTrainer):
         }
         values = {"scale": scale, **judged, **of_device}
         storage = get_event_storage()
+        take = functools.partial(
+            self._take, storage, list(values), list(judged), list(losses), known
+        )
+        read_later(storage, torch.stack([value.float() for value in values.values()]), take)
 
-        def take(numbers: list[float], iteration: int) -> None:
-            of_step = dict(zip(values, numbers, strict=True))
-            scale = of_step.pop("scale")
-            finite = all(math.isfinite(of_step[name]) for name in judged)
-            self._skipped_in_all += not finite
-            put_at(storage, "skipped_steps", self._skipped_in_all, iteration, smoothing_hint=False)
-            if not finite:
-                metrics = {name: of_step[name] for name in judged}
-                self._count_skipped(metrics, [*losses], scale, iteration)
-                return
-            self._skipped_in_a_row = 0
-            total = sum(of_step[name] for name in losses)
-            own = {"total_loss": total, **self.method.figures(of_step)}
-            for name, value in {**of_step, **own, **known}.items():
-                put_at(storage, name, value, iteration)
+    def _take(
+        self,
+        storage: EventStorage,
+        names: list[str],
+        judged: list[str],
+        losses: list[str],
+        known: dict[str, float],
+        numbers: list[float],
+        iteration: int,
+    ) -> None:
+        """Put the metrics of a step, once they are read; or count it as skipped.
 
-        read_later(storage, torch.stack([v.float() for v in values.values()]), take)
+        Args:
+            storage: where to.
+            names: of the numbers.
+            judged: those of them that are finite, or the device has skipped the step.
+            losses: those that are losses.
+            known: metrics that the host knew.
+            numbers: of the step.
+            iteration: of the step.
+        """
+        values = dict(zip(names, numbers, strict=True))
+        scale = values.pop("scale")
+        finite = all(math.isfinite(values[name]) for name in judged)
+        self._skipped_in_all += not finite
+        put_at(storage, "skipped_steps", self._skipped_in_all, iteration, smoothing_hint=False)
+        if not finite:
+            metrics = {name: values[name] for name in judged}
+            self._count_skipped(metrics, losses, scale, iteration)
+            return
+        self._skipped_in_a_row = 0
+        known["total_loss"] = sum(values[name] for name in losses)
+        for name, value in {**values, **known, **self.method.figures(values)}.items():
+            put_at(storage, name, value, iteration)
 
     def _scale(self) -> Tensor:
         """The gradient scaler's factor of this step, on the device; 1 without a scaler."""

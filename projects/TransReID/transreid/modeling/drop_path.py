@@ -8,7 +8,7 @@ compile each, or give up at its limit of variants.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from reid_common.errors import UserError
@@ -45,7 +45,7 @@ def share_drop_paths(parts: Iterable[nn.Module]) -> list[nn.Module]:
             if type(module) is DropPath and 0 < module.drop_prob < 1:
                 keep = torch.tensor(1 - module.drop_prob, device=device)
                 module.register_buffer("keep", keep, persistent=False)
-                module.__class__ = SharedDropPath
+                module.__class__ = cast(Any, SharedDropPath)
     return parts
 
 

@@ -30,15 +30,14 @@ def use_fused(optimizer: torch.optim.Optimizer, devices: Collection[str] = ("cud
     Returns:
         Whether it does.
     """
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    fused = isinstance(optimizer, KINDS) and all(
-        p.device.type in devices and p.is_floating_point() for p in parameters
-    )
     if not isinstance(optimizer, KINDS):
         return False
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    fused = all(p.device.type in devices and p.is_floating_point() for p in parameters)
     if fused:
-        optimizer._step_supports_amp_scaling = True  # type: ignore[attr-defined]
-        optimizer._need_device_dtype_check_for_fused = False  # type: ignore[attr-defined]
+        of_fused: Any = optimizer  # what torch's constructor sets for fused=True
+        of_fused._step_supports_amp_scaling = True
+        of_fused._need_device_dtype_check_for_fused = True
     for options in (optimizer.defaults, *optimizer.param_groups):
         options["fused"] = fused or None
 
