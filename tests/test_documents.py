@@ -26,7 +26,7 @@ READMES = [
 PAGES = [page for page in sorted(ROOT.glob("docs/**/*.md")) if page not in READMES]
 DOCUMENTS = [*READMES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *PAGES]
 MAX_WORDS = 900
-SECTIONS = ("DATALOADER", "DATASETS", "DINO", "INPUT", "MODEL", "SOLVER", "TEST")
+SECTIONS = ("CLUSTER", "DATALOADER", "DATASETS", "DINO", "INPUT", "MODEL", "SOLVER", "TEST")
 KEY = rf"(?:{'|'.join(SECTIONS)})(?:\.[A-Z0-9_]+)+"
 
 
@@ -153,7 +153,7 @@ def test_options_of_benchmarks_exist() -> None:
         for index, word in enumerate(words)
         if word.startswith("tools/benchmarks/")
     ]
-    assert len({words[0] for words in calls}) == 10
+    assert len({words[0] for words in calls}) == 11
     for words in calls:
         understood(words)
 

@@ -2,8 +2,8 @@
 
 An eps is good where clusters are tight and far apart, and few images are left out. The silhouette
 (Rousseeuw, 1987) says the first: (b - a) / max(a, b) of an image, a its mean distance within its
-cluster and b to the next one. Outliers count as 0, which is the second. Where the number of clusters
-stays as it is when eps changes, ari_next is near 1.
+cluster and b to the next one. Outliers count as 0, which is the second. Where clusters stay as they
+are when eps changes, ari_next is near 1.
 
 Letters: N images, S of a sample.
 """

@@ -7,7 +7,7 @@ in the order of the first image of each cluster, -1 for images of none (outliers
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
 
 import numpy as np
 from fastreid.utils.registry import Registry
@@ -16,12 +16,8 @@ from scipy import sparse
 CLUSTERING_REGISTRY = Registry("CLUSTERING")
 
 
-class Clustering(Protocol):
-    """A method: (distances, eps, min_samples) -> labels (N,)."""
-
-    def __call__(
-        self, distances: sparse.csr_array, eps: float, min_samples: int
-    ) -> np.ndarray: ...  # pragma: no cover
+# A method: (distances, eps, min_samples) -> labels (N,)
+Clustering = Callable[[sparse.csr_array, float, int], np.ndarray]
 
 
 def within(distances: sparse.csr_array, eps: float) -> sparse.csr_array:

@@ -1,8 +1,8 @@
 """Batches of P clusters with K images each.
 
-Source: the released code of Dai et al. (2021): all clusters in random order, each with an anchor and
-K - 1 other images of it, which :class:`CameraClusterSampler` takes from other cameras. That uses
-camera ids, which are known without labels; :class:`ClusterSampler` does without them.
+Source: the released code of Dai et al. (2021): all clusters in random order, each with an anchor
+and K - 1 other images of it, which :class:`CameraClusterSampler` takes from other cameras. That
+uses camera ids, which are known without labels; :class:`ClusterSampler` does without them.
 
 Letters: N images, M clusters, B images of a batch.
 """

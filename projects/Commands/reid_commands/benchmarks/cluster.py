@@ -4,7 +4,7 @@ python tools/benchmarks/cluster.py --threads 1 --sizes 4000 8000
 python tools/benchmarks/cluster.py --threads 2 --sizes MSMT17 200000 --no-dense
 
 The dense way is that of the released cluster contrast: FastReID's Jaccard distances, which are its
-numbers, in matrices of N x N, and DBSCAN on the dense one. The distances are made of features, which
+numbers, in matrices of N x N, and DBSCAN on the dense one. Distances are made of features, which
 are synthetic: centres with noise, 31 images an identity, as in MSMT17's training set. All settings
 are the released ones, eps 0.6. A run is a process of its own: memory is its peak beyond the
 features. Dense matrices that this machine cannot hold are left out, with a line that says so.

@@ -34,6 +34,7 @@ SECTIONS = {
     "TEST": "Evaluation",
     "TEST.FASTEVAL": "FastEval",
     "DINO": "Pre-training with DINO",
+    "CLUSTER": "Cluster contrast",
 }
 # Defaults that depend on the machine.
 SHOWN = {"MODEL.DEVICE": "`cuda`, `cpu` without CUDA"}
