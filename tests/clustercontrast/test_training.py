@@ -5,22 +5,23 @@ from __future__ import annotations
 import csv
 import json
 import os
-import subprocess
-import sys
+import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from clustercontrast.clustering.check import check_labels
+from clustercontrast.data.images import CommDataset
+from clustercontrast.engine import pseudo_labels
 from fastreid.engine.train_loop import HookBase
 from PIL import Image
 from reid_common.errors import UserError
 from reid_core.data.opened_sets import opened_set
 from reid_core.run.validation import validate_config
 from small_clusters import small_cluster_cfg, start, write_persons
-
-SCRIPT = Path(__file__).with_name("killed_clusters.py")
 
 
 @pytest.fixture(scope="module")
@@ -90,14 +91,44 @@ def test_the_table_trains(whole) -> None:
     assert len(set(train.cameras)) == 3
 
 
+def dying(function: Any, when: Callable[[], bool]) -> Callable[..., Any]:
+    """A function that ends the process at once where ``when()``."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if when():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*args, **kwargs)
+
+    return call
+
+
+def train_and_die(folder: Path, place: str) -> None:
+    """Run in a fork of the test: dies by SIGKILL in the second epoch, at ``place``."""
+    trainer = start(small_cluster_cfg(folder))
+
+    def second() -> bool:
+        return getattr(trainer, "epoch", 0) == 1
+
+    if place == "extraction":
+        CommDataset.__getitem__ = dying(CommDataset.__getitem__, second)
+    elif place == "clustering":
+        pseudo_labels.close_pairs = dying(pseudo_labels.close_pairs, second)
+    else:
+        trainer.run_step = dying(trainer.run_step, lambda: trainer.iter == 4)
+    trainer.train()
+
+
 @pytest.mark.parametrize("place", ["extraction", "clustering", "training"])
-def test_killed_and_resumed(place, root, whole, tmp_path) -> None:
+def test_killed_and_resumed(place, whole, tmp_path) -> None:
     """kill -9 in the second epoch; the resumed run ends with the same weights and labels."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), str(tmp_path), place], env=environment, capture_output=True
-    )
-    assert done.returncode == -9, done.stderr
+    child = os.fork()
+    if child == 0:
+        try:
+            train_and_die(tmp_path, place)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert (tmp_path / "model_0000.pth").exists()
     assert not (tmp_path / "model_final.pth").exists()
     start(small_cluster_cfg(tmp_path), resume=True).train()
     ours, expected = checkpoint(tmp_path), checkpoint(whole)

@@ -31,7 +31,9 @@ def small_cluster_cfg(folder: Path, options: tuple[Any, ...] = ()) -> CfgNode:
     cfg.MODEL.BACKBONE.DROP_PATH_RATIO = 0.1
     cfg.INPUT.SIZE_TRAIN = cfg.INPUT.SIZE_TEST = [64, 32]
     cfg.INPUT.PADDING.SIZE = 2
-    cfg.CLUSTER.K1, cfg.CLUSTER.K2, cfg.CLUSTER.EPS = 6, 2, 0.7
+    cfg.CLUSTER.K1, cfg.CLUSTER.K2 = 6, 2
+    # None takes a number or a text
+    cfg.CLUSTER.EPS = None if "CLUSTER.EPS" in options else 0.7
     cfg.CLUSTER.BN_GROUP, cfg.CLUSTER.ITERATIONS = 4, 3
     cfg.DATALOADER.NUM_INSTANCE, cfg.DATALOADER.NUM_WORKERS = 2, 0
     cfg.DATASETS.NAMES, cfg.DATASETS.TESTS = ("Market1501",), ("Market1501",)
