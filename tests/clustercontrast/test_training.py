@@ -223,6 +223,7 @@ def test_mostly_outliers_end_a_run() -> None:
         (("CLUSTER.BN_GROUP", 7), "CLUSTER.BN_GROUP is 7"),
         (("MODEL.HEADS.POOL_LAYER", "GeneralizedMeanPoolingP"), "GlobalAvgPool"),
         (("CLUSTER.EPS", "1.5"), "CLUSTER.EPS"),
+        (("TEST.PRECISE_BN.ENABLED", True), "PRECISE_BN"),
         (("DATALOADER.NUM_INSTANCE", 3), "no multiple"),
     ],
 )

@@ -157,6 +157,13 @@ def feature_is_trained(cfg: CfgNode) -> str | None:
     )
 
 
+def norm_is_not_measured(cfg: CfgNode) -> str | None:
+    """Precise BN would need batches of another data set before there are pseudo labels."""
+    if not cfg.TEST.PRECISE_BN.ENABLED:
+        return None
+    return "TEST.PRECISE_BN.ENABLED is True, which needs labelled batches; set it to False"
+
+
 def _rule(check: Callable[[CfgNode], str | None], *keys: str) -> Rule:
     """A rule about trainings by cluster contrast."""
 
@@ -172,6 +179,7 @@ RULES = (
     _rule(sampler_is_known, "DATALOADER.SAMPLER_TRAIN"),
     _rule(batch_is_shared, "SOLVER.IMS_PER_BATCH"),
     _rule(pooling_fits, "MODEL.HEADS.POOL_LAYER"),
+    _rule(norm_is_not_measured, "TEST.PRECISE_BN.ENABLED"),
 )
 
 

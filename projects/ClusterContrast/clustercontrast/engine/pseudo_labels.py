@@ -53,10 +53,11 @@ class PseudoLabels:
         return {"labels": labels, "eps": self.eps, "centres": self.centres, "memory": rows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue with the labels, to compare the next ones with, and the eps of a run."""
+        """Continue with the labels, to compare the next ones with, and the eps that was chosen."""
         labels = state["labels"]
         self.labels = None if labels is None else labels.numpy()
-        self.eps, self.centres = state["eps"], state["centres"]
+        self.centres = state["centres"]
+        self.eps = state["eps"] if self.eps is None else self.eps  # the config's own counts
 
 
 def from_first_process(make: Callable[[], Result]) -> Result:
