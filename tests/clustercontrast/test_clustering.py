@@ -14,28 +14,10 @@ from fastreid.utils.compute_dist import compute_jaccard_distance
 from reid_common.errors import UserError
 from reid_core.config import load_config
 from retrieval_sets import clustered_features
-from scipy import sparse
 from sklearn.metrics import silhouette_samples
+from sparse_pairs import dense, pairs_of
 
 BASE = "projects/ClusterContrast/configs/Base-ClusterContrast.yml"
-
-
-def pairs_of(entries: dict[tuple[int, int], float], count: int) -> sparse.csr_array:
-    """Symmetric sparse distances with a diagonal of stored zeros."""
-    full = {(i, i): 0.0 for i in range(count)}
-    for (i, j), distance in entries.items():
-        full[i, j] = full[j, i] = distance
-    keys = sorted(full)
-    ends = np.searchsorted([i for i, _ in keys], np.arange(count + 1))
-    data = np.array([full[key] for key in keys], np.float32)
-    columns = np.array([j for _, j in keys], np.int32)
-    return sparse.csr_array((data, columns, ends), shape=(count, count))
-
-
-def dense(pairs: sparse.csr_array) -> np.ndarray:
-    matrix = np.ones(pairs.shape, np.float32)
-    matrix[np.repeat(np.arange(len(matrix)), np.diff(pairs.indptr)), pairs.indices] = pairs.data
-    return matrix
 
 
 @pytest.mark.parametrize("limit", [0.2, 0.5, 0.9])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from clustercontrast.modeling.head import ClusterHead
 from clustercontrast.modeling.meta_arch import ClusterContrast
 from fasteval.distances.close_pairs import close_pairs
 from fasteval.neighbours.nearest import nearest
+from sparse_pairs import dense
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from transreid import TransReIDBackbone
@@ -49,12 +49,6 @@ class Trace:
 @pytest.fixture(scope="module")
 def trace() -> Trace:
     return Trace()
-
-
-def dense(pairs: Any, missing: float = 1.0) -> np.ndarray:
-    matrix = np.full(pairs.shape, missing, np.float32)
-    matrix[np.repeat(np.arange(len(matrix)), np.diff(pairs.indptr)), pairs.indices] = pairs.data
-    return matrix
 
 
 def test_neighbours(trace: Trace) -> None:
@@ -93,7 +87,7 @@ def test_memory(update: str, trace: Trace) -> None:
         loss = memory(features, labels)
         assert memory.rows is before, "the rows move in the backward pass"
         loss.backward()
-        assert float(loss) == pytest.approx(float(trace[f"{update}/loss"][step]), abs=TOLERANCE)
+        assert loss.item() == pytest.approx(float(trace[f"{update}/loss"][step]), abs=TOLERANCE)
         close(features.grad, trace[f"{update}/feature_grad"][step])
         close(memory.rows, trace[f"{update}/memory/after"][step])
 
@@ -145,7 +139,7 @@ def test_training(update: str, trace: Trace) -> None:
             for name, gradient in trace.state("each/grad/").items():
                 close(model.get_parameter(name).grad, gradient)
         optimizer.step()
-        assert float(loss) == pytest.approx(float(trace[f"{update}/loss"][step]), abs=TOLERANCE)
+        assert loss.item() == pytest.approx(float(trace[f"{update}/loss"][step]), abs=TOLERANCE)
         close(model.memory.rows, trace[f"{update}/memory/after"][step])
     own = model.state_dict()
     for name, expected in trace.state(f"{update}/final/").items():

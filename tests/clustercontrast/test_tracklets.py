@@ -14,7 +14,7 @@ from clustercontrast.clustering.tracklets import (
     read_tracklets,
 )
 from reid_common.errors import UserError
-from test_clustering import dense, pairs_of
+from sparse_pairs import dense, pairs_of
 
 IMAGES = [f"{name}.jpg" for name in "abcdef"]
 
