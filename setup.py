@@ -20,10 +20,11 @@ PROJECTS = {
     "transreid": "projects/TransReID/transreid",
     "dinopretrain": "projects/DINOPretrain/dinopretrain",
     "cfs": "projects/CFS/cfs",
+    "clustercontrast": "projects/ClusterContrast/clustercontrast",
     "reid_commands": "projects/Commands/reid_commands",
 }
 
-PLUG_INS = ["fasteval", "toyreid", "transreid", "dinopretrain", "cfs"]
+PLUG_INS = ["fasteval", "toyreid", "transreid", "dinopretrain", "cfs", "clustercontrast"]
 
 EXPORT = ["onnx>=1.16", "onnxruntime>=1.18"]
 

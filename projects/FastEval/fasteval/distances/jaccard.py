@@ -54,16 +54,7 @@ class JaccardDistances:
         known: Tensor | None = None,
     ) -> None:
         self.num_queries, self.num_gallery = num_queries, len(features) - num_queries
-        k1, k2 = min(k1, len(features)), min(k2, len(features))
-        squared, neighbours = nearest(features, k1, "euclidean", block_mb, known)
-        weights = neighbour_weights(
-            features.cpu().numpy(), expanded_sets(neighbours, k1), squared, neighbours
-        )
-        if k2 > 1:
-            average = sets_of(neighbours, k2)
-            # The search returns k1 images: fewer than k2 may be there to be averaged.
-            average.data /= min(k2, k1)
-            weights = average @ weights
+        weights = encoded_neighbours(features, k1, k2, block_mb, known)
         self._of_queries = weights[:num_queries]
         # Row c: the gallery images that have c in their set, and their weights of it
         self._inverted = weights[num_queries:].T.tocsr()
@@ -77,25 +68,14 @@ class JaccardDistances:
 
     def each(self, start: int, stop: int) -> Iterator[np.ndarray]:
         """Yield the distances (G,) float32 of each query; the next ones overwrite them."""
-        own, inverted = self._of_queries, self._inverted
         dist = np.empty(self.num_gallery, np.float32)
         union = np.empty(self.num_gallery)
-        for first in range(start, stop, QUERIES_AT_ONCE):
-            ends = own.indptr[first : min(first + QUERIES_AT_ONCE, stop) + 1]
-            mine = slice(ends[0], ends[-1])
-            shared = inverted[own.indices[mine]]
-            weights = np.repeat(own.data[mine], np.diff(shared.indptr))
-            np.minimum(weights, shared.data, out=weights)
-            for begin, end in pairwise(shared.indptr[ends - ends[0]]):
-                # Sum over all images of the smaller one of two weights
-                common = np.bincount(
-                    shared.indices[begin:end], weights[begin:end], minlength=self.num_gallery
-                )
-                # The union of two sets is 2 - common, because the weights of each sum to 1.
-                np.subtract(2, common, out=union)
-                np.divide(common, union, out=union)
-                np.subtract(1, union, out=dist, casting="same_kind")
-                yield np.maximum(dist, 0, out=dist)
+        for common in shared_weights(self._of_queries, self._inverted, start, stop):
+            # The union of two sets is 2 - common, because the weights of each sum to 1.
+            np.subtract(2, common, out=union)
+            np.divide(common, union, out=union)
+            np.subtract(1, union, out=dist, casting="same_kind")
+            yield np.maximum(dist, 0, out=dist)
 
 
 class Blend:
@@ -116,6 +96,45 @@ class Blend:
             distances *= rest
             row += distances
         return dist
+
+
+def encoded_neighbours(
+    features: Tensor, k1: int, k2: int, block_mb: float = 128, known: Tensor | None = None
+) -> sparse.csr_array:
+    """Encode each image as the weights of its k-reciprocal neighbours, (N, N), rows of sum 1.
+
+    Arguments are those of :class:`JaccardDistances`.
+    """
+    k1, k2 = min(k1, len(features)), min(k2, len(features))
+    squared, neighbours = nearest(features, k1, "euclidean", block_mb, known)
+    weights = neighbour_weights(
+        features.cpu().numpy(), expanded_sets(neighbours, k1), squared, neighbours
+    )
+    if k2 > 1:
+        average = sets_of(neighbours, k2)
+        # The search returns k1 images: fewer than k2 may be there to be averaged.
+        average.data /= min(k2, k1)
+        weights = average @ weights
+    return weights
+
+
+def shared_weights(
+    own: sparse.csr_array, inverted: sparse.csr_array, start: int, stop: int
+) -> Iterator[np.ndarray]:
+    """Yield for each row i of ``own`` (Q, N) the sums over c of min(own[i, c], V[g, c]), (G,).
+
+    ``inverted`` (N, G) is V transposed: row c has the images g with c in their set.
+    """
+    count = inverted.shape[1]
+    for first in range(start, stop, QUERIES_AT_ONCE):
+        ends = own.indptr[first : min(first + QUERIES_AT_ONCE, stop) + 1]
+        mine = slice(ends[0], ends[-1])
+        shared = inverted[own.indices[mine]]
+        weights = np.repeat(own.data[mine], np.diff(shared.indptr))
+        np.minimum(weights, shared.data, out=weights)
+        for begin, end in pairwise(shared.indptr[ends - ends[0]]):
+            # Sum over all images of the smaller one of two weights
+            yield np.bincount(shared.indices[begin:end], weights[begin:end], minlength=count)
 
 
 def neighbour_weights(

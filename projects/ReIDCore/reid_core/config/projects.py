@@ -107,8 +107,17 @@ def load_config(path: str | os.PathLike[str] = "", options: Sequence[Any] = ()) 
             project.add_config(cfg)
     if path:
         cfg.merge_from_file(os.fspath(path))
+    _forget_types(cfg, options[::2])
     cfg.merge_from_list(list(options))
     return cfg
+
+
+def _forget_types(cfg: CfgNode, names: Sequence[Any]) -> None:
+    """Let options give keys of several types, whose default is None, another than a file has."""
+    several = {key.name for keys in declared_keys().values() for key in keys if key.default is None}
+    for name in several.intersection(map(str, names)):
+        *path, last = name.split(".")
+        functools.reduce(getattr, path, cfg)[last] = None
 
 
 def declared_keys() -> dict[str, Sequence[Key]]:

@@ -36,6 +36,7 @@ SECTIONS = {
     "DINO": "Pre-training: DINO, and what all methods read",
     "MOCO": "Pre-training with MoCo v2, MoCo v3 and MoBY",
     "IBOT": "Pre-training with iBOT",
+    "CLUSTER": "Cluster contrast",
 }
 # Defaults that depend on the machine.
 SHOWN = {"MODEL.DEVICE": "`cuda`, `cpu` without CUDA"}

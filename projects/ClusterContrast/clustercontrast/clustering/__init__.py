@@ -1,0 +1,1 @@
+"""From features to pseudo labels: distances, clusters, constraints, the choice of eps."""

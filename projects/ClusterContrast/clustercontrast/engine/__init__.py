@@ -1,0 +1,1 @@
+"""Trainer of cluster contrast: pseudo labels in each epoch, their watch, checkpoints."""

@@ -1,0 +1,1 @@
+"""Cluster memory, its updates and the loss against it."""

@@ -1,0 +1,94 @@
+"""The cluster memory: one row a cluster, ClusterNCE against all rows, an update in each step.
+
+Source: Dai et al., "Cluster Contrast for Unsupervised Person Re-Identification", 2021, equations 4
+to 6. As in the released code a row moves in the backward pass, after its old value gave the
+gradient.
+
+Letters: N images, M clusters, D dimensions, B images of a batch.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from fastreid.utils import comm
+from reid_core.config.values import check_choice
+from torch import Tensor, nn
+
+from .updates import UPDATES
+
+
+def cluster_centres(features: Tensor, labels: Tensor) -> Tensor:
+    """Normalised means (M, D) of the features of each cluster.
+
+    Args:
+        features: (N, D), of length 1.
+        labels: (N,) int64, 0..M-1, each of them there; negative: of no cluster.
+    """
+    kept = labels >= 0
+    features, labels = features[kept], labels[kept]
+    sums = features.new_zeros(int(labels.max()) + 1 if len(labels) else 0, features.shape[1])
+    sums.index_add_(0, labels, features)
+    return F.normalize(sums / labels.bincount(minlength=len(sums))[:, None].clamp(min=1))
+
+
+def gathered(tensor: Tensor) -> Tensor:
+    """Tensors (B, ...) of all processes, of one shape, one after the other by rank."""
+    if comm.get_world_size() == 1:
+        return tensor
+    parts = [torch.empty_like(tensor) for _ in range(comm.get_world_size())]
+    torch.distributed.all_gather(parts, tensor.contiguous())
+    return torch.cat(parts)
+
+
+class ClusterMemory(nn.Module):
+    """Memory (M, D), made anew in each epoch; it is no part of the model's weights.
+
+    Args:
+        temperature: tau, divisor of the cosines.
+        momentum: m, the share of a row that stays in an update.
+        update: name in :data:`.updates.UPDATES`.
+
+    Attributes:
+        rows: (M, D) float32, of length 1; (0, 0) before the first epoch.
+    """
+
+    rows: Tensor
+
+    def __init__(
+        self, temperature: float = 0.05, momentum: float = 0.2, update: str = "hard"
+    ) -> None:
+        super().__init__()
+        check_choice("CLUSTER.UPDATE", update, UPDATES)
+        self.temperature, self.momentum, self.update = temperature, momentum, update
+        self.register_buffer("rows", torch.empty(0, 0), persistent=False)
+
+    def begin(self, rows: Tensor) -> None:
+        """Take the rows (M, D), of length 1, of a new epoch."""
+        self.rows = rows.detach().clone().float().to(self.rows.device)
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """ClusterNCE, the mean over the batch; its backward pass moves the rows.
+
+        Args:
+            features: (B, D), of any length.
+            labels: (B,) int64, cluster of each.
+
+        Raises:
+            ValueError: the memory has no such row; :meth:`begin` was not called, or for others.
+        """
+        if int(labels.max()) >= len(self.rows) or int(labels.min()) < 0:
+            raise ValueError(f"labels up to {int(labels.max())}, a memory of {len(self.rows)} rows")
+        unit = F.normalize(features.float())
+        loss = F.cross_entropy(unit @ self.rows.T / self.temperature, labels)
+        if unit.requires_grad:
+            # It runs when the gradient of the features is there: the old rows are not needed again.
+            unit.register_hook(lambda _: self.move(unit.detach(), labels))
+        return loss
+
+    @torch.no_grad()
+    def move(self, features: Tensor, labels: Tensor) -> None:
+        """Update the rows by the unit features (B, D) of all processes, alike on all of them."""
+        rows = self.rows.clone()
+        UPDATES[self.update](rows, gathered(features), gathered(labels), self.momentum)
+        self.rows = rows

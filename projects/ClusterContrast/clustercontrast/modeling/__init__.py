@@ -1,0 +1,1 @@
+"""Model of cluster contrast: head, BatchNorm in groups, meta-architecture."""

@@ -1,0 +1,1 @@
+"""What a run shows of its clusters: contact sheets, and tables of pseudo labels."""
