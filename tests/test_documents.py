@@ -39,7 +39,7 @@ SECTIONS = [
     "SOLVER",
     "TEST",
 ]
-KEY = rf"(?:{'|'.join(SECTIONS)})(?:\.[A-Z0-9_]+)+"
+KEY = rf"(?:{SECTIONS.replace(' ', '|')})(?:\.[A-Z0-9_]+)+"
 
 
 def ids(path: Path) -> str:
