@@ -5,17 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
-import torch
 from fastreid.config import CfgNode
 from reid_common.errors import UserError
 from torch import Tensor
 
-from ..data.opened_sets import UNKNOWN, OpenedSet, Split
+from ..data.opened_sets import OpenedSet, Split
 from .labelled_sets import KEY as FILES_KEY
 from .labelled_sets import test_sets, training_sets
 from .rows import KEY, CameraTable, raw_cameras, table_of
 from .stored import decode_table
-from .trained import known_pairs, trained_pairs
 
 logger = logging.getLogger(__name__)
 
@@ -64,11 +62,9 @@ def resolve_side_information(cfg: CfgNode, stored: Stored | None = None) -> None
     training = [opened for opened in training if not opened.missing]
     if sie.VIEW:
         _resolve_views(cfg, training, tests)
-    known = _known(cfg, table, training, stored)
     parts = [("training", opened, opened.train) for opened in training]
     for role, opened, images in [*parts, *(("test", opened, opened.test) for opened in tests)]:
-        ids = _ids(table, opened.dataset_name, images)
-        _check_unknown(cfg, table, f"the {role} set {opened.name}", ids, known)
+        _check_unknown(cfg, table, f"the {role} set {opened.name}", opened.dataset_name, images)
 
 
 def fill_from_weights(cfg: CfgNode, stored: Stored) -> None:
@@ -175,71 +171,35 @@ def _resolve_views(cfg: CfgNode, training: Sequence[OpenedSet], tests: Sequence[
         )
 
 
-def _ids(table: CameraTable | None, name: str, images: Split) -> tuple[Tensor, Tensor, Tensor]:
-    """Number of the camera, its row, and viewpoint of each image, (N,); negative = unknown."""
-    numbers = raw_cameras(name, images.cameras) if table else [UNKNOWN] * len(images)
-    rows = [table.row(name, n) if table and n >= 0 else UNKNOWN for n in numbers]
-    columns = (numbers, rows, images.views)
-    numbers, rows, views = (torch.tensor(column, dtype=torch.int64) for column in columns)
-    return numbers, rows, views
-
-
-def _known(
-    cfg: CfgNode, table: CameraTable | None, training: Sequence[OpenedSet], stored: Stored
-) -> Tensor | None:
-    """Pairs (C, V) that have a trained row, by the weights or the training sets; None: all."""
-    sie = cfg.MODEL.SIE
-    sizes = sie.NUM_CAMERAS if sie.CAMERA else 0, sie.NUM_VIEWS if sie.VIEW else 0
-    marks = stored.get("trained")
-    if marks is None and training and not stored:
-        parts = [_ids(table, opened.dataset_name, opened.train)[1:] for opened in training]
-        rows, views = (torch.cat(column) for column in zip(*parts, strict=True))
-        marks = trained_pairs(rows, views, *sizes)
-    if marks is None or marks.shape != (max(sizes[0], 1), max(sizes[1], 1)):
-        return None
-    return known_pairs(marks, sie.TABLE == "additive")
-
-
 def _check_unknown(
-    cfg: CfgNode,
-    table: CameraTable | None,
-    what: str,
-    ids: tuple[Tensor, Tensor, Tensor],
-    known: Tensor | None,
+    cfg: CfgNode, table: CameraTable | None, what: str, name: str, images: Split
 ) -> None:
-    """Log or refuse the images of a data set whose camera or viewpoint has no trained row.
+    """Log or refuse the images of a data set whose camera or viewpoint has no row.
 
-    ``table`` is None where cameras are not embedded, ``what`` "the test set Market1501", ``ids``
-    and ``known`` those of the functions above.
+    ``table`` is None where cameras are not embedded, ``what`` "the test set Market1501", and
+    ``name`` its ``dataset_name``.
     """
-    numbers, rows, views = ids
-    parts, unknown = list[str](), torch.zeros(len(rows), dtype=torch.bool)
+    parts, unknown = [], [False] * len(images)
     if table:
-        unknown = rows < 0
-        lacking = numbers[unknown & (numbers >= 0)].unique().tolist()
-        without = int((numbers < 0).sum())
+        numbers = raw_cameras(name, images.cameras)
+        rows = [-1 if number < 0 else table.row(name, number) for number in numbers]
+        unknown = [row < 0 for row in rows]
+        lacking = sorted({n for n, row in zip(numbers, rows, strict=True) if row < 0 <= n})
+        without = sum(number < 0 for number in numbers)
         parts += [f"cameras {lacking} (0-based) that are not among {table}"] if lacking else []
         parts += [f"{without} images without a camera"] if without else []
-    else:
-        rows = torch.zeros_like(rows)
     if cfg.MODEL.SIE.VIEW:
-        without = int((views < 0).sum())
-        unknown = unknown | (views < 0)
+        unknown = [u or view < 0 for u, view in zip(unknown, images.views, strict=True)]
+        without = sum(view < 0 for view in images.views)
         parts += [f"{without} images without a viewpoint"] if without else []
-    else:
-        views = torch.zeros_like(views)
-    if known is not None:
-        untrained = ~unknown
-        untrained[~unknown] = ~known[rows[~unknown], views[~unknown]]
-        parts += _named_untrained(cfg, known, numbers, rows, views, untrained)
-        unknown = unknown | untrained
     if not parts:
         return
     found, policy = f"{what} has {', '.join(parts)}", cfg.MODEL.SIE.UNKNOWN
     if policy == "error":
         raise UserError(
             f"{found}: the SIE has no row for them, and MODEL.SIE.UNKNOWN is error. Set that to "
-            f"mean or zero, leave {what} out, or set MODEL.SIE.CAMERA or VIEW False"
+            f"mean or zero, leave {what} out, raise MODEL.SIE.NUM_CAMERAS if it is the same "
+            "data set, or set MODEL.SIE.CAMERA or VIEW False"
         )
     # A model that has always been told the camera does badly without (tools/unknown_cameras.py).
     prepared = not table or cfg.MODEL.SIE.CAMERA_DROPOUT > 0
@@ -247,25 +207,6 @@ def _check_unknown(
         "" if prepared else "; training with MODEL.SIE.CAMERA_DROPOUT, say 0.3, prepares for that"
     )
     logger.info(
-        f"{found}: to the SIE {int(unknown.sum())} of {len(unknown)} images are unknown, "
+        f"{found}: to the SIE {sum(unknown)} of {len(unknown)} images are unknown, "
         f"MODEL.SIE.UNKNOWN is {policy}{hint}"
     )
-
-
-def _named_untrained(
-    cfg: CfgNode, known: Tensor, numbers: Tensor, rows: Tensor, views: Tensor, untrained: Tensor
-) -> list[str]:
-    """Say what the images have that no training image had: cameras, viewpoints, or pairs."""
-    no_camera = ~known.any(1)[rows.clamp(min=0)] & untrained
-    no_view = ~known.any(0)[views.clamp(min=0)] & untrained & ~no_camera
-    pairs = int((untrained & ~no_camera & ~no_view).sum())
-    parts = []
-    if no_camera.any() and cfg.MODEL.SIE.CAMERA:
-        cameras = numbers[no_camera].unique().tolist()
-        parts.append(f"cameras {cameras} (0-based) of which there is no training image")
-    if no_view.any():
-        found = views[no_view].unique().tolist()
-        parts.append(f"viewpoints {found} (0-based) of which there is no training image")
-    if pairs:
-        parts.append(f"{pairs} images under a pair of camera and viewpoint without training image")
-    return parts

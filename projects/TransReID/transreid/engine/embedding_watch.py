@@ -22,8 +22,6 @@ from fastreid.engine import DefaultTrainer
 from fastreid.engine.train_loop import HookBase
 from torch import Tensor
 
-from .trained_rows import TrainedRows
-
 logger = logging.getLogger(__name__)
 
 PERIOD = 20  # iterations; a look costs one product of the batch's features with themselves
@@ -120,4 +118,4 @@ class TransReIDTrainer(DefaultTrainer):
 
     def build_hooks(self) -> Sequence[HookBase]:
         """FastReID's hooks, after the watch, whose metrics they write."""
-        return [TrainedRows(), EmbeddingWatch(self.cfg), *super().build_hooks()]
+        return [EmbeddingWatch(self.cfg), *super().build_hooks()]

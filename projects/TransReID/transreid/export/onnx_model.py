@@ -24,8 +24,7 @@ INPUT, OFF = "input", "off"
 class SieTable(nn.Module):
     """What the side information embedding adds, as a table: (C', V', D), lambda included.
 
-    Behind the C (V) learnt rows stands one for unknown ids, unless MODEL.SIE.UNKNOWN is "error";
-    rows that were not trained hold what that says, too.
+    Behind the C (V) learnt rows stands one for unknown ids, unless MODEL.SIE.UNKNOWN is "error".
     Ids that have no row end outside of the table, which ONNX Runtime refuses on the CPU. ``camera``
     and ``view`` are those of :class:`OnnxModel`, resolved.
 
@@ -40,8 +39,8 @@ class SieTable(nn.Module):
         self.num_cameras, self.num_views = sie.num_cameras, sie.num_views
         self.camera, self.view = camera, view
         unknown = [] if sie.unknown == "error" else [-1]
-        cameras = torch.tensor(_ids_of_axis(camera, sie.known_cameras(), unknown, "camera"))
-        views = torch.tensor(_ids_of_axis(view, sie.known_views(), unknown, "view"))
+        cameras = torch.tensor(_ids_of_axis(camera, sie.num_cameras, unknown, "camera"))
+        views = torch.tensor(_ids_of_axis(view, sie.num_views, unknown, "view"))
         camids, viewids = torch.meshgrid(cameras, views, indexing="ij")
         with torch.no_grad():
             rows = sie(camids.flatten(), viewids.flatten())
@@ -60,9 +59,8 @@ class SieTable(nn.Module):
         return rows.gather(1, positions[:, None, None].expand(-1, 1, rows.shape[2]))
 
 
-def _ids_of_axis(choice: int | str, known: Tensor, unknown: list[int], name: str) -> list[int]:
-    """Ids along one axis of the table; ``known`` (size,) bool says which have a trained row."""
-    size = len(known)
+def _ids_of_axis(choice: int | str, size: int, unknown: list[int], name: str) -> list[int]:
+    """Ids along one axis of the table."""
     if size == 0:
         return [-1]  # not embedded: the id makes no difference
     if choice == INPUT:
@@ -77,11 +75,6 @@ def _ids_of_axis(choice: int | str, known: Tensor, unknown: list[int], name: str
         return unknown
     if isinstance(choice, str) or not 0 <= choice < size:
         raise UserError(f"{name} {choice}: the model knows 0..{size - 1}; or input, or off")
-    if not known[choice]:
-        raise UserError(
-            f"{name} {choice}: no training image was of it, so that its row was never trained; the "
-            f"model knows {known.nonzero().flatten().tolist()}; or input, or off"
-        )
     return [choice]
 
 

@@ -82,8 +82,6 @@ def metadata(extractor: FeatureExtractor, config_file: str) -> dict[str, str]:
         "num_cameras": getattr(sie, "num_cameras", 0),
         "num_views": getattr(sie, "num_views", 0),
         "cameras": list(extractor.cameras),
-        # Rows of the table by camera and viewpoint; the others are unknown to the model.
-        "trained": [] if sie is None else sie.known().int().tolist(),
         "unknown": getattr(sie, "unknown", ""),
         "flip": bool(cfg.TEST.FLIP.ENABLED),
         "config_name": Path(config_file).name,

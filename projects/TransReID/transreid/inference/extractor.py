@@ -91,12 +91,8 @@ class FeatureExtractor:
         self.cfg = cfg
         self.transform = data_build.build_transforms(cfg, is_train=False)
         sie = getattr(getattr(self.model, "backbone", None), "sie", None)
-        none = torch.empty(0, dtype=torch.bool)
-        self._known = none[:, None] if sie is None else sie.known().cpu()  # (C, V)
-        self._known_ids = {  # which cameras and viewpoints have a trained row
-            "camids": none if sie is None else sie.known_cameras().cpu(),
-            "viewids": none if sie is None else sie.known_views().cpu(),
-        }
+        self._num_cameras = getattr(sie, "num_cameras", 0)
+        self._num_views = getattr(sie, "num_views", 0)
 
     def __call__(
         self,
@@ -110,8 +106,8 @@ class FeatureExtractor:
             images: one image or many, of any kinds: files, PIL images, uint8 arrays (H, W, 3) RGB
                 or (H, W), tensors (3, H, W) of 0..255; see :func:`~.image_inputs.to_rgb`.
             camids: camera of each image, 0-based row of :attr:`cameras`; one number for all; None
-                or negative = unknown, for which the model has MODEL.SIE.UNKNOWN. A camera of which
-                there was no training image is refused. Models without camera embedding ignore it.
+                or negative = unknown, for which the model has MODEL.SIE.UNKNOWN. Models without
+                camera embedding ignore it.
             viewids: viewpoint of each image, likewise.
 
         Raises:
@@ -132,23 +128,15 @@ class FeatureExtractor:
         Raises:
             UserError: another number of ids than of images, or ids that the model has no row for.
         """
+        tables = {"camids": (camids, self._num_cameras), "viewids": (viewids, self._num_views)}
         columns = []
-        for name, given in {"camids": camids, "viewids": viewids}.items():
+        for name, (given, rows) in tables.items():
             ids = torch.tensor(batch_entries(given, count, name), dtype=torch.int64)
-            known_ids = self._known_ids[name]
-            rows = len(known_ids)
             if rows and count and int(ids.max()) >= rows:
                 known = f" ({', '.join(self.cameras)})" if name == "camids" and self.cameras else ""
                 raise UserError(
                     f"{name} holds {int(ids.max())}, but the model knows 0..{rows - 1}{known}; "
                     "None = unknown"
-                )
-            known = known_ids[ids.clamp(min=0)] if rows else ids < 0
-            if rows and not (known | (ids < 0)).all():
-                raise UserError(
-                    f"{name} holds {int(ids[~known & (ids >= 0)][0])}, of which there was no "
-                    "training image, so that its row of the SIE was never trained; the model knows "
-                    f"{known_ids.nonzero().flatten().tolist()}; None = unknown"
                 )
             columns.append(ids)
         return columns[0], columns[1]
@@ -179,12 +167,10 @@ class FeatureExtractor:
     def feature_dim(self) -> int:
         """D, measured with a black image."""
         height, width = self.cfg.INPUT.SIZE_TEST
-        found = self._known.nonzero()
-        camera, view = found[0].tolist() if len(found) else (0, 0)
-        ids = torch.tensor([camera]), torch.tensor([view])
-        return self.extract(torch.zeros(1, 3, height, width), *ids).shape[1]
+        first = torch.zeros(1, dtype=torch.int64)
+        return self.extract(torch.zeros(1, 3, height, width), first, first).shape[1]
 
     @property
     def cameras(self) -> tuple[str, ...]:
         """Which cameras the rows of the model's table are: ("market1501:6",); () if not known."""
-        return tuple(self.cfg.DATASETS.get("CAMERAS", ())) if len(self._known_ids["camids"]) else ()
+        return tuple(self.cfg.DATASETS.get("CAMERAS", ())) if self._num_cameras else ()

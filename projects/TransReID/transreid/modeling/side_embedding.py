@@ -7,8 +7,7 @@ The table is joint, a row for each pair, as the paper chose; or additive, S_C + 
 discusses: C + V rows, for data sets with too few images of each pair.
 
 The released code cannot embed an image of a camera that was not in training. Here negative ids mean
-unknown, and MODEL.SIE.UNKNOWN says what such an image gets. So it does for rows that the training
-images did not show, which are marked in the model (see reid_core.side_information.trained).
+unknown, and MODEL.SIE.UNKNOWN says what such an image gets.
 """
 
 from __future__ import annotations
@@ -20,10 +19,7 @@ from reid_common.errors import UserError
 from reid_core.config.values import check_choice
 from reid_core.side_information.rows import sie_rows
 from reid_core.side_information.stored import encode_table
-from reid_core.side_information.trained import known_pairs
 from torch import Tensor, nn
-
-from .unknown_rows import filled, mean_rows, part_rows, zero_rows
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +53,6 @@ class SideInformationEmbedding(nn.Module):
     """
 
     camera_table: Tensor
-    trained: Tensor  # (C, V) uint8, C or V is 1 where it is 0; all 0: nothing was trained yet
     sie_embed: Tensor
     sie_camera: Tensor
     sie_view: Tensor
@@ -90,8 +85,6 @@ class SideInformationEmbedding(nn.Module):
             self.register_parameter(name, nn.Parameter(torch.empty(rows, 1, embed_dim)))
             nn.init.trunc_normal_(self.get_parameter(name), std=0.02)
         self.register_buffer("camera_table", encode_table(camera_table))
-        shape = max(num_cameras, 1), max(num_views, 1)
-        self.register_buffer("trained", torch.zeros(shape, dtype=torch.uint8))
         self._warned: set[str] = set()
 
     def forward(self, camids: Tensor | None = None, viewids: Tensor | None = None) -> Tensor:
@@ -109,8 +102,6 @@ class SideInformationEmbedding(nn.Module):
         if not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
             self._check(camids, viewids)
         rows = sie_rows(camids, viewids, self.num_cameras, self.num_views)
-        if self.unknown == "error" and not (self.training or torch.compiler.is_compiling()):
-            self._check_trained(rows)
         table = self.table()
         return self.sie_coe * table[rows.to(table.device)]
 
@@ -120,40 +111,20 @@ class SideInformationEmbedding(nn.Module):
             return added_pairs(self.sie_camera, self.sie_view)
         return self.sie_embed.unflatten(0, (max(self.num_cameras, 1), max(self.num_views, 1)))
 
-    def known(self) -> Tensor:
-        """Pairs of a camera and a viewpoint that have a row of their own, (C, V) bool."""
-        return known_pairs(self.trained, self.additive)
-
-    def known_cameras(self) -> Tensor:
-        """Cameras that were trained under any viewpoint, (num_cameras,) bool."""
-        return self.known().any(1)[: self.num_cameras]
-
-    def known_views(self) -> Tensor:
-        """Viewpoints that were trained under any camera, (num_views,) bool."""
-        return self.known().any(0)[: self.num_views]
-
-    def mark_trained(self, pairs: Tensor) -> None:
-        """Note pairs (C, V) uint8, 1 = trained, beside those that are marked already."""
-        self.trained.copy_(self.trained | pairs.to(self.trained.device))
-
     def table(self) -> Tensor:
         """The learnt rows and those for unknown ids, in the order of :func:`sie_rows`.
 
-        Rows that were not trained hold what an unknown id gets.
-
         Returns:
-            (C * V + V + C + 1, 1, D); with the policy "error" (C * V, 1, D), as they are.
+            (C * V + V + C + 1, 1, D); with the policy "error" (C * V, 1, D).
         """
-        grid, known = self.pairs(), self.known()
+        grid = self.pairs()
         if self.unknown == "error":
             return grid.flatten(0, 1)
-        if self.unknown == "mean":
-            rows = mean_rows(grid, known)
-        elif self.additive:
-            rows = part_rows(self.sie_camera, self.sie_view, known)
-        else:
-            rows = zero_rows(grid)
-        return torch.cat([filled(grid, known, rows).flatten(0, 1), *rows])
+        means = [grid.mean(0), grid.mean(1), grid.mean((0, 1)).unsqueeze(0)]
+        if self.unknown == "zero":
+            known = [self.sie_view, self.sie_camera] if self.additive else []
+            means = [*known, *(torch.zeros_like(mean) for mean in means[len(known) :])]
+        return torch.cat([grid.flatten(0, 1), *means])
 
     def _check(self, camids: Tensor | None, viewids: Tensor | None) -> None:
         sizes = {"camids": self.num_cameras, "viewids": self.num_views}
@@ -197,31 +168,11 @@ class SideInformationEmbedding(nn.Module):
                 "training set"
             )
 
-    def _check_trained(self, rows: Tensor) -> None:
-        known = self.known().flatten()
-        untrained = rows[~known[rows.to(known.device)].to(rows.device)]
-        if len(untrained):
-            pair = divmod(int(untrained[0]), max(self.num_views, 1))
-            named = zip(("camera", "viewpoint"), pair, (self.num_cameras, self.num_views))
-            what = " and ".join(f"{name} {number}" for name, number, size in named if size)
-            raise UserError(
-                f"no training image was of {what} (0-based), so that its row of the SIE was never "
-                "trained, and MODEL.SIE.UNKNOWN is error. Set that to mean or zero, or leave its "
-                "images out"
-            )
-
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
         # The table of a checkpoint describes the checkpoint's rows. This model's data loaders use
         # the table of its config, which `resolve_side_information` has taken from the checkpoint
         # already where the config left it open.
         state_dict[prefix + "camera_table"] = self.camera_table
-        if prefix + "trained" not in state_dict:
-            # A file from before the marks tells of no row that it was not trained; without a table
-            # nothing is trained yet.
-            tables = (prefix + "sie_embed", prefix + "sie_camera")
-            has_table = any(key in state_dict for key in tables)
-            marks = torch.ones_like(self.trained) if has_table else self.trained
-            state_dict[prefix + "trained"] = marks
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 

@@ -17,7 +17,6 @@ from torch import nn
 from ..modeling.backbone import TransReIDBackbone
 from .fitting import CAMERA_TABLE, fit, same_cameras
 from .formats import BACKBONE, BRANCHES, SIE, State, Weights, read_weights, recognise
-from .released import TRAINED
 from .report import LoadReport, some_keys
 
 MIN_LOADED = 0.9
@@ -63,9 +62,8 @@ def fitted(
     fitting = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
     report.loaded = sorted(fitting)
     report.skipped = sorted(set(state) - set(fitting))
-    # The names of the table's rows are the model's own, and older files have no marks of trained
-    # ones (see SideInformationEmbedding).
-    report.missing = sorted(set(own) - set(fitting) - {CAMERA_TABLE, TRAINED})
+    # The names of the table's rows are the model's own (see SideInformationEmbedding).
+    report.missing = sorted(set(own) - set(fitting) - {CAMERA_TABLE})
     vit = [key for key in own if key.startswith((BACKBONE, *BRANCHES)) and not key.startswith(SIE)]
     arrived = sum(own[key].numel() for key in vit if key in fitting)
     report.share = arrived / sum(own[key].numel() for key in vit)
@@ -99,7 +97,7 @@ def adapt_for_checkpointer(model: nn.Module, state: dict[str, Any], path: str) -
     """
     if not isinstance(getattr(model, "backbone", None), TransReIDBackbone):
         return None
-    own = {k: v for k, v in model.state_dict().items() if k != TRAINED or k in state}
+    own = model.state_dict()
     same_shapes = all(own[k].shape == getattr(state.get(k), "shape", None) for k in own)
     if same_shapes and len(own) == len(state) and same_cameras(own, state):
         return state

@@ -18,7 +18,7 @@ from ..modeling.backbone import TransReIDBackbone
 from ..modeling.patch_embed import resize_pos_embed
 from ..modeling.side_embedding import SideInformationEmbedding, added_pairs
 from .formats import BACKBONE, SIE, State, has_branches, num_blocks, with_branches, without_branches
-from .released import SIE_PARTS, SIE_TABLE, TRAINED
+from .released import SIE_PARTS, SIE_TABLE
 from .report import LoadReport
 
 # (rows, columns) of 256x128 images in patches of 16: the published LUPerson weights.
@@ -127,7 +127,7 @@ def fit_side_information(state: State, backbone: TransReIDBackbone, report: Load
     parts = [state.pop(key) for key in SIE_PARTS if key in state]
     if parts:
         theirs = added_pairs(*parts).flatten(0, 1)
-    names, marks = state.pop(CAMERA_TABLE, None), state.pop(TRAINED, None)
+    names = state.pop(CAMERA_TABLE, None)
     sie = backbone.sie
     if sie is None and theirs is not None:
         report.notices.append(
@@ -146,14 +146,12 @@ def fit_side_information(state: State, backbone: TransReIDBackbone, report: Load
             f"MODEL.SIE.NUM_VIEWS = {num_views}; set MODEL.SIE.CAMERA and VIEW as in its training"
         )
     cameras = theirs.unflatten(0, (-1, num_views))
-    marks = torch.ones(cameras.shape[:2], dtype=torch.uint8) if marks is None else marks
     rows = _rows_of_cameras(sie, len(cameras), "" if names is None else decode_table(names))
     if rows == list(range(len(cameras))):
         if parts and sie.additive:
             state.update(zip(SIE_PARTS, parts, strict=True))  # digit for digit
         else:
             _store(state, sie, cameras)
-        state[TRAINED] = marks.reshape(cameras.shape[:2])
         return
     unknown = [camera for camera, row in enumerate(rows) if row < 0]
     if unknown and sie.unknown == "error":
@@ -162,8 +160,6 @@ def fit_side_information(state: State, backbone: TransReIDBackbone, report: Load
             f"{len(unknown)} are not in the file; set MODEL.SIE.UNKNOWN mean or zero, or "
             "MODEL.SIE.NUM_CAMERAS as in its training"
         )
-    none = torch.zeros_like(marks[0])
-    state[TRAINED] = torch.stack([none if row < 0 else marks[row] for row in rows])
     substitute = cameras.mean(0) if sie.unknown == "mean" else torch.zeros_like(cameras[0])
     _store(state, sie, torch.stack([substitute if row < 0 else cameras[row] for row in rows]))
     report.resized.append(SIE_TABLE)

@@ -12,16 +12,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from reid_common.errors import UserError
-from reid_core.side_information.trained import known_pairs
 from torch import Tensor
 
 from ..modeling.side_embedding import added_pairs
-from ..modeling.unknown_rows import filled, mean_rows
 
 State = dict[str, Tensor]
 
 SIE_TABLE = "backbone.sie.sie_embed"
-TRAINED = "backbone.sie.trained"  # marks of its rows
 SIE_PARTS = ("backbone.sie.sie_camera", "backbone.sie.sie_view")  # of an additive table
 PREFIXES = {  # theirs -> ours; the first that fits
     "base.sie_embed": SIE_TABLE,
@@ -74,7 +71,7 @@ def to_released(state: State) -> State:
 
     Of a JPM model the last block and norm are there twice, as in released files: under ``b1`` and,
     unused, under ``base``. The camera table and ``base.fc`` (1000 ImageNet classes that nothing
-    uses) are left out, SIE rows that were not trained hold the mean of the others.
+    uses) are left out.
 
     Raises:
         UserError: the model has a part that the released format cannot hold.
@@ -85,13 +82,8 @@ def to_released(state: State) -> State:
     if parts:  # the released format has a row for each pair alone
         state = {key: value for key, value in state.items() if key not in SIE_PARTS}
         state[SIE_TABLE] = added_pairs(*parts).flatten(0, 1)
-    if TRAINED in state and SIE_TABLE in state:  # it has no marks either: means in the rows
-        grid = state[SIE_TABLE].unflatten(0, state[TRAINED].shape)
-        known = known_pairs(state[TRAINED], additive=bool(parts))
-        if not known.all():
-            state = {**state, SIE_TABLE: filled(grid, known, mean_rows(grid, known)).flatten(0, 1)}
     for key, value in state.items():
-        if key in ("backbone.sie.camera_table", TRAINED):
+        if key == "backbone.sie.camera_table":
             continue
         name = _translate_back(key)
         released[name] = value
