@@ -93,6 +93,8 @@ class FeatureExtractor:
         sie = getattr(getattr(self.model, "backbone", None), "sie", None)
         self._num_cameras = getattr(sie, "num_cameras", 0)
         self._num_views = getattr(sie, "num_views", 0)
+        known = None if sie is None else sie.known().cpu()  # (C, V)
+        self._trained = [[], []] if known is None else [known.any(1), known.any(0)]
 
     def __call__(
         self,
@@ -130,13 +132,20 @@ class FeatureExtractor:
         """
         tables = {"camids": (camids, self._num_cameras), "viewids": (viewids, self._num_views)}
         columns = []
-        for name, (given, rows) in tables.items():
+        for (name, (given, rows)), trained in zip(tables.items(), self._trained, strict=True):
             ids = torch.tensor(batch_entries(given, count, name), dtype=torch.int64)
             if rows and count and int(ids.max()) >= rows:
                 known = f" ({', '.join(self.cameras)})" if name == "camids" and self.cameras else ""
                 raise UserError(
                     f"{name} holds {int(ids.max())}, but the model knows 0..{rows - 1}{known}; "
                     "None = unknown"
+                )
+            seen = [row for row in range(rows) if trained[row]]
+            if rows and not {*ids[ids >= 0].tolist()} <= {*seen}:
+                other = min({*ids[ids >= 0].tolist()} - {*seen})
+                raise UserError(
+                    f"{name} holds {other}, but the training images of the model are of {seen} "
+                    "alone; None = unknown"
                 )
             columns.append(ids)
         return columns[0], columns[1]
