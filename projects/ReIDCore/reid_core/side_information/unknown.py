@@ -87,9 +87,8 @@ def _tell(
     found, policy = f"{what} has {', '.join(parts)}", cfg.MODEL.SIE.UNKNOWN
     if policy == "error":
         raise UserError(
-            f"{found}: the SIE has no row for them, and MODEL.SIE.UNKNOWN is error. Set that to "
-            f"mean or zero, leave {what} out, raise MODEL.SIE.NUM_CAMERAS if it is the same "
-            "data set, or set MODEL.SIE.CAMERA or VIEW False"
+            f"{found}: the SIE has no trained row for them, and MODEL.SIE.UNKNOWN is error. Set "
+            f"that to mean or zero, leave {what} out, or set MODEL.SIE.CAMERA or VIEW False"
         )
     # A model that has always been told the camera does badly without (tools/unknown_cameras.py).
     prepared = prepared or cfg.MODEL.SIE.CAMERA_DROPOUT > 0
