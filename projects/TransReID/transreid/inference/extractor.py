@@ -93,8 +93,10 @@ class FeatureExtractor:
         sie = getattr(getattr(self.model, "backbone", None), "sie", None)
         self._num_cameras = getattr(sie, "num_cameras", 0)
         self._num_views = getattr(sie, "num_views", 0)
-        known = None if sie is None else sie.known().cpu()  # (C, V)
-        self._trained = [[], []] if known is None else [known.any(1), known.any(0)]
+        self._trained: list[list[int]] = [[], []]  # cameras and viewpoints of training images
+        if sie is not None:
+            known = sie.known().cpu()  # (C, V)
+            self._trained = [known.any(axis).nonzero().flatten().tolist() for axis in (1, 0)]
 
     def __call__(
         self,
@@ -140,12 +142,11 @@ class FeatureExtractor:
                     f"{name} holds {int(ids.max())}, but the model knows 0..{rows - 1}{known}; "
                     "None = unknown"
                 )
-            seen = [row for row in range(rows) if trained[row]]
-            if rows and not {*ids[ids >= 0].tolist()} <= {*seen}:
-                other = min({*ids[ids >= 0].tolist()} - {*seen})
+            others = {*ids[ids >= 0].tolist()} - {*trained} if rows else None
+            if others:
                 raise UserError(
-                    f"{name} holds {other}, but the training images of the model are of {seen} "
-                    "alone; None = unknown"
+                    f"{name} holds {min(others)}, but the training images of the model are of "
+                    f"{trained} alone; None = unknown"
                 )
             columns.append(ids)
         return columns[0], columns[1]
