@@ -107,6 +107,17 @@ def _shared_identities(parts: Parts, facts: Facts, min_size: int) -> Iterator[st
     yield from sorted(train & test)
 
 
+@finder("no evaluation", "test sets without queries or gallery: they cannot be evaluated")
+def _one_sided(parts: Parts, facts: Facts, min_size: int) -> Iterator[str]:
+    sizes: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for part in parts:
+        if part.is_test:
+            sizes[part.dataset][part.split] += len(part.entries)
+    for name, found in sizes.items():
+        if not found[QUERY] or not found[GALLERY]:
+            yield f"{name}: {found[QUERY]} query and {found[GALLERY]} gallery images"
+
+
 @finder("unmatched query", "queries without a match from another camera: left out of the metrics")
 def _unmatched(parts: Parts, facts: Facts, min_size: int) -> Iterator[str]:
     for part in parts:
