@@ -15,6 +15,7 @@ from reid_commands import calibrate, check_data, extract, scores, search
 from reid_common.errors import UserError
 from reid_core.config import load_config
 from small_inference import picture, small_cfg, write_bad_images, write_config, write_model
+from tool_runs import fails, run
 from transreid.inference.feature_files import FeatureSet, read_features, write_features
 
 
@@ -34,17 +35,6 @@ def photos(tmp_path) -> Path:
     for number in range(2):
         Image.fromarray(picture(number)).save(folder / f"{number}.png")
     return folder
-
-
-def run(tool, *words: object) -> int:
-    return tool.main([str(word) for word in words])
-
-
-def fails(tool, capsys, *words: object) -> str:
-    with pytest.raises(SystemExit) as error:
-        run(tool, *words)
-    assert error.value.code == 2
-    return capsys.readouterr().err
 
 
 def test_extract_and_search(model, photos, tmp_path, capsys) -> None:

@@ -44,10 +44,13 @@ def check_test_sets(cfg: Any, eval_only: bool = False) -> None:
 
 
 def _check_parts(opened: OpenedSet, remedy: str) -> None:
-    if not len(opened.query) or not len(opened.gallery):
+    queries, gallery = len(opened.query), len(opened.gallery)
+    if not queries or not gallery:
+        chosen = gallery and not queries  # FolderReID and CSVReID choose them
+        why = " (only an identity under two or more cameras can have one)" if chosen else ""
         raise UserError(
-            f"data set {opened.name} has {len(opened.query)} query and {len(opened.gallery)} "
-            f"gallery images; an evaluation needs both. {remedy}"
+            f"data set {opened.name} has {queries} query and {gallery} gallery images{why}; an "
+            f"evaluation needs both. {remedy}"
         )
 
 
