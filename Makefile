@@ -36,13 +36,13 @@ study-dino: setup
 # One seed, 600 of the 4,200 images, and no ICS stem, which triples the time of a step.
 demo-cfs: setup
 	$(BIN)/python tools/cfs_study.py --seeds 1 --images 600 --out logs/cfs_demo \
-	    SOURCE.MODEL.BACKBONE.STEM patch TARGET.MODEL.BACKBONE.STEM patch SOURCE.SOLVER.MAX_EPOCH 18
+	    SOURCE.MODEL.BACKBONE.STEM patch TARGET.MODEL.BACKBONE.STEM patch SOURCE.SOLVER.MAX_EPOCH 18 SOURCE.SOLVER.WARMUP_EPOCHS 2
 
 study: setup
 	$(BIN)/python tools/cfs_study.py --seeds 1 2 3 --domain
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: setup
 	$(BIN)/ruff format --check .

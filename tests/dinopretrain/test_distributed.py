@@ -14,42 +14,42 @@ SCRIPT = Path(__file__).parent / "two_dino.py"
 DIM = 32  # of the golden run, whose batches have 4 images
 
 
-def run(
-    out: Path,
-    processes: int,
-    micro_batch: int = 0,
-    checkpointing: bool = False,
-    koleo: float = 0.0,
-) -> dict:
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    numbers = [str(int(number)) for number in (processes, micro_batch, checkpointing)]
-    command = [sys.executable, str(SCRIPT), *numbers, str(koleo), str(out)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return torch.load(out, weights_only=True)
-
-
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    """Three steps of one process, each batch in one piece."""
-    return run(tmp_path_factory.mktemp("whole") / "one.pth", 1)
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, str], dict]:
+    """Three steps of one process and of two, in every way of two_dino.py."""
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    found = {}
+    for processes in (1, 2):
+        folder = tmp_path_factory.mktemp(f"{processes}_processes")
+        command = [sys.executable, str(SCRIPT), str(processes), str(folder)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        for file in folder.iterdir():
+            found[processes, file.stem] = torch.load(file, weights_only=True)
+    return found
 
 
 @pytest.mark.parametrize(
-    "processes, micro_batch, checkpointing",
-    [(1, 1, False), (1, 3, False), (1, 3, True), (2, 0, False), (2, 1, False), (2, 1, True)],
+    "processes, way",
+    [
+        (1, "pieces1"),
+        (1, "pieces3"),
+        (1, "pieces3_recomputed"),
+        (2, "whole"),
+        (2, "pieces1"),
+        (2, "pieces1_recomputed"),
+    ],
 )
-def test_pieces_and_processes_give_the_undivided_step(
-    whole, tmp_path: Path, processes, micro_batch, checkpointing
-) -> None:
+def test_pieces_and_processes_give_the_undivided_step(results, processes: int, way: str) -> None:
     """Losses, figures, centre and parameters; pieces of 3 leave one of 1 image."""
-    compare(run(tmp_path / "other.pth", processes, micro_batch, checkpointing), whole)
+    compare(results[processes, way], results[1, "whole"])
 
 
-def test_koleo_looks_for_neighbours_in_all_processes(whole, tmp_path: Path) -> None:
-    one, two = (run(tmp_path / f"{n}.pth", n, koleo=0.5) for n in (1, 2))
+def test_koleo_looks_for_neighbours_in_all_processes(results) -> None:
+    one, two = (results[processes, "koleo"] for processes in (1, 2))
     compare(two, one)
-    assert abs(one["losses"][0] - whole["losses"][0]) > 0.01  # it is in the loss
+    difference = one["losses"][0] - results[1, "whole"]["losses"][0]
+    assert abs(difference) > 0.01  # it is in the loss
 
 
 def compare(other: dict, whole: dict) -> None:

@@ -1,8 +1,7 @@
 """Script that test_distributed.py starts: three steps of the golden run in one or two processes.
 
-``two_dino.py PROCESSES MICRO_BATCH CHECKPOINTING KOLEO OUT`` writes losses, centre and parameters
-of the first process to OUT. MICRO_BATCH 0 is the whole share of a process, CHECKPOINTING 1
-recomputes the blocks in the backward pass, KOLEO is DINO.KOLEO_WEIGHT.
+``two_dino.py PROCESSES FOLDER`` makes them in every way of WAYS and writes losses, centre and
+parameters of the first process to FOLDER/WAY.pth.
 """
 
 from __future__ import annotations
@@ -25,6 +24,15 @@ from torch.nn.parallel import DistributedDataParallel
 sys.path.insert(0, str(Path(__file__).parent))
 from test_trace import Trace, build, settings
 
+# Micro batch (0: the whole share of a process), blocks recomputed in backward, DINO.KOLEO_WEIGHT.
+WAYS = {
+    "whole": (0, False, 0.0),
+    "pieces1": (1, False, 0.0),
+    "pieces1_recomputed": (1, True, 0.0),
+    "pieces3": (3, False, 0.0),
+    "pieces3_recomputed": (3, True, 0.0),
+    "koleo": (0, False, 0.5),
+}
 STEPS = 3
 FIGURES = ("grad_norm", "teacher_entropy", "mean_entropy", "logit_spread", "feature_spread")
 
@@ -34,7 +42,15 @@ def share(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {k: v[comm.get_rank() :: comm.get_world_size()] for k, v in batch.items()}
 
 
-def main(micro_batch: int, checkpointing: bool, koleo: float, out: str) -> None:
+def main(folder: str) -> None:
+    for name, way in WAYS.items():
+        result = train(*way)
+        if comm.is_main_process():
+            torch.save(result, Path(folder) / f"{name}.pth")
+
+
+def train(micro_batch: int, checkpointing: bool, koleo: float) -> dict[str, Any]:
+    """Losses, figures and state after the steps."""
     trace = Trace()
     model: Any = build(trace.meta).train()
     model.koleo_weight = koleo
@@ -71,11 +87,8 @@ def main(micro_batch: int, checkpointing: bool, koleo: float, out: str) -> None:
             latest = {name: float(np.ravel(x)[0]) for name, x in storage.latest().items()}
             losses.append(latest["total_loss"])
             figures.append([latest[name] for name in FIGURES])
-    if comm.is_main_process():
-        torch.save({"losses": losses, "figures": figures, "state": model.state_dict()}, out)
+    return {"losses": losses, "figures": figures, "state": model.state_dict()}
 
 
 if __name__ == "__main__":
-    processes, micro_batch, checkpointing = map(int, sys.argv[1:4])
-    arguments = (micro_batch, bool(checkpointing), float(sys.argv[4]), sys.argv[5])
-    launch(main, processes, args=arguments)
+    launch(main, int(sys.argv[1]), args=(sys.argv[2],))

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from cfs.images.keys import key_list
 from cfs.images.listing import open_listing
+from cfs.pipeline import config as pipeline_config
 from cfs.pipeline import process as pipeline_process
-from cfs.pipeline.config import default_config
 from cfs.scores.reading import Scores, read_scores
 from dinopretrain.data.listing import read_list
 from dinopretrain.data.path_list import PathList
@@ -64,6 +64,7 @@ def study(root, tmp_path_factory) -> Path:
         stage: {"CONFIG": str(folder / "dino.yml"), "OPTS": POOL}
         for stage in ("SOURCE", "PRETRAIN")
     }
+    stages["SOURCE"]["OPTS"] = [*POOL, "DINO.KOLEO_WEIGHT", 0.1]
     file = write_pipeline(folder, **stages)
     line = [sys.executable, str(TOOL), "--config-file", str(file), "--seeds", "1"]
     line += ["--images", str(USED), "--out", str(folder / "study"), "--domain", "--options"]
@@ -138,6 +139,17 @@ def test_arms_start_from_their_own_weights(study) -> None:
         assert Path(path).parent.name == source
     record = json.loads((study / "seed1" / "stages" / "scratch.json").read_text())
     assert "MODEL.BACKBONE.PRETRAIN_PATH" not in record["commands"][0]
+
+
+@pytest.mark.parametrize("koleo", [0.0, 0.1])
+def test_all_is_pre_trained_once(tmp_path, monkeypatch, root, koleo: float) -> None:
+    monkeypatch.setenv("FASTREID_DATASETS", str(root))
+    options = ["SOURCE.DINO.KOLEO_WEIGHT", str(koleo)]
+    cfg = pipeline_config.load_config(write_pipeline(tmp_path), options)
+    stages = {stage.name: stage for stage in cfs_study_arms.study_stages(cfg)}
+    assert ("pretrain_all" in stages) == (koleo > 0)
+    weights = Path(stages["finetune_all"].cfg.MODEL.BACKBONE.PRETRAIN_PATH)
+    assert weights.parent.name == ("pretrain_all" if koleo else "source")
 
 
 def test_each_seed_draws_its_own_random_images(study, tmp_path) -> None:
@@ -381,7 +393,9 @@ def test_truth_of_a_pool_of_photographs(photographs, tmp_path, capsys) -> None:
 
 def test_stages_on_photographs(photographs, tmp_path) -> None:
     line = ["--pool", str(photographs), "--dataset", "Market1501:identities=2", "--images", "8"]
-    args = parse_command(cfs_study.parser(), [*line, "--seeds", "1"], default_config())
+    args = parse_command(
+        cfs_study.parser(), [*line, "--seeds", "1"], pipeline_config.default_config()
+    )
     args.out = tmp_path / "study"
     (seed,) = cfs_study.prepare_all(args)
     for stage in seed.stages:

@@ -84,8 +84,8 @@ def test_the_same_seed_gives_the_same_files(tmp_path, sources) -> None:
 @pytest.mark.parametrize(
     "more, message",
     [
-        (["--persons", "100"], "has 30 images, 105 are asked for"),
-        (["--no-person", "nowhere:3"], "no image below 'nowhere'"),
+        (["--persons", "100"], "has 30 images, not 105"),
+        (["--no-person", "nowhere:3"], "nowhere has 0 images, not 3"),
         (["--no-person", "nowhere"], "is no FOLDER:NUMBER"),
         (["--domain", "Market1502"], "Market1501"),
     ],

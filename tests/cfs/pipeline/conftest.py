@@ -1,4 +1,4 @@
-"""Fixtures for the tests of a pipeline's report."""
+"""Fixtures for the tests of a pipeline and its report."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ from pathlib import Path
 
 import pytest
 import small_report
+from cfs.pipeline import operations
 from cfs.pipeline.report import writing as pipeline_report
 from small_scoring import write_pool
 from toyreid.people.plan import ToySpec
 from toyreid.people.render import render_toyreid
+
+
+@pytest.fixture(autouse=True)
+def _short_measurements(monkeypatch) -> None:
+    """What a dry run measures for a second a model, for a few steps."""
+    monkeypatch.setattr(operations, "MEASURED_SECONDS", 0.02)
 
 
 @pytest.fixture(scope="session")

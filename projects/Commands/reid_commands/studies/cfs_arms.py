@@ -77,6 +77,8 @@ def write_selections(
 def study_stages(cfg: CfgNode, domain: bool = False) -> list[Stage]:
     """Stages beyond the pipeline, in order: trainings, from scratch the last, then evaluations.
 
+    Pre-training on all images is the pipeline's stage source where both have the same config.
+
     Args:
         cfg: of the pipeline.
         domain: also those on the images of the target's domain alone.
@@ -85,7 +87,10 @@ def study_stages(cfg: CfgNode, domain: bool = False) -> list[Stage]:
         UserError: a config is wrong, or has not one test set.
     """
     folder = Path(cfg.OUTPUT_DIR)
-    pool = read_config(cfg.PRETRAIN.CONFIG, stage_options(cfg, "pretrain"), "pretrain")
+    source, pool = (
+        read_config(cfg[name.upper()].CONFIG, stage_options(cfg, name), name)
+        for name in ("source", "pretrain")
+    )
 
     def training(stage: str, name: str, more: Sequence[str]) -> Stage:
         return training_like(cfg, stage, name, name.replace("_", ", "), more)
@@ -93,9 +98,13 @@ def study_stages(cfg: CfgNode, domain: bool = False) -> list[Stage]:
     stages = []
     for arm in (ALL, RANDOM, WORST, *([DOMAIN] if domain else [])):
         chosen = [] if arm == ALL else only_listed(pool, str(folder / _list_name(arm)))
-        pretrain = training("pretrain", f"pretrain_{arm}", chosen)
+        if arm == ALL and source == pool:  # theta_s itself
+            pretrain = plan(cfg)[0]
+        else:
+            pretrain = training("pretrain", f"pretrain_{arm}", chosen)
+            stages.append(pretrain)
         weights = folder / pretrain.outputs["weights"]
-        stages += [pretrain, training("finetune", f"finetune_{arm}", started_from(weights))]
+        stages.append(training("finetune", f"finetune_{arm}", started_from(weights)))
     scratch = training("finetune", "scratch", [])
     tests = _one_test_set(scratch.cfg)
     keep = f"{cfg.KEEP_NUM:,}" if cfg.KEEP is None else f"{cfg.KEEP:.0%}"

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 import shutil
 from collections.abc import Sequence
 from functools import partial
@@ -22,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from reid_common.errors import UserError
-from reid_common.image_files import IMAGE_SUFFIXES
+from reid_core.data.folder_reid import image_files
 from reid_core.data.opening import open_dataset
 from reid_core.run.command_line import command_parser
 from toyreid.people.once import jpeg, work_through
@@ -36,15 +37,6 @@ NAME = "{:06d}.jpg"
 Picture = tuple[str, str, str]  # image file, kind, source
 
 
-def images_below(folder: str) -> list[str]:
-    """Image files below a folder, sorted; UserError if there are none."""
-    files = (path for path in Path(folder).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    found = sorted(map(str, files))
-    if not found:
-        raise UserError(f"there is no image below {folder!r}; give a folder with photographs")
-    return found
-
-
 def counted(text: str) -> tuple[str, int]:
     """Split "/data/con-reid:1000" into folder and number."""
     folder, _, count = text.rpartition(":")
@@ -56,7 +48,7 @@ def counted(text: str) -> tuple[str, int]:
 def chosen(files: Sequence[str], count: int, source: str, rng: np.random.Generator) -> list[str]:
     """So many of the files, at random; UserError if there are fewer."""
     if count > len(files):
-        raise UserError(f"{source} has {len(files)} images, {count} are asked for; ask for fewer")
+        raise UserError(f"{source} has {len(files)} images, not {count}; ask for fewer")
     return [files[i] for i in rng.permutation(len(files))[:count]]
 
 
@@ -71,7 +63,8 @@ def plan_pool(args: argparse.Namespace) -> list[Picture]:
     pictures = [(file, kind, args.domain) for file, kind in zip(files, kinds, strict=True)]
     for kind, sources in (("other_domain", args.others), ("no_person", args.no_person)):
         for folder, count in sources:
-            found = chosen(images_below(folder), count, folder, rng)
+            files = sorted(os.path.join(folder, *names) for names in image_files(folder))
+            found = chosen(files, count, folder, rng)
             pictures += [(file, kind, Path(folder).name) for file in found]
     return [pictures[i] for i in rng.permutation(len(pictures))]
 

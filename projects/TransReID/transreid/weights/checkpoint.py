@@ -15,7 +15,7 @@ from reid_common.errors import UserError
 from torch import nn
 
 from ..modeling.backbone import TransReIDBackbone
-from .fitting import CAMERA_TABLE, fit, same_cameras
+from .fitting import CAMERA_TABLE, TRAINED_ROWS, fit, same_cameras, with_record
 from .formats import BACKBONE, BRANCHES, SIE, State, Weights, read_weights, recognise
 from .report import LoadReport, some_keys
 
@@ -63,7 +63,7 @@ def fitted(
     report.loaded = sorted(fitting)
     report.skipped = sorted(set(state) - set(fitting))
     # The names of the table's rows are the model's own (see SideInformationEmbedding).
-    report.missing = sorted(set(own) - set(fitting) - {CAMERA_TABLE})
+    report.missing = sorted(set(own) - set(fitting) - {CAMERA_TABLE, TRAINED_ROWS})
     vit = [key for key in own if key.startswith((BACKBONE, *BRANCHES)) and not key.startswith(SIE)]
     arrived = sum(own[key].numel() for key in vit if key in fitting)
     report.share = arrived / sum(own[key].numel() for key in vit)
@@ -98,9 +98,10 @@ def adapt_for_checkpointer(model: nn.Module, state: dict[str, Any], path: str) -
     if not isinstance(getattr(model, "backbone", None), TransReIDBackbone):
         return None
     own = model.state_dict()
-    same_shapes = all(own[k].shape == getattr(state.get(k), "shape", None) for k in own)
-    if same_shapes and len(own) == len(state) and same_cameras(own, state):
-        return state
+    known = with_record(state, own)
+    same_shapes = all(own[k].shape == getattr(known.get(k), "shape", None) for k in own)
+    if same_shapes and len(own) == len(known) and same_cameras(own, known):
+        return known
     fitting, report = fitted(model, recognise(state, path))
     report.log()
     return fitting
