@@ -7,6 +7,7 @@ import logging
 import pytest
 import torch
 from fastreid.modeling.backbones import BACKBONE_REGISTRY, build_backbone, vision_transformer
+from fastreid.utils.checkpoint import Checkpointer
 from reid_common.errors import UserError
 from torch import nn
 
@@ -179,3 +180,42 @@ def test_a_download_of_other_weights_is_refused(content, cfg, monkeypatch, tmp_p
     cfg.MODEL.BACKBONE.PRETRAIN = True
     with pytest.raises(UserError, match=r"size mismatch|holds no weights|does not fit"):
         build_backbone(cfg)
+
+
+class Whole(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.backbone, self.heads = Plain(), nn.Linear(8, 3)
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("backbone.layer1.2.weight", r"not of this one: layer1\.2\.weight"),
+        ("module.backbone.layer2.0.weight", r"not of this one: layer2\.0\.weight"),
+        ("heads.neck.weight", None),
+        ("optimizer.step", None),
+    ],
+)
+def test_whole_models_of_another_backbone_are_refused_too(key, message, tmp_path):
+    model = Whole()
+    prefix = "module." if key.startswith("module.") else ""
+    state = {**behind(prefix, model.state_dict()), key: torch.ones(2)}
+    torch.save({"model": state}, tmp_path / "model.pth")
+    if message is None:
+        Checkpointer(model).load(str(tmp_path / "model.pth"))
+        return
+    with pytest.raises(UserError, match=message):
+        Checkpointer(model).load(str(tmp_path / "model.pth"))
+
+
+def test_a_whole_model_that_lacks_a_layer_of_the_backbone_is_refused(tmp_path):
+    model = Whole()
+    state = lacking_a_block_of(model.state_dict())
+    torch.save({"model": state}, tmp_path / "model.pth")
+    with pytest.raises(UserError, match=r"[78]\d% of the weights of Plain|missing: layer1"):
+        Checkpointer(model).load(str(tmp_path / "model.pth"))
+
+
+def lacking_a_block_of(state):
+    return {k: v for k, v in state.items() if not k.startswith("backbone.layer1.0.")}

@@ -69,7 +69,7 @@ def load_backbone(
     report.loaded = sorted(fitting)
     report.skipped = sorted(set(given) - set(fitting))
     report.missing = sorted(key for key in set(own) - set(fitting) if not _is_counter(key))
-    _judge(report, own, given, complete)
+    judge(report, own, given, not complete, not complete)
     backbone.load_state_dict(fitting, strict=False)
     report.log()
     return report
@@ -102,23 +102,47 @@ def _is_counter(key: str) -> bool:
     return key.endswith("num_batches_tracked")  # which no file of torch < 0.4.1 has
 
 
-def _judge(
-    report: LoadReport, own: Mapping[str, Tensor], given: Mapping[str, Tensor], complete: bool
+def judge(
+    report: LoadReport,
+    own: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    lacking_allowed: bool = False,
+    foreign_allowed: bool = False,
 ) -> None:
-    """Fill in ``report.share``; raise UserError where the weights are of another network."""
+    """Fill in ``report.share``; raise UserError where the weights are of another network.
+
+    Args:
+        report: with what is skipped of ``given``, and missing of ``own``.
+        own: the backbone's tensors.
+        given: those of the file, under the same names.
+        lacking_allowed: up to 10% of the backbone may be missing.
+        foreign_allowed: the file may have parts of a backbone that this one does not have.
+    """
     new = [pattern for name, pattern in NEW_PARTS.items() if name in ("", report.network)]
+    missing = [key for key in report.missing if not _is_counter(key)]
+    begun = [key for key in missing if any(pattern.match(key) for pattern in new)]
+    lacking = [key for key in missing if key not in begun]
     wanted = [k for k in own if not _is_counter(k) and not any(p.match(k) for p in new)]
-    lacking = sorted(set(wanted) & set(report.missing))
     total = sum(own[key].numel() for key in wanted)
     report.share = 1 - sum(own[key].numel() for key in lacking) / max(total, 1)
-    begun = sorted(set(report.missing) - set(lacking))
     if begun:
         report.notices.append(f"starts from random weights: {some_keys(begun)}")
-    foreign = [key for key in report.skipped if key not in own and not is_head(key)]
-    foreign = [key for key in foreign if not _is_counter(key)]
-    if report.share >= MIN_LOADED and not (complete and (lacking or foreign)):
-        report.whole = bool(lacking or foreign or begun)  # said as a warning
+    unread = [key for key in report.skipped if key not in own and not is_head(key)]
+    foreign = [key for key in unread if not _is_counter(key)]
+    refused = (lacking and not lacking_allowed) or (foreign and not foreign_allowed)
+    if report.share >= MIN_LOADED and not refused:
+        report.whole = bool(missing or foreign)  # said as a warning
         return
+    raise _other_backbone(report, own, given, lacking, foreign)
+
+
+def _other_backbone(
+    report: LoadReport,
+    own: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    lacking: Sequence[str],
+    foreign: Sequence[str],
+) -> UserError:
     names = [key for key in (*lacking, *foreign) for hint in HINTS if hint in key]
     settings = dict.fromkeys(HINTS[hint] for name in names for hint in HINTS if hint in name)
     wrong = [k for k in lacking if k in given]
@@ -129,7 +153,7 @@ def _judge(
         *([f"missing: {some_keys(lacking)}"] if lacking else []),
         *([f"of a backbone, but not of this one: {some_keys(foreign)}"] if foreign else []),
     ]
-    raise UserError(
+    return UserError(
         f"{report.source!r} does not fit this backbone: {'; '.join(facts)}. Give weights of this "
         f"backbone, or set {', '.join((*settings, 'MODEL.BACKBONE.NAME and DEPTH'))} to what they "
         "are of"
