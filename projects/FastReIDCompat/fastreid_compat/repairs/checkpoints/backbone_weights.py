@@ -121,7 +121,7 @@ def judge(
     new = [pattern for name, pattern in NEW_PARTS.items() if name in ("", report.network)]
     missing = [key for key in report.missing if not _is_counter(key)]
     begun = [key for key in missing if any(pattern.match(key) for pattern in new)]
-    lacking = [key for key in missing if key not in begun]
+    lacking = [key for key in own if key in missing and key not in begun]
     wanted = [k for k in own if not _is_counter(k) and not any(p.match(k) for p in new)]
     total = sum(own[key].numel() for key in wanted)
     report.share = 1 - sum(own[key].numel() for key in lacking) / max(total, 1)
@@ -150,7 +150,7 @@ def _other_backbone(
     facts = [
         f"{report.share:.0%} of the weights of {report.network} are in it",
         *([f"of another shape: {', '.join(shapes)}"] if wrong else []),
-        *([f"missing: {some_keys(lacking)}"] if lacking else []),
+        *([f"it lacks {len(lacking)} tensors ({some_keys(lacking)})"] if lacking else []),
         *([f"of a backbone, but not of this one: {some_keys(foreign)}"] if foreign else []),
     ]
     return UserError(

@@ -199,8 +199,10 @@ def unwrapped(content: Any, path: str) -> dict[str, Any]:
         state = inside
     if state is not content:
         return {**content, "model": state}
-    if isinstance(content, dict) and any(hasattr(value, "shape") for value in content.values()):
-        return {"model": {key: value for key, value in content.items() if hasattr(value, "shape")}}
+    if isinstance(content, dict):
+        tensors = {key: v for key, v in content.items() if isinstance(v, torch.Tensor)}
+        if tensors:
+            return {"model": tensors}
     keys = list(content)[:5] if isinstance(content, dict) else type(content).__name__
     raise UserError(
         f"checkpoint {path} holds no weights: there is neither a key "
