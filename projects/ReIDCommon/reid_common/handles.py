@@ -58,14 +58,19 @@ class Handles(Generic[Key, Handle]):
             self._open.move_to_end(key)
             handle = self._open[key]
             self._users[key] += 1
+            self._shrink()
         try:
             yield handle
         finally:
             with self._lock:
                 self._users[key] -= 1
-                idle = [other for other in self._open if not self._users[other]]
-                for old in idle[: max(0, len(self._open) - self._limit)]:
-                    self._drop(old)
+                self._shrink()
+
+    def _shrink(self) -> None:
+        if len(self._open) > self._limit:
+            idle = [key for key in self._open if not self._users[key]]
+            for old in idle[: len(self._open) - self._limit]:
+                self._drop(old)
 
     def forget(self, key: Key) -> None:
         """Close the handle of ``key`` if nobody uses it: what it is of may have been replaced."""
