@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from fastreid_compat.repairs.loading.workers import WorkerLoader
 from reid_common.column_files.npz import read_npz
 from reid_common.digests import differences, file_digest, images_digest
 from reid_common.errors import UserError
@@ -25,7 +26,7 @@ from reid_common.left_out import MOST
 from reid_common.shards import Shards, write_arrays
 from reid_common.tables import read_rows
 from reid_core.run.feature_inputs import relevant_config, state_digest
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from .bad_list import BAD_COLUMNS, bad_list, check_enough, write_bad_list
@@ -183,7 +184,7 @@ def _fill(
     missing, done = parts.missing(), parts.count_done()
     size = extractor.batch_size
     batches = [rows[i : i + size] for _, rows in missing for i in range(0, len(rows), size)]
-    loader = DataLoader(
+    loader = WorkerLoader(
         ListedImages(items, extractor.transform),
         batch_sampler=batches,  # type: ignore[arg-type]  # any iterable of index lists
         num_workers=num_workers,

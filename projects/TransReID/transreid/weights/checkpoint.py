@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from fastreid_compat.repairs.checkpoints.backbone_weights import MIN_LOADED, is_head
 from fastreid_compat.repairs.checkpoints.checkpoints import WEIGHT_ADAPTERS
+from fastreid_compat.repairs.checkpoints.load_report import LoadReport, some_keys
 from reid_common.errors import UserError
 from torch import nn
 
 from ..modeling.backbone import TransReIDBackbone
 from .fitting import CAMERA_TABLE, TRAINED_ROWS, fit, same_cameras, with_record
 from .formats import BACKBONE, BRANCHES, SIE, State, Weights, read_weights, recognise
-from .report import LoadReport, some_keys
-
-MIN_LOADED = 0.9
 
 
 def load_weights(model: nn.Module, path: str | Weights, grid: Sequence[int] = ()) -> LoadReport:
@@ -35,8 +34,8 @@ def load_weights(model: nn.Module, path: str | Weights, grid: Sequence[int] = ()
             their number.
 
     Raises:
-        UserError: no such file, not a ViT, another width, depth or stem, unknown grid, or less than
-            90% of the ViT's weights in the file.
+        UserError: no such file, not a ViT, another width, depth or stem, unknown grid, less than
+            90% of the ViT's weights in the file, or parts of a ViT that this one does not have.
     """
     weights = path if isinstance(path, Weights) else read_weights(path)
     state, report = fitted(model, weights, grid)
@@ -75,7 +74,26 @@ def fitted(
             f"are in it; missing: {some_keys(hole or report.missing)}. Choose the "
             "MODEL.BACKBONE.TIMM_NAME that the checkpoint was made with"
         )
+    check_all_used(report)
     return fitting, report
+
+
+def check_all_used(report: LoadReport) -> None:
+    """Raise UserError where a part of the file's ViT is not in the model, and would be left out.
+
+    Layer scale, norms of queries and keys, tokens of parts or registers change what every layer
+    after them computes. Heads and classifiers follow the ViT, and may be left out.
+    """
+    vit = [key for key in report.skipped if key.startswith(BACKBONE)]
+    unused = [key for key in vit if not is_head(key.removeprefix(BACKBONE))]
+    unused += [key for key in report.skipped if key.startswith(BRANCHES)]
+    if unused:
+        raise UserError(
+            f"{report.source!r} does not fit this model: its ViT has parts that this one lacks, "
+            f"without which it computes something else: {some_keys(unused)} ({len(unused)} "
+            "tensors). Choose the MODEL.BACKBONE.TIMM_NAME that the checkpoint was made with (one "
+            "with layer scale, registers or norms of queries and keys, say)"
+        )
 
 
 def _own_state(model: nn.Module) -> tuple[State, TransReIDBackbone]:

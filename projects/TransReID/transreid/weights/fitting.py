@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import torch
+from fastreid_compat.repairs.checkpoints.load_report import LoadReport
 from reid_common.errors import UserError
 from reid_core.side_information.rows import CameraTable
 from reid_core.side_information.stored import decode_table
@@ -21,7 +22,6 @@ from ..modeling.side_embedding import SideInformationEmbedding, added_pairs
 from ..modeling.side_unknown import unknown_rows
 from .formats import BACKBONE, SIE, State, has_branches, num_blocks, with_branches, without_branches
 from .released import SIE_PARTS, SIE_TABLE
-from .report import LoadReport
 
 # (rows, columns) of 256x128 images in patches of 16: the published LUPerson weights.
 LUPERSON_GRID = (16, 8)

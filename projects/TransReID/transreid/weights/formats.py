@@ -3,7 +3,7 @@
 Known are our own checkpoints, released TransReID and TransReID-SSL models (``base.``), DINO
 checkpoints ({"student", "teacher", ...}, of which the teacher is taken) and their bare backbones,
 DINOv2 with registers, timm and DeiT; each with or without the ``module.`` of DataParallel, bare or
-under "model", "state_dict" or "teacher".
+under "model", "state_dict" or "teacher"; and a ViT behind any other prefix, as of MoCo.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastreid.config import CfgNode
+from fastreid_compat.repairs.checkpoints.backbone_weights import first_choice
 from fastreid_compat.repairs.checkpoints.checkpoint_files import read_file, unwrapped
 from reid_common.errors import UserError
 from torch import Tensor
@@ -79,6 +80,12 @@ def recognise(state: Mapping[str, Any], source: str) -> Weights:
         return Weights(_backbone(kept), "DINO checkpoint", source)
     if "cls_token" in state and "patch_embed.proj.weight" in state:
         return Weights(_backbone(state), "backbone (timm, DeiT, DINO)", source)
+    stem = "patch_embed.proj.weight"
+    prefixes = [key.removesuffix(stem) for key in state if key.endswith(stem)]
+    if prefixes := [prefix for prefix in prefixes if f"{prefix}cls_token" in state]:
+        prefix = first_choice(prefixes)  # of MoCo, BYOL and others: base_encoder., online., ...
+        kept = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        return Weights(_backbone(kept), f"backbone behind {prefix!r}", source)
     raise UserError(
         f"{source!r} holds no ViT: no cls_token, bare or behind backbone. or base.; its first keys "
         f"are {', '.join(list(state)[:5]) or 'none'}"
