@@ -33,7 +33,7 @@ def test_one_handle_a_key_and_the_oldest_idle_one_is_closed():
     with store.use("d"), store.use("e"), store.use("f"):
         assert first[2] == "closed" and len(store) == 3
     assert len(store) == 2
-    store.forget("f")
+    store.forget("d")
     assert len(store) == 1
 
 
