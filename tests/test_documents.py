@@ -26,19 +26,7 @@ READMES = [
 PAGES = [page for page in sorted(ROOT.glob("docs/**/*.md")) if page not in READMES]
 DOCUMENTS = [*READMES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *PAGES]
 MAX_WORDS = 900
-
-SECTIONS = [
-    "CLUSTER",
-    "DATALOADER",
-    "DATASETS",
-    "DINO",
-    "IBOT",
-    "INPUT",
-    "MOCO",
-    "MODEL",
-    "SOLVER",
-    "TEST",
-]
+SECTIONS = "CLUSTER DATALOADER DATASETS DINO IBOT INPUT MOCO MODEL SOLVER TEST"
 KEY = rf"(?:{SECTIONS.replace(' ', '|')})(?:\.[A-Z0-9_]+)+"
 
 

@@ -18,6 +18,7 @@ import pytest
 import torch
 from fastreid.data import build, data_utils
 from fastreid_compat.repairs.loading import prefetch
+from fastreid_compat.repairs.loading import workers as worker_loaders
 from fastreid_compat.repairs.loading.batches import collate
 from PIL import Image
 from reid_common.errors import UserError
@@ -191,7 +192,7 @@ def test_a_forked_copy_leaves_the_workers_alone():
 
 
 def test_workers_that_hang_are_killed(monkeypatch):
-    monkeypatch.setattr(prefetch, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(worker_loaders, "GRACE_SECONDS", 0.1)
 
     class Hanging(Numbers):
         def __getitem__(self, index):

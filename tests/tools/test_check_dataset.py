@@ -220,3 +220,13 @@ def test_a_number_out_of_range_is_refused(option, value, least, shop, capsys):
     assert error.value.code == 2
     message = f"error: {option} is {value}; give a whole number of at least {least}\n"
     assert capsys.readouterr().err == message
+
+
+def test_a_test_set_of_one_camera_cannot_be_evaluated(tmp_path) -> None:
+    """No identity has a match under another camera, so that no image is a query."""
+    folder = tmp_path / "shop"
+    for number in range(4):
+        draw(folder / f"test/{number // 2}/{number}_c1_.jpg")
+    status, found = check(folder, "--strict")
+    assert status == 1
+    assert found["no evaluation"] == [f"FolderReID:{folder}: 0 query and 4 gallery images"]

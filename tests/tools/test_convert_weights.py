@@ -41,6 +41,18 @@ def features(model: torch.nn.Module) -> torch.Tensor:
         return model(batch)
 
 
+def test_rows_that_were_not_trained_are_released_as_they_are_used(model, tmp_path) -> None:
+    """The released format has no record of trained rows: random ones must not get into it."""
+    ours, released = (str(tmp_path / f"{name}.pth") for name in ("ours", "released"))
+    model.backbone.sie.note_training_images([0, 1, 2, 3], [-1] * 4)  # of 6 cameras
+    torch.save({"model": model.state_dict()}, ours)
+    run(ours, "-o", released, "--to", "released", "--config-file", CONFIG)
+    table = torch.load(released, weights_only=True)["base.sie_embed"]
+    own = model.backbone.sie.sie_embed.detach()
+    assert torch.equal(table[:4], own[:4])
+    torch.testing.assert_close(table[4:], own[:4].mean(0, keepdim=True).expand(2, -1, -1))
+
+
 def test_round_trip_gives_identical_features(model, tmp_path) -> None:
     released, ours, again = (str(tmp_path / f"{n}.pth") for n in ("released", "ours", "again"))
     state = {f"module.{key}": value for key, value in to_released(model.state_dict()).items()}

@@ -19,6 +19,7 @@ from PIL import Image
 from reid_commands import calibrate, search
 from reid_commands import extract as extract_features
 from small_inference import DIM, picture, small_cfg, write_bad_images, write_config, write_model
+from tool_runs import fails, run
 from transreid import FeatureExtractor
 from transreid.inference.feature_files import (
     FeatureSet,
@@ -58,17 +59,6 @@ def labels(photos: Path, file: Path) -> Path:
     with open(file, "w", newline="") as out:
         csv.writer(out).writerows([["image", "identity", "split", "camera", "note"], *rows])
     return file
-
-
-def run(tool, *words: object) -> int:
-    return tool.main([str(word) for word in words])
-
-
-def fails(tool, capsys, *words: object) -> str:
-    with pytest.raises(SystemExit) as error:
-        run(tool, *words)
-    assert error.value.code == 2
-    return capsys.readouterr().err
 
 
 def test_extract_search_calibrate(model, photos, tmp_path, capsys) -> None:

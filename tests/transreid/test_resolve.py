@@ -93,7 +93,10 @@ def test_a_test_camera_without_a_row_is_refused_by_the_policy_error(cfg, two_cam
     cfg.MODEL.SIE.UNKNOWN = "error"
     with pytest.raises(UserError, match=r"test set Market1501 has cameras \[2\].*UNKNOWN is error"):
         resolve_side_information(cfg)
-    cfg.MODEL.SIE.NUM_CAMERAS = 3  # a remedy that the message names
+    cfg.MODEL.SIE.NUM_CAMERAS = 3  # a row that no training image trains is no remedy
+    with pytest.raises(UserError, match=r"cameras \[2\] \(0-based\) that no training image has"):
+        resolve_side_information(cfg)
+    cfg.MODEL.SIE.UNKNOWN = "mean"  # a remedy that the message names
     resolve_side_information(cfg)
     assert cfg.DATASETS.CAMERAS == ("market1501:3",)
 

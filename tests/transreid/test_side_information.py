@@ -10,7 +10,8 @@ from reid_common.errors import UserError
 from reid_core.side_information.rows import sie_rows
 from reid_core.side_information.stored import decode_table, encode_table
 from torch import Tensor
-from transreid.modeling.side_embedding import POLICIES, SideInformationEmbedding
+from transreid.modeling.side_embedding import SideInformationEmbedding
+from transreid.modeling.side_unknown import POLICIES
 
 SIZES = [(3, 2), (3, 0), (0, 2), (1, 0), (1, 1)]
 SIZE_IDS = ["both", "cameras", "views", "one camera", "one of both"]

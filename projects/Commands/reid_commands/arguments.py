@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fastreid_compat.repairs.distributed.launch import num_cores
 from reid_common.errors import UserError
+from reid_common.left_out import MOST
 from reid_core.run.command_line import add_config_arguments
 from transreid.inference.extraction import SHARD_SIZE
 from transreid.inference.extractor import PRECISIONS, FeatureExtractor
@@ -40,6 +41,20 @@ def add_speed_arguments(parser: argparse.ArgumentParser, shard_size: int) -> Non
     add("--shard-size", type=int, default=shard_size, metavar="N", help=shards)
 
 
+def share(text: str) -> float:
+    """Type of an argument that is a share, 0..1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
+    return value
+
+
+def add_max_bad(parser: argparse.ArgumentParser, what: str = "images that cannot be read") -> None:
+    """Add the share of bad items with which a result is none."""
+    text = f"greatest share of {what}, 0..1; beyond it the command fails ({MOST:g})"
+    parser.add_argument("--max-bad", type=share, default=MOST, metavar="SHARE", help=text)
+
+
 def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
     """Add how images become features, as extract and search have it."""
     add = parser.add_argument
@@ -49,6 +64,7 @@ def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
     camera = "0-based camera of the images for which the list gives none"
     add("--camera", type=int, metavar="N", help=camera)
     add("--overwrite", action="store_true", help="overwrite files made with other settings")
+    add_max_bad(parser)
     add_config_arguments(parser)
 
 

@@ -19,6 +19,7 @@ from reid_core.run.command_line import command_parser
 from transreid.inference.calibration import PairChoice, calibrate
 from transreid.inference.pairs import MAX_PAIRS
 
+from .arguments import add_max_bad
 from .command import command
 
 
@@ -34,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     most = "with --identities: maximum number of pairs of either kind; beyond it a random sample"
     add("--max-pairs", type=int, default=MAX_PAIRS, metavar="N", help=f"{most} (%(default)s)")
     add("--seed", type=int, default=0, help="seed of that sample (0)")
+    add_max_bad(lines, "images without identity (or camera) with --identities")
     out = Path("calibration")
     add("-o", "--out", type=Path, default=out, metavar="DIR", help="folder (%(default)s)")
     return lines
@@ -44,5 +46,5 @@ def main(args: argparse.Namespace) -> None:
     """Run the command line."""
     if bool(args.pairs) == args.identities:
         raise UserError("give either a CSV of pairs or --identities")
-    choice = PairChoice(args.pairs, args.across_cameras, args.max_pairs, args.seed)
+    choice = PairChoice(args.pairs, args.across_cameras, args.max_pairs, args.seed, args.max_bad)
     calibrate(args.features, choice, args.far, args.out)

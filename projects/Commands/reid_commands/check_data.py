@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 from reid_common.errors import UserError
+from reid_common.left_out import check_left_out
 from reid_core.checks.parts import Part, parts_of, parts_of_config
 from reid_core.checks.problems import MIN_SIZE
 from reid_core.checks.report import check_parts
@@ -20,6 +21,7 @@ from reid_core.config import load_config
 from reid_core.config.projects import import_installed
 from reid_core.run.command_line import add_config_arguments, command_parser
 
+from .arguments import add_max_bad
 from .command import command
 
 PROBLEMS_FOUND = 1  # exit status with --strict
@@ -36,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     add("--strict", action="store_true", help="exit status 1 if anything is found")
     add("--show", type=int, default=5, metavar="N", help="lines shown of each problem (5)")
     add("--workers", type=int, metavar="N", help="threads (two a core)")
+    add_max_bad(lines)
     add_config_arguments(lines, "check DATASETS.NAMES and DATASETS.TESTS of a config")
     return lines
 
@@ -63,4 +66,8 @@ def main(args: argparse.Namespace) -> int:
             raise UserError(f"--{option} is {value}; give a whole number of at least {least}")
     parts = parts_to_check(args)
     problems = check_parts(parts, args.min_size, args.show, args.out, args.workers)
+    files = len({entry.path for part in parts for entry in part.entries})
+    bad = [line.partition(": ")[2] for p in problems if p.kind == "unreadable" for line in p.found]
+    remedy = "Copy the data set again; --max-bad allows a greater share"
+    check_left_out(files, bad, "image files", args.max_bad, remedy)
     return PROBLEMS_FOUND if args.strict and problems else 0

@@ -3,7 +3,8 @@
 transreid export -o model.onnx \\
     --config-file logs/run/config.yaml --weights logs/run/model_final.pth
 
-The graph takes "images" (B, 3, H, W), float32 RGB of 0..255, resized as its metadata say, and gives
+The graph takes "images" (B, 3, H, W), float32 RGB of 0..255, resized as its metadata say (--input
+for a tracker that normalises them), and gives
 "features" (B, D), L2-normalised: the product of two is their cosine. A model with side information
 also takes "camids" and "viewids" (B,), int64, 0-based, negative = unknown, unless --camera and
 --view fix them.
@@ -15,6 +16,7 @@ import argparse
 from pathlib import Path
 
 from reid_core.run.command_line import add_config_arguments, command_parser
+from transreid.export.input_range import KINDS, PIXELS
 from transreid.export.onnx_model import INPUT, OFF
 from transreid.export.trained import export_trained
 
@@ -42,6 +44,11 @@ def parser() -> argparse.ArgumentParser:
             f"{name} that all images are from"
         )
         add(f"--{name}", type=side_choice, metavar="input|off|N", help=help_text)
+    input_help = (
+        "numbers of the images: 0-255 (default), 0-1, or imagenet: 0..1 less ImageNet's mean, by "
+        "its deviation, which trackers give. Images of another range give NaN"
+    )
+    add("--input", choices=tuple(KINDS), default=PIXELS, dest="input_range", help=input_help)
     add("--global-only", action="store_true", help="leave out the parts of JPM: 5 times shorter")
     add("--opset", type=int, default=17, help="version of ONNX's operators, 14..20 (17)")
     add_config_arguments(lines, required=True)
@@ -51,5 +58,8 @@ def parser() -> argparse.ArgumentParser:
 @command(parser)
 def main(args: argparse.Namespace) -> None:
     """Run the command line."""
-    options = {name: getattr(args, name) for name in ("global_only", "camera", "view", "opset")}
+    options = {
+        name: getattr(args, name)
+        for name in ("global_only", "camera", "view", "input_range", "opset")
+    }
     export_trained(args.out, args.config_file, args.weights, args.opts, **options)

@@ -4,8 +4,9 @@ transreid extract photos/ -o features.npz \\
     --config-file logs/run/config.yaml --weights logs/run/model_final.pth
 
 Interrupt it at any time: the same command resumes. Images that cannot be read are left out, named
-and listed in features.npz.bad.csv; with --strict the exit status is then 1. Of a CSV or Parquet
-table the columns image, identity, split, camera and view are read.
+and listed in features.npz.bad.csv; with --strict the exit status is then 1, and more than --max-bad
+of them are an error. Of a CSV or Parquet table the columns image, identity, split, camera and view
+are read.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def extract(
     """Extract listed images into ``out``, and say on stderr what was left out."""
     if args.camera is not None:
         items = [i if i.camid >= 0 else i._replace(camid=args.camera) for i in items]
-    report = extract_to_file(extractor, items, out, args.num_workers, args.shard_size, overwrite)
+    report = extract_to_file(
+        extractor, items, out, args.num_workers, args.shard_size, overwrite, args.max_bad
+    )
     if report.bad:
         total = report.num_images + len(report.bad)
         print(f"{len(report.bad)} of {total} images left out ({bad_list(out)}):", file=sys.stderr)

@@ -81,6 +81,11 @@ def main(args: argparse.Namespace) -> None:
     query, gallery = load_sides(args)
     progress = functools.partial(tqdm, desc="search", unit="block")
     ranking = rank_gallery(query, gallery, args.top, args.keep_self, progress)
+    if not (ranking.indices >= 0).any():
+        raise UserError(
+            f"no query has a neighbour: the gallery {args.gallery!r} holds nothing but the "
+            "queries' own files; name another gallery, or add --keep-self"
+        )
     write_ranking(args.out / "ranking.npz", ranking)
     print(table(ranking))
     found = int(np.count_nonzero(ranking.indices >= 0))

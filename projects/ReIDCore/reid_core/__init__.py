@@ -9,6 +9,7 @@ apply_modules(
     (
         "config.keys",
         "run.image_sets",
+        "run.training_record",
         "run.cpu_speed",
         "run.compiling",
         "run.evaluators",

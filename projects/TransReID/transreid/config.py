@@ -8,7 +8,8 @@ from reid_core.config.values import FLAG, PROBABILITY, RATE, TEXT, number, one_o
 
 from .modeling.bnneck import TEST_NECK_FEATS
 from .modeling.patch_embed import STEMS
-from .modeling.side_embedding import POLICIES, TABLES
+from .modeling.side_embedding import TABLES
+from .modeling.side_unknown import POLICIES
 
 TRAIN = True  # only training reads it
 GRID = sequence(whole(1), (0, 2), "[rows, columns], or () for the grid of TIMM_NAME")

@@ -12,7 +12,7 @@ from reid_core.config.declaration import Rule
 
 from .build_backbone import check_feat_dim, check_image_sizes
 from .modeling.patch_embed import OverlapPatchEmbed, patch_grid
-from .modeling.side_embedding import check_policy
+from .modeling.side_unknown import check_policy
 
 FASTREID_HEADS = ("EmbeddingHead", "ClasHead")
 BUILDER = "build_transreid_backbone"

@@ -16,9 +16,11 @@ from dinopretrain.data.path_list import PathList
 from fastreid.config import CfgNode
 from fastreid.utils import comm
 from reid_common.errors import UserError
+from reid_common.left_out import MOST, check_left_out
 from reid_core.config.fastreid_keys import IDENTITY_SAMPLERS
 from reid_core.data.filter_hook import KEY, ItemFilters
 
+from .base import UNREADABLE
 from .chain import run_filters
 from .registry import build_filters
 from .report import EXAMPLES
@@ -93,8 +95,18 @@ def _check_remaining(
     """Check that a training set is left; ``done`` is what each filter did.
 
     Raises:
-        UserError: fewer images than a batch, or of no identity as many as a batch draws of each.
+        UserError: too many images cannot be read, fewer are left than a batch, or of no identity
+            as many as a batch draws of each.
     """
+    unreadable = Counter[str]()
+    for one in done:
+        for reason in one["dropped"]:
+            if reason["reason"] == UNREADABLE:
+                unreadable[f"{UNREADABLE}, such as {reason['examples'][0]}"] += reason["images"]
+    if sum(unreadable.values()) < done[0]["images"]:  # else the message below says more
+        remedy = "Copy the data set again; DATASETS.MAX_UNREADABLE allows a greater share"
+        most = cfg.DATASETS.get("MAX_UNREADABLE", MOST)
+        check_left_out(done[0]["images"], unreadable, "training images", most, remedy)
     batch = cfg.SOLVER.IMS_PER_BATCH
     if len(kept) < batch:
         left = f"only {len(kept)}" if len(kept) else "none"

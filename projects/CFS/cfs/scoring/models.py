@@ -16,6 +16,7 @@ from dinopretrain.methods import is_pretraining
 from fastreid.config import CfgNode
 from fastreid.layers import pooling
 from fastreid.modeling.backbones import build_backbone
+from fastreid_compat.repairs.checkpoints.backbone_weights import load_backbone
 from fastreid_compat.repairs.checkpoints.checkpoint_files import read_file, unwrapped
 from reid_common.digests import file_digest
 from reid_common.errors import UserError
@@ -30,11 +31,7 @@ from transreid.weights.formats import recognise, stored_side_information
 
 logger = logging.getLogger(__name__)
 
-# In front of a backbone's keys: our DINO checkpoint's teacher (its student is left out); FastReID's
-# models, and the teacher of a released DINO checkpoint; a bare backbone.
-PREFIXES = ("teacher.backbone.", "backbone.", "")
 POOL = "heads.pool_layer."
-COUNTER = "num_batches_tracked"  # of training alone; old files lack it
 UNKNOWN = -1  # camera and viewpoint of an image that is scored
 
 
@@ -125,33 +122,15 @@ def _load_cnn(backbone: nn.Module, pool: nn.Module, state: Mapping[str, Any], so
     ``source``, unwrapped.
 
     Raises:
-        UserError: a tensor of the backbone is not in the file, or has another shape there.
+        UserError: the file's backbone is another one.
     """
     online = online_backbone(state)
-    tensors = {
-        str(key).removeprefix("module."): value
-        for key, value in (state if online is None else online.state).items()
-        if isinstance(value, Tensor)
-    }
-    prefix = next(p for p in PREFIXES if any(key.startswith(p) for key in tensors) or not p)
-    found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    own = backbone.state_dict()
-    needed = [key for key in own if not key.endswith(COUNTER)]
-    missing = [key for key in needed if key not in found]
-    unlike = [key for key in needed if key in found and found[key].shape != own[key].shape]
-    if missing or unlike:
-        raise UserError(
-            f"{source!r} does not fit MODEL.BACKBONE: of {len(needed)} tensors it lacks "
-            f"{len(missing)} ({', '.join(missing[:3]) or '-'}), and {len(unlike)} have another "
-            f"shape ({', '.join(unlike[:3]) or '-'}). Its first keys are "
-            f"{', '.join(list(tensors)[:3]) or 'none'}; choose the config that it was made with"
-        )
-    backbone.load_state_dict({key: found[key] for key in own if key in found}, strict=False)
+    load_backbone(backbone, state if online is None else online.state, source)
+    tensors = {str(key).removeprefix("module."): value for key, value in state.items()}
     pooling = {key: tensors[POOL + key] for key in pool.state_dict() if POOL + key in tensors}
     pool.load_state_dict(pooling, strict=False)
     if len(pooling) < len(pool.state_dict()):
         logger.warning("%s has no %s*: pooling stays as it is initialised", source, POOL)
-    logger.info("%s: %d tensors of the backbone behind %r", source, len(needed), prefix)
 
 
 def build_pair(

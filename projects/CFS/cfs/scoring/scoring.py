@@ -24,12 +24,13 @@ import torch
 from dinopretrain.data.images import BadImage, UnlabelledImages
 from dinopretrain.data.path_list import PathList
 from dinopretrain.transforms.views import use_one_thread
+from fastreid_compat.repairs.loading.workers import WorkerLoader
 from PIL import Image
 from reid_common.column_files.parquet import import_pyarrow
 from reid_common.digests import digest
 from reid_common.errors import UserError
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from tqdm import tqdm
 from transreid.inference.extraction import Batch, collate
 from transreid.inference.extractor import PRECISIONS
@@ -142,7 +143,7 @@ def _fill(
         model.to(device)
     size = options.batch_size
     batches = [rows[i : i + size] for _, rows in missing for i in range(0, len(rows), size)]
-    loader = DataLoader(
+    loader = WorkerLoader(
         ResizedImages(images, transform),
         batch_sampler=batches,  # type: ignore[arg-type]  # any iterable
         num_workers=options.num_workers,

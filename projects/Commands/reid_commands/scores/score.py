@@ -20,11 +20,18 @@ from cfs.scoring.options import SHARD_SIZE, ScoringOptions, rank_and_world
 from cfs.scoring.scoring import score_images
 from fastreid.data import build as data_build
 from fastreid_compat.repairs.distributed.launch import share_threads
+from reid_common.left_out import check_left_out
 from reid_core.config import load_config
 from reid_core.run.command_line import add_config_arguments, command_parser
 from reid_core.run.devices import device_of_process
 
-from ..arguments import add_device_arguments, add_images, add_speed_arguments, dataset_names
+from ..arguments import (
+    add_device_arguments,
+    add_images,
+    add_max_bad,
+    add_speed_arguments,
+    dataset_names,
+)
 from ..command import command
 
 
@@ -40,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     add("-o", "--out", type=Path, required=True, metavar="DIR", help="folder of the scores")
     add_device_arguments(lines)
     add_speed_arguments(lines, SHARD_SIZE)
+    add_max_bad(lines)
     add_config_arguments(lines, "config: model, test transform, data set", required=True)
     return lines
 
@@ -62,4 +70,7 @@ def main(args: argparse.Namespace) -> None:
     if missing:
         print(f"{args.out}: {missing} shards of other processes are not written yet")
     else:
-        print(f"{args.out}: complete. {headline(summary_of(str(args.out)))}")
+        summary = summary_of(str(args.out))
+        print(f"{args.out}: complete. {headline(summary)}")
+        remedy = "transreid scores inspect counts the reasons; --max-bad allows a greater share"
+        check_left_out(summary.count, summary.bad, "images", args.max_bad, remedy)

@@ -13,6 +13,7 @@ from cfs import select
 from cfs.scores.lists import check_list_name, write_list
 from cfs.scores.reading import read_scores
 from cfs.scores.selection import check_keep
+from reid_common.left_out import check_left_out
 from reid_core.run.command_line import command_parser
 
 from ..command import command
@@ -35,8 +36,10 @@ def main(args: argparse.Namespace) -> None:
     check_list_name(args.out)
     check_keep(args.keep, args.keep_num)
     scores = read_scores(args.scores)
+    scored = int(np.isfinite(scores.values).sum())
+    without = {"without a score": len(scores.values) - scored}
+    check_left_out(len(scores.values), without, f"images of {args.scores}", most=1)
     chosen = select(scores.names, scores.values, args.keep, args.keep_num)
     write_list(args.out, scores.names.take(chosen), scores.values[chosen])
-    scored = int(np.isfinite(scores.values).sum())
     lowest = f", down to a score of {scores.values[chosen[-1]]:.4f}" if len(chosen) else ""
     print(f"{args.out}: {len(chosen):,} of {scored:,} images with a score{lowest}")

@@ -1,16 +1,16 @@
 """Images in an LMDB, as LUPerson is released: a data base of files, and keys.pkl, the list of keys.
 
-Each worker opens the data base itself: an environment does not survive a fork.
+Each process that reads opens the data base itself, once (:mod:`reid_common.handles`).
 """
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterator
 from typing import Any
 
 from reid_common.errors import UserError
+from reid_common.handles import Handles
 
 from .images import ListedImages, stamp_of
 from .path_list import PathList
@@ -30,14 +30,17 @@ class LmdbImages(ListedImages):
 
     def __init__(self, path: str, keys_file: str | None = None) -> None:
         self.path = os.path.abspath(path)
-        _environment(self.path, os.getpid())
+        self.base = os.path.realpath(path)  # LMDB knows links for what they are
+        _ENVIRONMENTS.forget(self.base)
+        with _ENVIRONMENTS.use(self.base):
+            pass  # it can be opened
         names = read_pickled_names(keys_file) if keys_file else self._all_keys()
         super().__init__(PathList.from_iterable(names))
         if not len(self):
             raise UserError(f"there is no key in {keys_file or path!r}")
 
     def _all_keys(self) -> Iterator[bytes]:
-        with _environment(self.path, os.getpid()).begin() as transaction:
+        with _ENVIRONMENTS.use(self.base) as base, base.begin() as transaction:
             for key in transaction.cursor().iternext(keys=True, values=False):
                 if not key.startswith(b"__"):  # "__len__" and the like
                     yield bytes(key)
@@ -48,7 +51,7 @@ class LmdbImages(ListedImages):
 
     def content(self, index: int) -> bytes:
         """The value of the image's key."""
-        with _environment(self.path, os.getpid()).begin() as transaction:
+        with _ENVIRONMENTS.use(self.base) as base, base.begin() as transaction:
             value = transaction.get(self.keys.raw(index))
         if value is None:
             raise OSError("the data base has no such key")
@@ -60,9 +63,7 @@ class LmdbImages(ListedImages):
         return stamp_of(inside if os.path.isdir(self.path) else self.path)
 
 
-@functools.lru_cache(maxsize=16)
-def _environment(path: str, process: int) -> Any:
-    """Open a data base once for each process."""
+def _open_environment(path: str) -> Any:
     try:
         import lmdb
     except ImportError as error:
@@ -73,3 +74,11 @@ def _environment(path: str, process: int) -> Any:
         return lmdb.open(path, subdir=os.path.isdir(path), **options)
     except lmdb.Error as error:
         raise UserError(f"{path!r} is no LMDB: {error}; copy it again") from error
+
+
+def _close_environment(environment: Any) -> None:
+    environment.close()
+
+
+# One for all sources of a process: LMDB refuses to open a data base twice.
+_ENVIRONMENTS: Handles[str, Any] = Handles(_open_environment, _close_environment, limit=16)

@@ -13,14 +13,14 @@ import os
 import tarfile
 import zipfile
 from array import array
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from reid_common.errors import UserError
 from reid_common.files import replacing
+from reid_common.handles import Handles
 from reid_common.progress import shown
 
 from .images import ListedImages, stamp_of
@@ -55,7 +55,7 @@ class TarImages(ListedImages):
             raise UserError(f"there is no image in {self.paths[0]!r} and the tar files beside it")
         self.spans = torch.from_numpy(np.concatenate([index.spans for index in indices]))
         self.starts = np.cumsum([0, *(len(index.names) for index in indices)])
-        self._files: OrderedDict[int, int] = OrderedDict()
+        self._files: Handles[str, int] = Handles(_open_tar, os.close, limit=MAX_OPEN)
 
     def _tar(self, index: int) -> int:
         return int(np.searchsorted(self.starts, index, side="right")) - 1
@@ -67,28 +67,16 @@ class TarImages(ListedImages):
     def content(self, index: int) -> bytes:
         """The member's content."""
         start, size = self.spans[index].tolist()
-        return os.pread(self._descriptor(self._tar(index)), size, start)
+        with self._files.use(self.paths[self._tar(index)]) as descriptor:
+            return os.pread(descriptor, size, start)
 
     def stamp(self, index: int) -> tuple[int, int]:
         """Where the member's content begins in the tar, and the tar's time of change."""
         return int(self.spans[index, 0]), stamp_of(self.paths[self._tar(index)])[1]
 
-    def _descriptor(self, number: int) -> int:
-        """File descriptor of a tar; pread makes it safe to share with forked workers."""
-        if number not in self._files:
-            self._files[number] = os.open(self.paths[number], os.O_RDONLY)
-            if len(self._files) > MAX_OPEN:
-                os.close(self._files.popitem(last=False)[1])
-        self._files.move_to_end(number)
-        return self._files[number]
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_files": OrderedDict()}
-
-    def __del__(self) -> None:
-        for descriptor in getattr(self, "_files", {}).values():
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+def _open_tar(path: str) -> int:
+    return os.open(path, os.O_RDONLY)
 
 
 def tar_index(path: str) -> TarIndex:

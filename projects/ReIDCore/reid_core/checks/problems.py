@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from ..data.matches import counts, unmatched_queries
 from ..data.records import GALLERY, QUERY, TRAIN
 from .image_facts import ImageFacts
 from .parts import Entry, Part
@@ -74,11 +75,6 @@ def _paths(parts: Parts) -> Iterable[str]:
     return dict.fromkeys(entry.path for part in parts for entry in part.entries)
 
 
-def _counts(query: Entry, match: Entry) -> bool:
-    """Whether an evaluation counts a gallery image of the query's identity."""
-    return query.camera < 0 or match.camera < 0 or query.camera != match.camera
-
-
 @finder("unreadable", "files that cannot be read: a run would stop at them")
 def _unreadable(parts: Parts, facts: Facts, min_size: int) -> Iterator[str]:
     yield from (f"{path}: {facts[path].fault}" for path in _paths(parts) if facts[path].fault)
@@ -111,17 +107,30 @@ def _shared_identities(parts: Parts, facts: Facts, min_size: int) -> Iterator[st
     yield from sorted(train & test)
 
 
+@finder("no evaluation", "test sets without queries or gallery: they cannot be evaluated")
+def _one_sided(parts: Parts, facts: Facts, min_size: int) -> Iterator[str]:
+    sizes: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for part in parts:
+        if part.is_test:
+            sizes[part.dataset][part.split] += len(part.entries)
+    for name, found in sizes.items():
+        if not found[QUERY] or not found[GALLERY]:
+            yield f"{name}: {found[QUERY]} query and {found[GALLERY]} gallery images"
+
+
 @finder("unmatched query", "queries without a match from another camera: left out of the metrics")
 def _unmatched(parts: Parts, facts: Facts, min_size: int) -> Iterator[str]:
-    gallery = defaultdict(list)
     for part in parts:
-        for entry in part.entries if part.split == GALLERY else ():
-            gallery[part.dataset, entry.identity].append(entry)
-    for part in parts:
-        for entry in part.entries if part.split == QUERY else ():
-            # An unknown camera is another one.
-            if not any(_counts(entry, match) for match in gallery[part.dataset, entry.identity]):
-                yield f"{entry.path} ({entry.identity})"
+        gallery = [
+            (entry.identity, entry.camera)
+            for other in parts
+            for entry in other.entries
+            if (other.dataset, other.split) == (part.dataset, GALLERY)
+        ]
+        if part.split == QUERY:
+            queries = [(entry.identity, entry.camera) for entry in part.entries]
+            for index in unmatched_queries(queries, gallery):
+                yield f"{part.entries[index].path} ({part.entries[index].identity})"
 
 
 @finder("query in gallery", "queries that find their own copy: metrics are too good")
@@ -133,7 +142,7 @@ def _trivial(parts: Parts, facts: Facts, min_size: int) -> Iterator[str]:
                 for other, match in group
                 if (other.dataset, other.split) == (part.dataset, GALLERY)
                 and match.identity == query.identity
-                and _counts(query, match)
+                and counts(query.camera, match.camera)
             ]
             if part.split == QUERY and hits:
                 yield _names([query, *hits])

@@ -5,9 +5,10 @@ from __future__ import annotations
 from fastreid.utils.registry import Registry
 from fastreid_compat.registry import fix
 from fastreid_compat.repairs.config.settings import add_default_keys
+from reid_common.left_out import MOST
 
 from .declaration import Key
-from .values import FLAG, TEXT, Allowed, registered, sequence
+from .values import FLAG, PROBABILITY, TEXT, Allowed, registered, sequence
 
 # Evaluators by name, see run/evaluators.py.
 EVALUATOR_REGISTRY = Registry("EVALUATOR")
@@ -36,6 +37,14 @@ FILTER_KEYS = (
         TEXT,
         "Folder of what filters measure, for later runs; several may share it. '' is "
         "OUTPUT_DIR/filter_cache",
+        training=True,
+    ),
+    Key(
+        "DATASETS.MAX_UNREADABLE",
+        MOST,
+        PROBABILITY,
+        "Greatest share of the training images that filters may leave out because they cannot be "
+        "read; beyond it the run ends",
         training=True,
     ),
 )

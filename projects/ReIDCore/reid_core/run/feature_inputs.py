@@ -10,6 +10,8 @@ from fastreid.config import CfgNode
 from reid_common.digests import digest
 from torch import nn
 
+from ..side_information.trained import RECORD
+
 # Keys of MODEL that make no difference to a feature.
 _IRRELEVANT = ("DEVICE", "WEIGHTS", "LOSSES", "QUEUE_SIZE", "FREEZE_LAYERS", "COMPILE")
 
@@ -27,7 +29,14 @@ def relevant_config(cfg: CfgNode) -> dict[str, Any]:
 
 
 def state_digest(model: nn.Module) -> str:
-    """SHA-256 of a model's parameters and buffers, in the order of their names."""
-    tensors = (tensor.detach().cpu() for _, tensor in sorted(model.state_dict().items()))
+    """SHA-256 of a model's parameters and buffers, in the order of their names.
+
+    A record that calls all rows trained is left out: it changes no feature, and models that were
+    saved before there were records compare as equal.
+    """
+    state = sorted(model.state_dict().items())
+    whole = (name for name, tensor in state if name.endswith(f".{RECORD}") and tensor.all())
+    left_out = {*whole}
+    tensors = (tensor.detach().cpu() for name, tensor in state if name not in left_out)
     # As bytes: numpy knows no bfloat16.
     return digest(t.contiguous().flatten().view(torch.uint8).numpy() for t in tensors)

@@ -11,13 +11,14 @@ from reid_common.image_files import check_images
 from ..data.filter_hook import has_filters
 from ..data.opened_sets import forget_opened_sets, opened_set
 from ..side_information.labelled_sets import check_side_information
+from .test_sets import check_test_sets
 from .validation import check_output_dir, check_weights, validate_config
 
 logger = logging.getLogger(__name__)
 
 
 def preflight(cfg: Any, eval_only: bool = False, world_size: int | None = None) -> None:
-    """Check configuration, output folder, weights and image files before a run starts.
+    """Check configuration, output folder, weights, test sets and image files before a run starts.
 
     Only the main process looks at files; ``world_size`` is that of :func:`.validate_config`.
     Data sets that were opened before are opened again: they may have changed since.
@@ -33,6 +34,7 @@ def preflight(cfg: Any, eval_only: bool = False, world_size: int | None = None) 
     check_weights(cfg.MODEL.WEIGHTS)
     paths = dataset_images(cfg, eval_only)
     check_side_information(cfg, paths)
+    check_test_sets(cfg, eval_only)
     check_images(paths)
 
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
+import torch
 from fastreid.config import CfgNode
 from reid_common.errors import UserError
 from torch import Tensor
 
-from ..data.opened_sets import OpenedSet, Split
+from ..data.opened_sets import OpenedSet
 from .labelled_sets import KEY as FILES_KEY
 from .labelled_sets import test_sets, training_sets
-from .rows import KEY, CameraTable, raw_cameras, table_of
+from .rows import KEY, CameraTable, camera_rows, table_of
 from .stored import decode_table
+from .trained import RECORD, known_pairs, pairs_of_images
+from .unknown import check_unknown
 
 logger = logging.getLogger(__name__)
 
-Stored = Mapping[str, Tensor]  # of a checkpoint: sie_embed, and camera_table if it is one of ours
+# Of a checkpoint: sie_embed, and camera_table and trained_rows if it is one of ours
+Stored = Mapping[str, Tensor]
 
 
 def resolve_side_information(cfg: CfgNode, stored: Stored | None = None) -> None:
@@ -62,9 +66,47 @@ def resolve_side_information(cfg: CfgNode, stored: Stored | None = None) -> None
     training = [opened for opened in training if not opened.missing]
     if sie.VIEW:
         _resolve_views(cfg, training, tests)
+    known = _known_pairs(cfg, table, stored if evaluating else None, training)
     parts = [("training", opened, opened.train) for opened in training]
     for role, opened, images in [*parts, *(("test", opened, opened.test) for opened in tests)]:
-        _check_unknown(cfg, table, f"the {role} set {opened.name}", opened.dataset_name, images)
+        what = f"the {role} set {opened.name}"
+        check_unknown(cfg, table, known, what, opened.dataset_name, images)
+
+
+def _known_pairs(
+    cfg: CfgNode, table: CameraTable | None, stored: Stored | None, training: Sequence[OpenedSet]
+) -> Tensor | None:
+    """Pairs of a camera and a viewpoint that are trained, (C, V) bool; None: not known.
+
+    An evaluation (``stored``) takes the record of its weights, a training the training images.
+    """
+    sie = cfg.MODEL.SIE
+    sizes = (sie.NUM_CAMERAS if table else 0, sie.NUM_VIEWS if sie.VIEW else 0)
+    if stored is None:
+        # Weights that it starts from may have trained more.
+        path = cfg.MODEL.WEIGHTS or (cfg.MODEL.BACKBONE.PRETRAIN and sie.UNKNOWN == "error")
+        if path or not training:
+            return None
+        cameras, views = list[int](), list[int]()
+        for opened in training:
+            images, name = opened.train, opened.dataset_name
+            cameras += camera_rows(table or CameraTable(()), name, images.cameras)
+            views += images.views
+        record = pairs_of_images(cameras, views, *sizes).flatten()
+    elif RECORD not in stored:
+        return None
+    else:
+        record = stored[RECORD]
+        names = stored_cameras(stored)
+        if table and names and names != cfg.DATASETS.CAMERAS:
+            theirs = record.unflatten(0, (-1, max(sizes[1], 1)))
+            rows = table.rows_in(CameraTable.parse(names), len(theirs))
+            rows = (rows + [-1] * sizes[0])[: sizes[0]]
+            nothing = torch.zeros_like(theirs[0])
+            record = torch.cat([nothing if row < 0 else theirs[row] for row in rows])
+    if len(record) != max(sizes[0], 1) * max(sizes[1], 1):
+        return None  # another table, which loading the weights makes fit
+    return known_pairs(record, *sizes, sie.TABLE == "additive" and min(sizes) > 0)
 
 
 def fill_from_weights(cfg: CfgNode, stored: Stored) -> None:
@@ -169,44 +211,3 @@ def _resolve_views(cfg: CfgNode, training: Sequence[OpenedSet], tests: Sequence[
             f"MODEL.SIE.NUM_VIEWS is {sie.NUM_VIEWS}, but the data sets have {needed} viewpoints; "
             f"set it to {needed}, or to 0 to take it from the data sets"
         )
-
-
-def _check_unknown(
-    cfg: CfgNode, table: CameraTable | None, what: str, name: str, images: Split
-) -> None:
-    """Log or refuse the images of a data set whose camera or viewpoint has no row.
-
-    ``table`` is None where cameras are not embedded, ``what`` "the test set Market1501", and
-    ``name`` its ``dataset_name``.
-    """
-    parts, unknown = [], [False] * len(images)
-    if table:
-        numbers = raw_cameras(name, images.cameras)
-        rows = [-1 if number < 0 else table.row(name, number) for number in numbers]
-        unknown = [row < 0 for row in rows]
-        lacking = sorted({n for n, row in zip(numbers, rows, strict=True) if row < 0 <= n})
-        without = sum(number < 0 for number in numbers)
-        parts += [f"cameras {lacking} (0-based) that are not among {table}"] if lacking else []
-        parts += [f"{without} images without a camera"] if without else []
-    if cfg.MODEL.SIE.VIEW:
-        unknown = [u or view < 0 for u, view in zip(unknown, images.views, strict=True)]
-        without = sum(view < 0 for view in images.views)
-        parts += [f"{without} images without a viewpoint"] if without else []
-    if not parts:
-        return
-    found, policy = f"{what} has {', '.join(parts)}", cfg.MODEL.SIE.UNKNOWN
-    if policy == "error":
-        raise UserError(
-            f"{found}: the SIE has no row for them, and MODEL.SIE.UNKNOWN is error. Set that to "
-            f"mean or zero, leave {what} out, raise MODEL.SIE.NUM_CAMERAS if it is the same "
-            "data set, or set MODEL.SIE.CAMERA or VIEW False"
-        )
-    # A model that has always been told the camera does badly without (tools/unknown_cameras.py).
-    prepared = not table or cfg.MODEL.SIE.CAMERA_DROPOUT > 0
-    hint = (
-        "" if prepared else "; training with MODEL.SIE.CAMERA_DROPOUT, say 0.3, prepares for that"
-    )
-    logger.info(
-        f"{found}: to the SIE {sum(unknown)} of {len(unknown)} images are unknown, "
-        f"MODEL.SIE.UNKNOWN is {policy}{hint}"
-    )

@@ -120,6 +120,11 @@ class CameraTable:
         self.num_rows  # noqa: B018  (raises where a size is not known)
         return [(name, i) for name, size in self._sizes.items() for i in range(size or 0)]
 
+    def rows_in(self, other: CameraTable, count: int) -> list[int]:
+        """Row of each camera of this table in another's first ``count`` rows; -1 where none is."""
+        rows = [other.row(name, camera) for name, camera in self.cameras()]
+        return [row if row < count else -1 for row in rows]
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, CameraTable) and repr(self) == repr(other)
 

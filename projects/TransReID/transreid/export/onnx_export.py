@@ -1,8 +1,9 @@
 """Export to ONNX: a trained model as one file that needs neither PyTorch nor this package.
 
-The graph takes RGB images (B, 3, H, W), float32, 0..255, already resized to (H, W), normalises them
-itself and gives the features (B, D) float32, L2-normalised, that ``FeatureExtractor`` gives. The
-batch size is free. Cameras and viewpoints are inputs, or fixed in the file (onnx_model.py).
+The graph takes RGB images (B, 3, H, W), float32, 0..255 (or as input_range.py has it), already
+resized to (H, W), normalises them itself and gives the features (B, D) float32, L2-normalised, that
+``FeatureExtractor`` gives. The batch size is free. Cameras and viewpoints are inputs, or fixed in
+the file (onnx_model.py).
 
 Of torch's two exporters this is the older one, by tracing: it alone is in every torch from 2.4 on,
 needs no further package, and the graphs of both are equally fast in ONNX Runtime.
@@ -27,6 +28,7 @@ from reid_common.errors import UserError
 from torch import Tensor, nn
 
 from ..inference.extractor import features_of
+from .input_range import PIXELS
 from .onnx_model import OnnxModel
 
 OPSETS = range(14, 21)  # 14: attention's operators; 20: the last of the tracing exporter
@@ -54,6 +56,7 @@ def export_onnx(
     camera: int | str | None = None,
     view: int | str | None = None,
     flip: bool = False,
+    input_range: str = PIXELS,
     opset: int = 17,
     metadata: Mapping[str, str] | None = None,
 ) -> OnnxReport:
@@ -63,7 +66,7 @@ def export_onnx(
         model: a built model with its weights; it stays as it is.
         path: file to write. It appears when it has passed the check.
         image_size: (H, W) in pixels.
-        camera, view, flip: see :class:`OnnxModel`.
+        camera, view, flip, input_range: see :class:`OnnxModel`.
         opset: version of ONNX's operators, 14..20.
         metadata: stored with the graph, for who runs it.
 
@@ -76,7 +79,7 @@ def export_onnx(
     if opset not in OPSETS:
         raise UserError(f"opset {opset}: choose one of {OPSETS[0]}..{OPSETS[-1]}")
     model = copy.deepcopy(model).cpu().float().eval()
-    wrapped = OnnxModel(model, camera, view, flip).eval()
+    wrapped = OnnxModel(model, camera, view, flip, input_range).eval()
     if sum(p.numel() * 4 for p in wrapped.state_dict().values()) > MAX_BYTES:
         raise UserError("the weights are more than the 2 GiB that one ONNX file can hold")
     inputs = _example(wrapped, image_size, 2)
@@ -108,14 +111,10 @@ def _package(name: str) -> Any:
 
 
 def _example(wrapped: OnnxModel, image_size: Sequence[int], batch: int) -> dict[str, Tensor]:
-    """Noise, and ids from the table's one end (unknown, if it has that row) to the other."""
+    """Noise, and ids of all kinds."""
     draw = torch.Generator().manual_seed(batch)
-    inputs = {"images": torch.rand(batch, 3, *image_size, generator=draw) * 255}
-    for name, (first, end) in wrapped.ids.items():
-        ids = torch.linspace(first, end - 1, batch).long()
-        # Against each other, so that known cameras meet unknown viewpoints.
-        inputs[name] = ids if name == "camids" else ids.flip(0)
-    return inputs
+    pixels = torch.rand(batch, 3, *image_size, generator=draw) * 255
+    return {"images": wrapped.range.from_pixels(pixels), **wrapped.examples(batch)}
 
 
 def _trace(wrapped: OnnxModel, inputs: dict[str, Tensor], path: Path, opset: int) -> None:
@@ -151,6 +150,7 @@ def _difference(
         for name, choice in (("camids", wrapped.camera), ("viewids", wrapped.view)):
             if name not in inputs:
                 inputs[name] = torch.full((batch,), -1 if isinstance(choice, str) else choice)
+        inputs["images"] = wrapped.range.pixels(inputs["images"])
         expected = features_of(model, inputs, wrapped.flip)
         difference = float((torch.from_numpy(got) - expected).abs().max())
         if not difference <= TOLERANCE:  # NaN too

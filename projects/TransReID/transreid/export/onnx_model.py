@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..inference.extractor import features_of
 from ..modeling.side_embedding import SideInformationEmbedding
+from .input_range import PIXELS, InputRange
 
 INPUT, OFF = "input", "off"
 
@@ -25,8 +26,9 @@ class SieTable(nn.Module):
     """What the side information embedding adds, as a table: (C', V', D), lambda included.
 
     Behind the C (V) learnt rows stands one for unknown ids, unless MODEL.SIE.UNKNOWN is "error".
-    Ids that have no row end outside of the table, which ONNX Runtime refuses on the CPU. ``camera``
-    and ``view`` are those of :class:`OnnxModel`, resolved.
+    Ids that have no row end outside of the table, which ONNX Runtime refuses on the CPU; rows that
+    were not trained are NaN with that policy, else what an unknown id gets. ``camera`` and ``view``
+    are those of :class:`OnnxModel`, resolved.
 
     Raises:
         UserError: a fixed id without a row.
@@ -39,11 +41,19 @@ class SieTable(nn.Module):
         self.num_cameras, self.num_views = sie.num_cameras, sie.num_views
         self.camera, self.view = camera, view
         unknown = [] if sie.unknown == "error" else [-1]
-        cameras = torch.tensor(_ids_of_axis(camera, sie.num_cameras, unknown, "camera"))
-        views = torch.tensor(_ids_of_axis(view, sie.num_views, unknown, "view"))
+        known = sie.known()
+        trained = [torch.nonzero(known.any(axis)).flatten().tolist() for axis in (1, 0)]
+        axes = (camera, sie.num_cameras, "camera"), (view, sie.num_views, "view")
+        cameras, views = (
+            torch.tensor(_ids_of_axis(choice, size, unknown, name, ids))
+            for (choice, size, name), ids in zip(axes, trained, strict=True)
+        )
         camids, viewids = torch.meshgrid(cameras, views, indexing="ij")
         with torch.no_grad():
-            rows = sie(camids.flatten(), viewids.flatten())
+            rows = sie.rows(camids.flatten(), viewids.flatten())
+            if sie.unknown == "error":
+                known = sie.known().to(rows.device)[camids.flatten(), viewids.flatten()]
+                rows[~known] = torch.nan
         self.register_buffer("table", rows.reshape(*camids.shape, -1))
 
     def forward(self, camids: Tensor | None, viewids: Tensor | None) -> Tensor:
@@ -59,8 +69,10 @@ class SieTable(nn.Module):
         return rows.gather(1, positions[:, None, None].expand(-1, 1, rows.shape[2]))
 
 
-def _ids_of_axis(choice: int | str, size: int, unknown: list[int], name: str) -> list[int]:
-    """Ids along one axis of the table."""
+def _ids_of_axis(
+    choice: int | str, size: int, unknown: list[int], name: str, trained: list[int]
+) -> list[int]:
+    """Ids along one axis of the table; ``trained`` are those that training images had."""
     if size == 0:
         return [-1]  # not embedded: the id makes no difference
     if choice == INPUT:
@@ -75,6 +87,11 @@ def _ids_of_axis(choice: int | str, size: int, unknown: list[int], name: str) ->
         return unknown
     if isinstance(choice, str) or not 0 <= choice < size:
         raise UserError(f"{name} {choice}: the model knows 0..{size - 1}; or input, or off")
+    if choice not in trained:
+        raise UserError(
+            f"{name} {choice}: the training images of the model are of {trained} alone; choose one "
+            "of them, input, or off"
+        )
     return [choice]
 
 
@@ -93,6 +110,7 @@ class OnnxModel(nn.Module):
             input if the model embeds cameras.
         view: likewise for the viewpoint.
         flip: average the features of each image and its mirror image (TEST.FLIP).
+        input_range: what the images are, a name of :data:`~.input_range.KINDS`.
 
     Attributes:
         inputs: names of the inputs: "images", then "camids" and "viewids" where they are inputs.
@@ -109,9 +127,11 @@ class OnnxModel(nn.Module):
         camera: int | str | None = None,
         view: int | str | None = None,
         flip: bool = False,
+        input_range: str = PIXELS,
     ) -> None:
         super().__init__()
         self.model, self.flip = copy.deepcopy(model), flip
+        self.range = InputRange(input_range)
         backbone: Any = getattr(self.model, "backbone", None)
         sie = getattr(backbone, "sie", None)
         self.camera = _choice(camera, getattr(sie, "num_cameras", 0), "camera")
@@ -126,9 +146,31 @@ class OnnxModel(nn.Module):
         self.inputs = ["images", *self.ids]
 
     def forward(self, images: Tensor, *ids: Tensor) -> Tensor:
-        """Features (B, D) of images (B, 3, H, W), 0..255, and ids (B,) int64 of `inputs`."""
-        batch = dict(zip(self.inputs, (images, *ids), strict=True))
-        return features_of(self.model, batch, self.flip)
+        """Features (B, D) of images (B, 3, H, W) and ids (B,) int64 of `inputs`.
+
+        They are NaN for images that are not of the range that the graph is for.
+        """
+        pixels = self.range.pixels(images)
+        batch = dict(zip(self.inputs, (pixels, *ids), strict=True))
+        return features_of(self.model, batch, self.flip) + self.range.fault(images)
+
+    def examples(self, batch: int) -> dict[str, Tensor]:
+        """Ids of a batch from the table's one end (unknown, if it has that row) to the other.
+
+        With MODEL.SIE.UNKNOWN "error" there are rows that no id may take; they are left out.
+        """
+        ids = {}
+        for name, (first, end) in self.ids.items():
+            spread = torch.linspace(first, end - 1, batch).long()
+            # Against each other, so that known cameras meet unknown viewpoints.
+            ids[name] = spread if name == "camids" else spread.flip(0)
+        table = getattr(getattr(self.model, "backbone", None), "sie", None)
+        if isinstance(table, SieTable) and table.table.isnan().any():
+            known = torch.nonzero(~table.table.isnan().any(-1))  # (P, 2)
+            chosen = known[torch.linspace(0, len(known) - 1, batch).long()]
+            columns = {"camids": chosen[:, 0], "viewids": chosen[:, 1]}
+            ids = {name: columns[name] for name in ids}
+        return ids
 
 
 def _choice(choice: int | str | None, size: int, name: str) -> int | str:

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from reid_common.errors import UserError
 
 from ..inference.extraction import describe
 from ..inference.extractor import FeatureExtractor
 from ..modeling.backbone import TransReIDBackbone
+from ..modeling.side_embedding import SideInformationEmbedding
 from ..weights.formats import read_weights
+from .input_range import KINDS, PIXELS
 from .onnx_export import export_onnx
 
 
@@ -34,7 +37,8 @@ def export_trained(
         weights: checkpoint; None: MODEL.WEIGHTS.
         options: KEY VALUE pairs.
         global_only: leave out the parts of JPM.
-        **choices: camera, view and opset of :func:`~transreid.export.onnx_export.export_onnx`.
+        **choices: camera, view, input_range and opset of
+            :func:`~transreid.export.onnx_export.export_onnx`.
 
     Raises:
         UserError: see there; a name of another suffix.
@@ -54,7 +58,7 @@ def export_trained(
         out,
         cfg.INPUT.SIZE_TEST,
         flip=cfg.TEST.FLIP.ENABLED,
-        metadata=metadata(extractor, config_file),
+        metadata=metadata(extractor, config_file, choices.get("input_range", PIXELS)),
         **choices,
     )
     print(
@@ -64,7 +68,9 @@ def export_trained(
     )
 
 
-def metadata(extractor: FeatureExtractor, config_file: str) -> dict[str, str]:
+def metadata(
+    extractor: FeatureExtractor, config_file: str, input_range: str = PIXELS
+) -> dict[str, str]:
     """What a program that runs the graph needs to know of it, as ONNX's text properties."""
     cfg = extractor.cfg
     about = describe(extractor, [])
@@ -74,7 +80,7 @@ def metadata(extractor: FeatureExtractor, config_file: str) -> dict[str, str]:
         num_classes = read_weights(cfg.MODEL.WEIGHTS).num_classes
     properties = {
         "image_size": list(cfg.INPUT.SIZE_TEST),  # height, width in pixels
-        "color": "RGB, 0..255",
+        "color": KINDS[input_range],
         "transform": " ".join(repr(extractor.transform).split()),
         "pixel_mean": list(cfg.MODEL.PIXEL_MEAN),
         "pixel_std": list(cfg.MODEL.PIXEL_STD),
@@ -82,6 +88,7 @@ def metadata(extractor: FeatureExtractor, config_file: str) -> dict[str, str]:
         "num_cameras": getattr(sie, "num_cameras", 0),
         "num_views": getattr(sie, "num_views", 0),
         "cameras": list(extractor.cameras),
+        **_trained(sie),
         "unknown": getattr(sie, "unknown", ""),
         "flip": bool(cfg.TEST.FLIP.ENABLED),
         "config_name": Path(config_file).name,
@@ -90,3 +97,14 @@ def metadata(extractor: FeatureExtractor, config_file: str) -> dict[str, str]:
         "versions": about["versions"],
     }
     return {k: v if isinstance(v, str) else json.dumps(v) for k, v in properties.items()}
+
+
+def _trained(sie: SideInformationEmbedding | None) -> dict[str, list[Any]]:
+    """Which cameras and viewpoints, 0-based, training images had, and which pairs had none."""
+    known = torch.zeros(0, 0).bool() if sie is None else sie.known().cpu()
+    cameras, views = known.any(1), known.any(0)
+    return {
+        "trained_cameras": cameras.nonzero().flatten().tolist() if sie and sie.num_cameras else [],
+        "trained_views": views.nonzero().flatten().tolist() if sie and sie.num_views else [],
+        "untrained_pairs": (cameras[:, None] & views & ~known).nonzero().tolist(),
+    }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from reid_common.errors import UserError
 from reid_common.files import write_json
+from reid_common.left_out import MOST, check_left_out
 from reid_common.pictures import plt, save_figure
 from tabulate import tabulate
 
@@ -28,6 +29,7 @@ class PairChoice:
     across_cameras: bool = False  # of the identities, only pairs of two cameras
     max_pairs: int = MAX_PAIRS  # of the identities, of either kind; beyond it a random sample
     seed: int = 0  # of that sample
+    max_bad: float = MOST  # greatest share of images without identity (or camera), 0..1
 
     def __post_init__(self) -> None:
         if self.max_pairs < 1:
@@ -79,6 +81,12 @@ def _chosen_pairs(
     if choice.across_cameras and features.camids is None:
         raise UserError(f"{file} holds no cameras, which --across-cameras needs")
     cameras = features.camids if choice.across_cameras else None
+    unknown = {"without an identity": int((features.pids < 0).sum())}
+    if cameras is not None:
+        unknown["without a camera"] = int(((features.pids >= 0) & (cameras < 0)).sum())
+    remedy = "--max-bad allows a greater share"
+    known = {reason: count for reason, count in unknown.items() if count}
+    check_left_out(len(features), known, f"images of {file}", choice.max_bad, remedy)
     return identity_pairs(features.pids, cameras, choice.max_pairs, choice.seed)
 
 

@@ -9,7 +9,6 @@ be read are left out and listed in ``<out>.bad.csv``.
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 from collections.abc import Sequence
@@ -19,16 +18,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from fastreid_compat.repairs.loading.workers import WorkerLoader
 from reid_common.column_files.npz import read_npz
 from reid_common.digests import differences, file_digest, images_digest
 from reid_common.errors import UserError
-from reid_common.files import replacing
+from reid_common.left_out import MOST
 from reid_common.shards import Shards, write_arrays
 from reid_common.tables import read_rows
 from reid_core.run.feature_inputs import relevant_config, state_digest
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from .bad_list import BAD_COLUMNS, bad_list, check_enough, write_bad_list
 from .extractor import FeatureExtractor
 from .feature_files import SAME_SPACE, checked_suffix, read_meta, write_feature_blocks
 from .image_inputs import to_rgb
@@ -37,7 +38,6 @@ from .image_lists import ImageItem
 logger = logging.getLogger(__name__)
 
 SHARD_SIZE = 512
-BAD_COLUMNS = ("image", "reason")
 # What a resumed extraction must agree in: key in the meta data -> name in messages.
 SAME_RUN = {
     **SAME_SPACE,
@@ -113,6 +113,7 @@ def extract_to_file(
     num_workers: int = 0,
     shard_size: int = SHARD_SIZE,
     overwrite: bool = False,
+    max_bad: float = MOST,
 ) -> ExtractionReport:
     """Write the features of listed images to a feature file.
 
@@ -122,11 +123,12 @@ def extract_to_file(
         num_workers: processes that read images; 0 reads in this one.
         shard_size: images a shard: what a kill costs at most.
         overwrite: replace a file of other settings, and drop unfinished shards of other settings.
+        max_bad: greatest share of the images, 0..1, that may be left out.
 
     Raises:
-        UserError: no image can be read, ids that the model has no row for, ``out`` cannot be
-            written, or it, or shards beside it, were made with other weights, config or list, or
-            before an image file changed.
+        UserError: no image can be read, or too few, ids that the model has no row for, ``out``
+            cannot be written, or it, or shards beside it, were made with other weights, config or
+            list, or before an image file changed.
     """
     out = checked_suffix(out)
     if shard_size < 1 or num_workers < 0:
@@ -139,7 +141,7 @@ def extract_to_file(
     _begin(parts, {**meta, "shard_size": shard_size}, overwrite)
     resumed = parts.count_done()
     _fill(extractor, items, parts, num_workers)
-    report = _merge(items, parts, out, meta, extractor.feature_dim)
+    report = _merge(items, parts, out, meta, extractor.feature_dim, max_bad)
     report.resumed = resumed
     return report
 
@@ -182,7 +184,7 @@ def _fill(
     missing, done = parts.missing(), parts.count_done()
     size = extractor.batch_size
     batches = [rows[i : i + size] for _, rows in missing for i in range(0, len(rows), size)]
-    loader = DataLoader(
+    loader = WorkerLoader(
         ListedImages(items, extractor.transform),
         batch_sampler=batches,  # type: ignore[arg-type]  # any iterable of index lists
         num_workers=num_workers,
@@ -210,7 +212,12 @@ def _fill(
 
 
 def _merge(
-    items: Sequence[ImageItem], parts: Shards, out: Path, meta: dict[str, Any], dim: int
+    items: Sequence[ImageItem],
+    parts: Shards,
+    out: Path,
+    meta: dict[str, Any],
+    dim: int,
+    max_bad: float,
 ) -> ExtractionReport:
     """Make the feature file and the list of bad images of all shards, remove the shards."""
     kept: list[int] = []
@@ -220,10 +227,10 @@ def _merge(
         kept += shard["kept"].tolist()
         report.bad += [(items[i].path, reason) for i, reason in json.loads(str(shard["bad"]))]
     report.num_images = len(kept)
-    _write_bad_list(bad_list(out), report.bad)
+    write_bad_list(out, report.bad)
     if not kept:
         parts.remove()
-        raise UserError(f"none of the {len(items)} images can be read; see {bad_list(out)}")
+    check_enough(len(items), report.bad, out, max_bad)
     columns = {
         "pids": [items[i].pid for i in kept],
         "camids": [items[i].camid for i in kept],
@@ -235,16 +242,3 @@ def _merge(
     write_feature_blocks(out, [items[i].path for i in kept], dim, blocks, known, meta)
     parts.remove()
     return report
-
-
-def bad_list(out: Path) -> Path:
-    """Where the images that could not be read are listed: columns image and reason."""
-    return out.with_name(f"{out.name}.bad.csv")
-
-
-def _write_bad_list(path: Path, bad: Sequence[tuple[str, str]]) -> None:
-    if not bad:
-        path.unlink(missing_ok=True)  # of an earlier call
-        return
-    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([BAD_COLUMNS, *bad])

@@ -93,6 +93,10 @@ class FeatureExtractor:
         sie = getattr(getattr(self.model, "backbone", None), "sie", None)
         self._num_cameras = getattr(sie, "num_cameras", 0)
         self._num_views = getattr(sie, "num_views", 0)
+        self._trained: list[list[int]] = [[], []]  # cameras and viewpoints of training images
+        if sie is not None:
+            known = sie.known().cpu()  # (C, V)
+            self._trained = [known.any(axis).nonzero().flatten().tolist() for axis in (1, 0)]
 
     def __call__(
         self,
@@ -130,13 +134,19 @@ class FeatureExtractor:
         """
         tables = {"camids": (camids, self._num_cameras), "viewids": (viewids, self._num_views)}
         columns = []
-        for name, (given, rows) in tables.items():
+        for (name, (given, rows)), trained in zip(tables.items(), self._trained, strict=True):
             ids = torch.tensor(batch_entries(given, count, name), dtype=torch.int64)
             if rows and count and int(ids.max()) >= rows:
                 known = f" ({', '.join(self.cameras)})" if name == "camids" and self.cameras else ""
                 raise UserError(
                     f"{name} holds {int(ids.max())}, but the model knows 0..{rows - 1}{known}; "
                     "None = unknown"
+                )
+            others = {*ids[ids >= 0].tolist()} - {*trained} if rows else None
+            if others:
+                raise UserError(
+                    f"{name} holds {min(others)}, but the training images of the model are of "
+                    f"{trained} alone; None = unknown"
                 )
             columns.append(ids)
         return columns[0], columns[1]

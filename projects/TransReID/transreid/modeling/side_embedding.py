@@ -7,7 +7,8 @@ The table is joint, a row for each pair, as the paper chose; or additive, S_C + 
 discusses: C + V rows, for data sets with too few images of each pair.
 
 The released code cannot embed an image of a camera that was not in training. Here negative ids mean
-unknown, and MODEL.SIE.UNKNOWN says what such an image gets.
+unknown, and so do the ids of rows that no training image had; MODEL.SIE.UNKNOWN says what such an
+image gets.
 """
 
 from __future__ import annotations
@@ -21,13 +22,22 @@ from reid_common.errors import UserError
 from reid_core.config.values import check_choice
 from reid_core.side_information.rows import sie_rows
 from reid_core.side_information.stored import encode_table
+from reid_core.side_information.trained import (
+    INITIAL,
+    RECORD,
+    TRAINED,
+    UNTRAINED,
+    known_pairs,
+    pairs_of_images,
+    record_of,
+)
 from torch import Tensor, nn
+
+from .side_unknown import KEYS, check_policy, check_range, fill_untrained, unknown_rows
 
 logger = logging.getLogger(__name__)
 
-POLICIES = ("mean", "zero", "error")
 TABLES = ("joint", "additive")
-KEYS = {"camids": "MODEL.SIE.NUM_CAMERAS", "viewids": "MODEL.SIE.NUM_VIEWS"}
 
 
 class SideInformationEmbedding(nn.Module):
@@ -55,6 +65,7 @@ class SideInformationEmbedding(nn.Module):
     """
 
     camera_table: Tensor
+    trained_rows: Tensor  # (C * V,) uint8, see reid_core.side_information.trained
     sie_embed: Tensor
     sie_camera: Tensor
     sie_view: Tensor
@@ -87,6 +98,9 @@ class SideInformationEmbedding(nn.Module):
             self.register_parameter(name, nn.Parameter(torch.empty(rows, 1, embed_dim)))
             nn.init.trunc_normal_(self.get_parameter(name), std=0.02)
         self.register_buffer("camera_table", encode_table(camera_table))
+        pairs = max(num_cameras, 1) * max(num_views, 1)
+        self.register_buffer("trained_rows", torch.full((pairs,), INITIAL, dtype=torch.uint8))
+        self._some_untrained = False  # kept, so that no step waits for the device
         self._warned: set[str] = set()
 
     def forward(self, camids: Tensor | None = None, viewids: Tensor | None = None) -> Tensor:
@@ -102,13 +116,45 @@ class SideInformationEmbedding(nn.Module):
         if self.training and self.camera_dropout and camids is not None:
             dropped = torch.rand(camids.shape, device=camids.device) < self.camera_dropout
             camids = torch.where(dropped, -1, camids)
-        rows = sie_rows(camids, viewids, self.num_cameras, self.num_views)
-        table = self.table()
+        later = False
         if not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
             later = self._check(camids, viewids)
-            # An id that is too high ends a run then; its row would end a GPU's process now.
-            rows = rows.clamp(0, len(table) - 1) if later else rows
+        # An id that is too high ends a run later; its row would end a GPU's process now.
+        return self.rows(camids, viewids, clamp=later)
+
+    def rows(self, camids: Tensor | None, viewids: Tensor | None, clamp: bool = False) -> Tensor:
+        """As :meth:`forward`, for ids that have been checked, or, ``clamp``, will be."""
+        rows = sie_rows(camids, viewids, self.num_cameras, self.num_views)
+        table = self.table()
+        rows = rows.clamp(0, len(table) - 1) if clamp else rows
         return self.sie_coe * table[rows.to(table.device)]
+
+    def known(self) -> Tensor:
+        """Pairs of a camera and a viewpoint that were trained, (C, V) bool; 1 for an axis of 0."""
+        return known_pairs(self.trained_rows, self.num_cameras, self.num_views, self.additive)
+
+    def note_training_images(self, cameras: Sequence[int], views: Sequence[int]) -> None:
+        """Take down which rows a training trains, beside those that weights have brought trained.
+
+        Args:
+            cameras: row of the camera of each training image, negative = unknown.
+            views: viewpoint of each, likewise.
+        """
+        seen = pairs_of_images(cameras, views, self.num_cameras, self.num_views).flatten()
+        record = self.trained_rows
+        record[record == INITIAL] = UNTRAINED
+        record[seen.to(record.device)] = TRAINED
+        self._note_untrained()
+        if self._some_untrained:
+            known = self.known()
+            logger.info(
+                f"SIE: {int(known.sum())} of {known.numel()} rows have training images, of "
+                f"{int(known.any(1).sum())} cameras and {int(known.any(0).sum())} viewpoints; "
+                f"whatever is of the others counts as unknown, MODEL.SIE.UNKNOWN is {self.unknown}"
+            )
+
+    def _note_untrained(self) -> None:
+        self._some_untrained = not bool(self.known().all())
 
     def pairs(self) -> Tensor:
         """S of each pair of a camera and a viewpoint, (C, V, 1, D); C or V is 1 where it is 0."""
@@ -119,17 +165,20 @@ class SideInformationEmbedding(nn.Module):
     def table(self) -> Tensor:
         """The learnt rows and those for unknown ids, in the order of :func:`sie_rows`.
 
+        The place of a row that was not trained has what its image gets as unknown.
+
         Returns:
             (C * V + V + C + 1, 1, D); with the policy "error" (C * V, 1, D).
         """
         grid = self.pairs()
         if self.unknown == "error":
             return grid.flatten(0, 1)
-        means = [grid.mean(0), grid.mean(1), grid.mean((0, 1)).unsqueeze(0)]
-        if self.unknown == "zero":
-            known = [self.sie_view, self.sie_camera] if self.additive else []
-            means = [*known, *(torch.zeros_like(mean) for mean in means[len(known) :])]
-        return torch.cat([grid.flatten(0, 1), *means])
+        known = self.known() if self._some_untrained else None
+        parts = (self.sie_view, self.sie_camera) if self.additive else ()
+        unknown = unknown_rows(grid, known, self.unknown == "zero", parts)
+        if known is not None:
+            grid = fill_untrained(grid, known, *unknown)
+        return torch.cat([grid.flatten(0, 1), *unknown])
 
     def _check(self, camids: Tensor | None, viewids: Tensor | None) -> bool:
         """Check the ids; returns whether that is put off until a trainer reads its metrics."""
@@ -146,14 +195,30 @@ class SideInformationEmbedding(nn.Module):
         def judge(numbers: Sequence[float], _iteration: int = 0) -> None:
             for place, name in enumerate(ends):
                 low, high = numbers[2 * place : 2 * place + 2]
-                self._check_range(name, sizes[name], int(low), int(high))
+                check_range(name, sizes[name], int(low), int(high), self.unknown)
 
         found, storage = torch.cat(list(ends.values())), current_storage()
         if self.training and storage is not None:
             read_later(storage, found, judge)
             return True
         judge(found.tolist())  # one wait for the device
+        if self.unknown == "error" and self._some_untrained:
+            self._check_trained(camids, viewids)
         return False
+
+    def _check_trained(self, camids: Tensor | None, viewids: Tensor | None) -> None:
+        rows = sie_rows(camids, viewids, self.num_cameras, self.num_views)
+        known = self.known().flatten()
+        untrained = rows[~known[rows.to(known.device)].to(rows.device)]
+        if len(untrained):
+            camera, view = divmod(int(untrained[0]), max(self.num_views, 1))
+            places = {"camera": (self.num_cameras, camera), "viewpoint": (self.num_views, view)}
+            named = " and ".join(f"{name} {i}" for name, (size, i) in places.items() if size)
+            raise UserError(
+                f"{len(untrained)} image(s) of {named} (0-based), which no training image had, and "
+                "MODEL.SIE.UNKNOWN is error. Set that to mean or zero, or evaluate on what the "
+                "model was trained with"
+            )
 
     def _missing(self, name: str, size: int) -> None:
         if self.unknown == "error":
@@ -169,48 +234,19 @@ class SideInformationEmbedding(nn.Module):
                 f"MODEL.SIE.UNKNOWN is {self.unknown}"
             )
 
-    def _check_range(self, name: str, size: int, low: int, high: int) -> None:
-        key = KEYS[name]
-        if low < 0 and self.unknown == "error":
-            raise UserError(
-                f"{name} holds {low}: an image of a camera or view that the model was not trained "
-                f"with (negative ids mean unknown); {key} is {size}, and MODEL.SIE.UNKNOWN is "
-                "error. Set that to mean or zero, or evaluate on the training cameras"
-            )
-        if high >= size:
-            raise UserError(
-                f"{name} holds {high}, but {key} is {size} (ids are 0-based, so at most "
-                f"{size - 1}); set {key} to at least {high + 1}, or to 0 to take it from the "
-                "training set"
-            )
-
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
         # The table of a checkpoint describes the checkpoint's rows. This model's data loaders use
         # the table of its config, which `resolve_side_information` has taken from the checkpoint
         # already where the config left it open.
         state_dict[prefix + "camera_table"] = self.camera_table
+        if any(prefix + name in state_dict for name, _ in self.named_parameters()):
+            # Of a checkpoint without a record all rows count as trained, as they did.
+            stored = {RECORD: state_dict[prefix + RECORD]} if prefix + RECORD in state_dict else {}
+            state_dict[prefix + RECORD] = record_of(stored, len(self.trained_rows))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        self._note_untrained()
 
 
 def added_pairs(cameras: Tensor, views: Tensor) -> Tensor:
     """S_C + S_V of each pair: (C, 1, D) and (V, 1, D) -> (C, V, 1, D)."""
     return cameras[:, None] + views
-
-
-def check_policy(unknown: str, camera_dropout: float, num_cameras: int) -> None:
-    """Check how unknown cameras are embedded, of ``num_cameras`` (0 where none is embedded).
-
-    Raises:
-        UserError: an unknown policy, or a dropout that is out of range or has nothing to drop to.
-    """
-    check_choice("MODEL.SIE.UNKNOWN", unknown, POLICIES)
-    key = f"MODEL.SIE.CAMERA_DROPOUT is {camera_dropout}"
-    if not 0 <= camera_dropout < 1:
-        raise UserError(f"{key}; set a probability, at least 0 and below 1")
-    if camera_dropout and unknown == "error":
-        raise UserError(
-            f"{key}, so that cameras count as unknown in training, but MODEL.SIE.UNKNOWN is error; "
-            "set that to mean or zero, or the dropout to 0"
-        )
-    if camera_dropout and not num_cameras:
-        raise UserError(f"{key}, but no camera is embedded: set MODEL.SIE.CAMERA True, or it to 0")

@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from fastreid_compat.repairs.checkpoints.backbone_weights import MIN_LOADED, is_head
 from fastreid_compat.repairs.checkpoints.checkpoints import WEIGHT_ADAPTERS
+from fastreid_compat.repairs.checkpoints.load_report import LoadReport, some_keys
 from reid_common.errors import UserError
 from torch import nn
 
 from ..modeling.backbone import TransReIDBackbone
-from .fitting import CAMERA_TABLE, fit, same_cameras
+from .fitting import CAMERA_TABLE, TRAINED_ROWS, fit, same_cameras, with_record
 from .formats import BACKBONE, BRANCHES, SIE, State, Weights, read_weights, recognise
-from .report import LoadReport, some_keys
-
-MIN_LOADED = 0.9
 
 
 def load_weights(model: nn.Module, path: str | Weights, grid: Sequence[int] = ()) -> LoadReport:
@@ -35,8 +34,8 @@ def load_weights(model: nn.Module, path: str | Weights, grid: Sequence[int] = ()
             their number.
 
     Raises:
-        UserError: no such file, not a ViT, another width, depth or stem, unknown grid, or less than
-            90% of the ViT's weights in the file.
+        UserError: no such file, not a ViT, another width, depth or stem, unknown grid, less than
+            90% of the ViT's weights in the file, or parts of a ViT that this one does not have.
     """
     weights = path if isinstance(path, Weights) else read_weights(path)
     state, report = fitted(model, weights, grid)
@@ -64,7 +63,7 @@ def fitted(
     report.loaded = sorted(fitting)
     report.skipped = sorted(set(state) - set(fitting))
     # The names of the table's rows are the model's own (see SideInformationEmbedding).
-    report.missing = sorted(set(own) - set(fitting) - {CAMERA_TABLE})
+    report.missing = sorted(set(own) - set(fitting) - {CAMERA_TABLE, TRAINED_ROWS})
     vit = [key for key in own if key.startswith((BACKBONE, *BRANCHES)) and not key.startswith(SIE)]
     arrived = sum(own[key].numel() for key in vit if key in fitting)
     report.share = arrived / sum(own[key].numel() for key in vit)
@@ -76,6 +75,7 @@ def fitted(
             f"are in it; missing: {some_keys(hole or report.missing)}. Choose the "
             "MODEL.BACKBONE.TIMM_NAME that the checkpoint was made with"
         )
+    check_all_used(report)
     return fitting, report
 
 
@@ -91,6 +91,24 @@ def check_num_heads(weights: Weights, own: State, backbone: TransReIDBackbone) -
         f"model has {ours}: all shapes are equal, but the features would be wrong. Set "
         f"MODEL.BACKBONE.NUM_HEADS {weights.num_heads}"
     )
+
+
+def check_all_used(report: LoadReport) -> None:
+    """Raise UserError where a part of the file's ViT is not in the model, and would be left out.
+
+    Layer scale, norms of queries and keys, tokens of parts or registers change what every layer
+    after them computes. Heads and classifiers follow the ViT, and may be left out.
+    """
+    vit = [key for key in report.skipped if key.startswith(BACKBONE)]
+    unused = [key for key in vit if not is_head(key.removeprefix(BACKBONE))]
+    unused += [key for key in report.skipped if key.startswith(BRANCHES)]
+    if unused:
+        raise UserError(
+            f"{report.source!r} does not fit this model: its ViT has parts that this one lacks, "
+            f"without which it computes something else: {some_keys(unused)} ({len(unused)} "
+            "tensors). Choose the MODEL.BACKBONE.TIMM_NAME that the checkpoint was made with (one "
+            "with layer scale, registers or norms of queries and keys, say)"
+        )
 
 
 def _own_state(model: nn.Module) -> tuple[State, TransReIDBackbone]:
@@ -113,9 +131,10 @@ def adapt_for_checkpointer(model: nn.Module, state: dict[str, Any], path: str) -
     if not isinstance(getattr(model, "backbone", None), TransReIDBackbone):
         return None
     own = model.state_dict()
-    same_shapes = all(own[k].shape == getattr(state.get(k), "shape", None) for k in own)
-    if same_shapes and len(own) == len(state) and same_cameras(own, state):
-        return state
+    known = with_record(state, own)
+    same_shapes = all(own[k].shape == getattr(known.get(k), "shape", None) for k in own)
+    if same_shapes and len(own) == len(known) and same_cameras(own, known):
+        return known
     fitting, report = fitted(model, recognise(state, path))
     report.log()
     return fitting

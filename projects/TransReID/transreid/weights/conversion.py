@@ -11,9 +11,10 @@ from fastreid_compat.repairs.checkpoints.checkpoint_files import AtomicPathManag
 from reid_core.config import load_config
 from reid_core.side_information.resolve import resolve_side_information
 
+from ..modeling.side_embedding import SideInformationEmbedding
 from .checkpoint import load_weights
 from .formats import read_weights, stored_side_information
-from .released import to_released
+from .released import SIE_PARTS, SIE_TABLE, State, to_released
 
 FORMATS = ("ours", "released")
 
@@ -42,6 +43,22 @@ def convert(source: str, out: str, config_file: str, to: str, options: list[str]
     model = DefaultTrainer.build_model(cfg)
     load_weights(model, weights)
     state: Any = {key: value.cpu() for key, value in model.state_dict().items()}
-    state = to_released(state) if to == "released" else {"model": state}
+    if to == "released":
+        state = to_released(with_rows_as_used(state, getattr(model.backbone, "sie", None)))
+    else:
+        state = {"model": state}
     with AtomicPathManager.open(out, "wb") as file:
         torch.save(state, file)
+
+
+def with_rows_as_used(state: State, sie: SideInformationEmbedding | None) -> State:
+    """The state of a model whose SIE table holds, for rows that were not trained, what is used.
+
+    A format without the record of trained rows would take them for trained ones: random numbers.
+    With MODEL.SIE.UNKNOWN "error" nothing is used in their place, and they are as they are.
+    """
+    if sie is None or sie.known().all():
+        return state
+    count = max(sie.num_cameras, 1) * max(sie.num_views, 1)
+    kept = {key: value for key, value in state.items() if key not in SIE_PARTS}
+    return {**kept, SIE_TABLE: sie.table()[:count].detach().cpu()}

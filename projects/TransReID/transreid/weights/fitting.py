@@ -9,22 +9,25 @@ from collections import Counter
 from collections.abc import Sequence
 
 import torch
+from fastreid_compat.repairs.checkpoints.load_report import LoadReport
 from reid_common.errors import UserError
 from reid_core.side_information.rows import CameraTable
 from reid_core.side_information.stored import decode_table
+from reid_core.side_information.trained import INITIAL, RECORD, UNTRAINED, record_of
 from torch import Tensor
 
 from ..modeling.backbone import TransReIDBackbone
 from ..modeling.patch_embed import resize_pos_embed
 from ..modeling.side_embedding import SideInformationEmbedding, added_pairs
+from ..modeling.side_unknown import unknown_rows
 from .formats import BACKBONE, SIE, State, has_branches, num_blocks, with_branches, without_branches
 from .released import SIE_PARTS, SIE_TABLE
-from .report import LoadReport
 
 # (rows, columns) of 256x128 images in patches of 16: the published LUPerson weights.
 LUPERSON_GRID = (16, 8)
 POS_EMBED = BACKBONE + "pos_embed"
 CAMERA_TABLE = SIE + "camera_table"
+TRAINED_ROWS = SIE + RECORD
 
 
 def fit(
@@ -128,6 +131,7 @@ def fit_side_information(state: State, backbone: TransReIDBackbone, report: Load
     if parts:
         theirs = added_pairs(*parts).flatten(0, 1)
     names = state.pop(CAMERA_TABLE, None)
+    stored = {RECORD: state.pop(TRAINED_ROWS)} if TRAINED_ROWS in state else {}
     sie = backbone.sie
     if sie is None and theirs is not None:
         report.notices.append(
@@ -136,6 +140,7 @@ def fit_side_information(state: State, backbone: TransReIDBackbone, report: Load
     elif sie is not None and theirs is None and report.whole:
         # What the file's model did: random rows would give other features in every run.
         _store(state, sie, torch.zeros_like(sie.pairs()))
+        state[TRAINED_ROWS] = torch.full_like(sie.trained_rows, INITIAL)
         report.notices.append("the file has no SIE table: all rows are zero, adding nothing")
     if sie is None or theirs is None:
         return
@@ -146,8 +151,10 @@ def fit_side_information(state: State, backbone: TransReIDBackbone, report: Load
             f"MODEL.SIE.NUM_VIEWS = {num_views}; set MODEL.SIE.CAMERA and VIEW as in its training"
         )
     cameras = theirs.unflatten(0, (-1, num_views))
+    record = record_of(stored, len(theirs)).unflatten(0, (-1, num_views))
     rows = _rows_of_cameras(sie, len(cameras), "" if names is None else decode_table(names))
     if rows == list(range(len(cameras))):
+        state[TRAINED_ROWS] = record.flatten()
         if parts and sie.additive:
             state.update(zip(SIE_PARTS, parts, strict=True))  # digit for digit
         else:
@@ -160,8 +167,10 @@ def fit_side_information(state: State, backbone: TransReIDBackbone, report: Load
             f"{len(unknown)} are not in the file; set MODEL.SIE.UNKNOWN mean or zero, or "
             "MODEL.SIE.NUM_CAMERAS as in its training"
         )
-    substitute = cameras.mean(0) if sie.unknown == "mean" else torch.zeros_like(cameras[0])
+    substitute = unknown_rows(cameras, record != UNTRAINED, sie.unknown != "mean")[0]
     _store(state, sie, torch.stack([substitute if row < 0 else cameras[row] for row in rows]))
+    lacking = torch.full_like(record[0], UNTRAINED)
+    state[TRAINED_ROWS] = torch.cat([lacking if row < 0 else record[row] for row in rows])
     report.resized.append(SIE_TABLE)
     report.notices.append(
         f"SIE: {len(cameras)} cameras in the file, {len(rows)} here; {len(unknown)} of them "
@@ -187,10 +196,8 @@ def _rows_of_cameras(sie: SideInformationEmbedding, count: int, names: str) -> l
     own_count = max(sie.num_cameras, 1)
     own_names = decode_table(sie.camera_table)
     if own_names and names and (own_names != names or own_count != count):
-        table = CameraTable.parse(names.split(","))
         own_table = CameraTable.parse(own_names.split(","))
-        rows = [table.row(name, camera) for name, camera in own_table.cameras()]
-        rows = [row if row < count else -1 for row in rows]
+        rows = own_table.rows_in(CameraTable.parse(names.split(",")), count)
         return (rows + [-1] * own_count)[:own_count]  # more rows than the table names
     return list(range(own_count)) if own_count == count else [-1] * own_count
 
@@ -201,6 +208,13 @@ def same_cameras(own: State, state: State) -> bool:
         return True
     ours, theirs = decode_table(own[CAMERA_TABLE]), decode_table(state[CAMERA_TABLE])
     return not ours or not theirs or ours == theirs
+
+
+def with_record(state: State, own: State) -> State:
+    """The state of a checkpoint with the record of trained rows, which older ones do not have."""
+    if TRAINED_ROWS not in own or TRAINED_ROWS in state:
+        return state
+    return {**state, TRAINED_ROWS: record_of({}, len(own[TRAINED_ROWS]))}
 
 
 def fit_classifiers(state: State, own: State, report: LoadReport) -> None:

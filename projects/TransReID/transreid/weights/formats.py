@@ -3,8 +3,8 @@
 Known are our own checkpoints, released TransReID and TransReID-SSL models (``base.``), DINO
 and iBOT checkpoints ({"student", "teacher", ...}, of which the teacher is taken) and their bare
 backbones, MoCo v2, MoCo v3 and MoBY (of which the online encoder is taken), DINOv2 with registers,
-timm and DeiT; each with or without the ``module.`` of DataParallel, bare or
-under "model", "state_dict" or "teacher".
+timm and DeiT; each with or without the ``module.`` of DataParallel, bare or under "model",
+"state_dict" or "teacher"; and a ViT behind any other prefix.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastreid.config import CfgNode
+from fastreid_compat.repairs.checkpoints.backbone_weights import first_choice
 from fastreid_compat.repairs.checkpoints.checkpoint_files import read_file, unwrapped
 from reid_common.errors import UserError
 from reid_common.self_supervised import online_backbone
@@ -86,6 +87,12 @@ def recognise(state: Mapping[str, Any], source: str) -> Weights:
     if "cls_token" in state and "patch_embed.proj.weight" in state:
         heads = int(state.get("num_heads", 0))
         return Weights(_backbone(state), "backbone (timm, DeiT, DINO)", source, heads)
+    stem = "patch_embed.proj.weight"
+    prefixes = [key.removesuffix(stem) for key in state if key.endswith(stem)]
+    if prefixes := [prefix for prefix in prefixes if f"{prefix}cls_token" in state]:
+        prefix = first_choice(prefixes)  # of MoCo, BYOL and others: base_encoder., online., ...
+        kept = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        return Weights(_backbone(kept), f"backbone behind {prefix!r}", source)
     raise UserError(
         f"{source!r} holds no ViT: no cls_token, bare or behind backbone. or base.; its first keys "
         f"are {', '.join(list(state)[:5]) or 'none'}"

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 
 import timm
+from fastreid_compat.repairs.checkpoints.load_report import LoadReport
 from huggingface_hub import constants
 from reid_common.errors import UserError
 from timm.models import get_pretrained_cfg
@@ -19,7 +20,6 @@ from timm.models import get_pretrained_cfg
 from ..modeling.backbone import TransReIDBackbone
 from .checkpoint import load_weights
 from .formats import recognise
-from .report import LoadReport
 
 PATIENCE = 3.0  # seconds
 

@@ -20,6 +20,7 @@ State = dict[str, Tensor]
 
 SIE_TABLE = "backbone.sie.sie_embed"
 SIE_PARTS = ("backbone.sie.sie_camera", "backbone.sie.sie_view")  # of an additive table
+NOT_RELEASED = ("backbone.sie.camera_table", "backbone.sie.trained_rows")
 PREFIXES = {  # theirs -> ours; the first that fits
     "base.sie_embed": SIE_TABLE,
     "base.": "backbone.",
@@ -70,8 +71,8 @@ def to_released(state: State) -> State:
     """Translate the state dict of a :class:`transreid.TransReID` into the released names.
 
     Of a JPM model the last block and norm are there twice, as in released files: under ``b1`` and,
-    unused, under ``base``. The camera table and ``base.fc`` (1000 ImageNet classes that nothing
-    uses) are left out.
+    unused, under ``base``. The camera table, the record of trained rows and ``base.fc`` (1000
+    ImageNet classes that nothing uses) are left out.
 
     Raises:
         UserError: the model has a part that the released format cannot hold.
@@ -83,7 +84,7 @@ def to_released(state: State) -> State:
         state = {key: value for key, value in state.items() if key not in SIE_PARTS}
         state[SIE_TABLE] = added_pairs(*parts).flatten(0, 1)
     for key, value in state.items():
-        if key == "backbone.sie.camera_table":
+        if key in NOT_RELEASED:
             continue
         name = _translate_back(key)
         released[name] = value

@@ -24,8 +24,8 @@ from ...registry import fix, source_has
 Checkpointer = checkpoint.Checkpointer
 released_path_manager = checkpoint.PathManager
 
-# Where checkpoints keep the state dict.
-CONTAINERS = ("model", "state_dict", "teacher")
+# Where checkpoints keep the state dict; the first that is there.
+CONTAINERS = ("model", "state_dict", "teacher", "model_state", "model_state_dict", "net", "network")
 
 
 class AtomicPathManager(released_path_manager):  # type: ignore[misc, valid-type]
@@ -183,18 +183,26 @@ def _read_safetensors(path: str) -> dict[str, torch.Tensor]:
 def unwrapped(content: Any, path: str) -> dict[str, Any]:
     """Return the content of a checkpoint file with its weights under "model".
 
-    "model" is FastReID's, ours and DeiT's place for them, "state_dict" timm's, "teacher" DINO's
-    (its student is left out); a bare state dict is taken whole.
+    "model" is FastReID's, ours and DeiT's place for them, "state_dict" timm's and MoCo's, "teacher"
+    DINO's (its student is left out), "model_state" pycls's; one within another is found as well. A
+    bare state dict is taken whole, but for what is no tensor.
 
     Raises:
         UserError: there are no weights in it.
     """
+    state = content
+    while isinstance(state, dict):
+        inner = (state[name] for name in CONTAINERS if isinstance(state.get(name), dict))
+        inside = next(inner, None)
+        if inside is None:
+            break
+        state = inside
+    if state is not content:
+        return {**content, "model": state}
     if isinstance(content, dict):
-        for container in CONTAINERS:
-            if isinstance(content.get(container), dict):
-                return {**content, "model": content[container]}
-        if content and all(hasattr(value, "shape") for value in content.values()):
-            return {"model": content}
+        tensors = {key: v for key, v in content.items() if isinstance(v, torch.Tensor)}
+        if tensors:
+            return {"model": tensors}
     keys = list(content)[:5] if isinstance(content, dict) else type(content).__name__
     raise UserError(
         f"checkpoint {path} holds no weights: there is neither a key "

@@ -11,6 +11,8 @@ from fastreid.utils import checkpoint
 from reid_common.errors import UserError
 
 from ...registry import Original, fix, replaces, source_has
+from .backbone_weights import judge
+from .load_report import LoadReport
 
 Checkpointer = checkpoint.Checkpointer
 PeriodicCheckpointer = checkpoint.PeriodicCheckpointer
@@ -19,6 +21,8 @@ PeriodicCheckpointer = checkpoint.PeriodicCheckpointer
 # model, the state dict of a file and the file's name, and returns what is to be loaded into the
 # model, or None if the model is not one of its own.
 WEIGHT_ADAPTERS: list[Callable[[torch.nn.Module, dict[str, Any], str], dict[str, Any] | None]] = []
+
+BACKBONE = "backbone."
 
 # Entries of an optimizer's state that have the shape of the parameter.
 _LIKE_PARAMETER = ("exp_avg", "momentum_buffer", "square_avg", "sum")
@@ -29,7 +33,7 @@ _LIKE_PARAMETER = ("exp_avg", "momentum_buffer", "square_avg", "sum")
     symptom="a checkpoint of another model loads nothing, silently: a random model is evaluated",
 )
 def checkpoint_fits_the_model() -> bool:
-    """Raise UserError when fewer than half of the model's tensors are in the checkpoint.
+    """Raise UserError when half of the model's tensors, or 10% of its backbone, are not in it.
 
     Single tensors of another shape, as of a classifier for other identities, are logged and skipped
     as ever.
@@ -56,6 +60,7 @@ def checkpoint_fits_the_model() -> bool:
                 content["model"] = adapted
                 return original_model(self, content)
         check_fit(self.model.state_dict(), content["model"], path)
+        check_backbone(self.model, content["model"], path)
         return original_model(self, content)
 
     Checkpointer.load, Checkpointer._load_model = load, load_model
@@ -87,6 +92,27 @@ def check_fit(model: dict[str, Any], weights: dict[str, Any], path: str) -> None
         "config that the checkpoint was trained with (config.yaml beside it); the weights of a "
         "backbone alone go to MODEL.BACKBONE.PRETRAIN_PATH"
     )
+
+
+def check_backbone(model: torch.nn.Module, weights: dict[str, Any], path: str) -> None:
+    """Compare the backbone of a whole model with that of a file.
+
+    Raises:
+        UserError: less than 90% of it is in the file, or the file's has parts that it lacks, as
+            that of a deeper network has.
+    """
+    state = model.state_dict().items()
+    own = {key.removeprefix(BACKBONE): value for key, value in state if key.startswith(BACKBONE)}
+    if not own:
+        return
+    plain = {str(key).removeprefix("module."): value for key, value in weights.items()}
+    given = {k.removeprefix(BACKBONE): v for k, v in plain.items() if k.startswith(BACKBONE)}
+    given = {key: value for key, value in given.items() if isinstance(value, torch.Tensor)}
+    fitting = {k for k, v in given.items() if k in own and v.shape == own[k].shape}
+    report = LoadReport(path, "a whole model", network=type(model.backbone).__name__)
+    report.skipped = sorted(set(given) - fitting)
+    report.missing = sorted(set(own) - fitting)
+    judge(report, own, given, lacking_allowed=True)
 
 
 def _examples(shapes: dict[str, tuple], known: set[str]) -> str:

@@ -1,4 +1,4 @@
-"""Pretrained backbones: clear messages where the weights are missing, and no need of gdown.
+"""Pretrained backbones: weights that are missing or do not fit are refused; no need of gdown.
 
 FastReID imports gdown, an unlisted dependency, even where the file is there already, and the
 traceback of a failed download does not say that ``MODEL.BACKBONE.PRETRAIN_PATH`` takes a file.
@@ -7,8 +7,8 @@ traceback of a failed download does not say that ``MODEL.BACKBONE.PRETRAIN_PATH`
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib.util
+import inspect
 import pickle
 import sys
 import types
@@ -17,20 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fastreid.modeling.backbones import BACKBONE_REGISTRY
 from fastreid.modeling.backbones import build as backbones_build
-from fastreid.modeling.backbones import mobilenetv3, shufflenet
 from reid_common.errors import UserError
 
-from ...registry import Original, fix, rebind, replaces, source_has
-from .checkpoint_files import training_arguments_allowed
+from ...registry import Original, fix, replaces, source_has
+from .backbone_weights import load_backbone
+from .checkpoint_files import CONTAINERS, read_file, training_arguments_allowed, unwrapped
 
 REMEDY = (
     "Download the pretrained weights of this backbone and set MODEL.BACKBONE.PRETRAIN_PATH to the "
     "file, or set MODEL.BACKBONE.PRETRAIN False to start from random weights."
 )
-
-# The keys under which some backbones expect the state dict in a file.
-WRAPPING_KEYS = ("model", "state_dict", "model_state")
 
 
 def download(url: str, output: str, quiet: bool = False) -> str:
@@ -57,12 +55,17 @@ def gdown_or_substitute() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _loaded_onto_the_cpu() -> Iterator[None]:
-    """Let ``torch.load`` put tensors on the CPU where the caller does not say where."""
-    load = torch.load
-    torch.load = functools.partial(load, map_location="cpu")
+def _reading_recorded() -> Iterator[list[Any]]:
+    """Read files of ``torch.load`` onto the CPU, and give what is read to the caller as well."""
+    load, contents = torch.load, []
+
+    def load_and_keep(*args: Any, **kwargs: Any) -> Any:
+        contents.append(load(*args, **{"map_location": "cpu", **kwargs}))
+        return contents[-1]
+
+    torch.load = load_and_keep
     try:
-        yield
+        yield contents
     finally:
         torch.load = load
 
@@ -76,57 +79,68 @@ def check_pretrain_path(path: str) -> None:
 @fix(
     where="modeling/backbones/resnet.py:248,339 and the other backbones",
     since="always (no gdown, no network), torch 2.6 (Namespace in a file)",
-    symptom="MODEL.BACKBONE.PRETRAIN without a file: No module named 'gdown' or a network error",
+    symptom="MODEL.BACKBONE.PRETRAIN without a file: No module named 'gdown' or a network error;"
+    " with one of another form or network: training from random weights, exit 0",
 )
 @replaces(backbones_build, "build_backbone", "BACKBONE_REGISTRY.get(backbone_name)(cfg)")
 def pretrained_backbones(original: Original, cfg: Any) -> torch.nn.Module:
-    """Download without gdown; say which key to set where that fails or the file is missing."""
-    backbone = cfg.MODEL.BACKBONE
-    if not backbone.PRETRAIN:
+    """Load any form of weights, and refuse what does not fit; download without gdown."""
+    options = cfg.MODEL.BACKBONE
+    if not options.PRETRAIN:
         return original(cfg)
-    path = backbone.PRETRAIN_PATH
-    if path:
-        check_pretrain_path(path)
+    if options.PRETRAIN_PATH:
+        check_pretrain_path(options.PRETRAIN_PATH)
+        return _built_from_file(original, cfg)
     try:
-        with gdown_or_substitute(), training_arguments_allowed():
-            return original(cfg)
-    except OSError as error:
-        if path:
+        with gdown_or_substitute(), training_arguments_allowed(), _reading_recorded() as contents:
+            backbone = original(cfg)
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "size mismatch" not in str(error):
             raise
         raise UserError(
-            f"MODEL.BACKBONE.PRETRAIN is True, but no weights for {backbone.NAME} (depth "
-            f"{backbone.DEPTH}) could be loaded ({error}). {REMEDY}"
+            f"MODEL.BACKBONE.PRETRAIN is True, but no weights for {options.NAME} (depth "
+            f"{options.DEPTH}) could be loaded ({error}). {REMEDY}"
         ) from error
+    if contents and _reads_as_fastreid(options.NAME):
+        source = f"the download for {options.NAME}"
+        load_backbone(backbone, unwrapped(contents[-1], source)["model"], source, complete=False)
+    return backbone
+
+
+def _built_from_file(build: Original, cfg: Any) -> torch.nn.Module:
+    """Build a backbone and load the file of PRETRAIN_PATH, which FastReID's own never get to see.
+
+    A backbone of another project whose module knows the key loads the file itself.
+    """
+    options = cfg.MODEL.BACKBONE
+    builder = BACKBONE_REGISTRY.get(options.NAME)
+    if not _reads_as_fastreid(options.NAME) and source_has(
+        inspect.getmodule(builder), "PRETRAIN_PATH"
+    ):
+        return _read_by_its_builder(build, cfg)
+    state = unwrapped(read_file(options.PRETRAIN_PATH), options.PRETRAIN_PATH)["model"]
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.BACKBONE.PRETRAIN = False
+    backbone = build(cfg)
+    load_backbone(backbone, state, options.PRETRAIN_PATH)
+    return backbone
+
+
+def _read_by_its_builder(build: Original, cfg: Any) -> torch.nn.Module:
+    options = cfg.MODEL.BACKBONE
+    try:
+        with training_arguments_allowed():
+            return build(cfg)
     except (pickle.UnpicklingError, EOFError, RuntimeError, KeyError) as error:
-        if not path or (isinstance(error, KeyError) and error.args[0] not in WRAPPING_KEYS):
+        if isinstance(error, KeyError) and error.args[0] not in CONTAINERS:
             raise
         raise UserError(
-            f"MODEL.BACKBONE.PRETRAIN_PATH: {backbone.NAME} (depth {backbone.DEPTH}) cannot "
-            f"load {path!r} ({type(error).__name__}: {error}). Give weights of this backbone."
+            f"MODEL.BACKBONE.PRETRAIN_PATH: {options.NAME} (depth {options.DEPTH}) cannot load "
+            f"{options.PRETRAIN_PATH!r} ({type(error).__name__}: {error}). Give weights of this "
+            "backbone."
         ) from error
 
 
-@fix(
-    where="modeling/backbones/shufflenet.py:187, mobilenetv3.py:265",
-    symptom="PRETRAIN_PATH with weights saved on a GPU: Attempting to deserialize object on a CUDA"
-    " device, without CUDA; with it, a second copy of them on GPU 0 from every process",
-)
-def weights_onto_the_cpu() -> bool:
-    """Load pretrained weights onto the CPU, as the other backbones do."""
-    loaders = {
-        "build_shufflenetv2_backbone": shufflenet.build_shufflenetv2_backbone,
-        "build_mobilenetv3_backbone": mobilenetv3._mobilenet_v3_model,
-    }
-    broken = {name for name, f in loaders.items() if source_has(f, "torch.load(pretrain_path)")}
-    if not broken:
-        return False
-    original = backbones_build.build_backbone
-
-    def build_backbone(cfg: Any) -> torch.nn.Module:
-        if cfg.MODEL.BACKBONE.NAME not in broken:
-            return original(cfg)
-        with _loaded_onto_the_cpu():
-            return original(cfg)
-
-    rebind(original, build_backbone)
-    return True
+def _reads_as_fastreid(name: str) -> bool:
+    return BACKBONE_REGISTRY.get(name).__module__.startswith("fastreid.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +14,8 @@ from fastreid.evaluation import evaluator
 from fastreid.utils.events import CommonMetricPrinter, get_event_storage
 
 from ...registry import Original, fix, replaces, source_has
+
+logger = logging.getLogger(__name__)
 
 
 @fix(
@@ -42,6 +46,64 @@ def evaluation_after_training() -> bool:
     hooks.EvalHook._do_eval = do_eval
     hooks.EvalHook.after_train = after_train
     return True
+
+
+@fix(
+    where="engine/defaults.py:318-323",
+    symptom="an evaluation that fails loses the weights of its epoch, at the end those of the run",
+)
+def checkpoint_before_evaluation() -> bool:
+    """Write the checkpoint that is due before the evaluation, and any if the evaluation fails.
+
+    After the evaluation it is written again, with its result. Until then a run that is resumed
+    starts from the checkpoint before it, so that it repeats the evaluation.
+    """
+    if not source_has(hooks.PeriodicCheckpointer.after_epoch, "self.step(self.trainer.epoch"):
+        return False
+    original_eval = hooks.EvalHook._do_eval
+    original_save = hooks.PeriodicCheckpointer.after_epoch
+
+    def do_eval(self: hooks.EvalHook) -> None:
+        trainer: Any = self.trainer
+        savers = [hook for hook in trainer._hooks if isinstance(hook, hooks.PeriodicCheckpointer)]
+        paths = [save_untagged(saver, trainer.epoch) for saver in savers]
+        try:
+            original_eval(self)
+        except Exception:
+            if not any(paths):
+                paths = [save_untagged(saver, trainer.epoch, due=False) for saver in savers]
+            for path in filter(None, paths):
+                logger.error("The evaluation failed; the weights of this epoch are in %s", path)
+            raise
+
+    def after_epoch(self: hooks.PeriodicCheckpointer) -> None:
+        original_save(self)
+        self.written_epoch = self.trainer.epoch
+
+    hooks.EvalHook._do_eval = do_eval
+    hooks.PeriodicCheckpointer.after_epoch = after_epoch
+    return True
+
+
+def save_untagged(owner: hooks.PeriodicCheckpointer, epoch: int, due: bool = True) -> str:
+    """Write the checkpoint of an epoch under its name, without calling it the last one.
+
+    Returns:
+        Its path; "" where none was written: with ``due`` none is due, or the epoch has its already.
+    """
+    final = epoch >= owner.max_epoch - 1
+    if getattr(owner, "written_epoch", -1) == epoch:
+        return ""
+    if due and not final and (epoch + 1) % owner.period:
+        return ""
+    checkpointer, name = owner.checkpointer, "model_final" if final else f"model_{epoch:04d}"
+    best = max(owner.best_metric, getattr(checkpointer, "resumed_best_metric", -1))
+    checkpointer.tag_last_checkpoint = lambda basename: None
+    try:
+        checkpointer.save(name, epoch=epoch, best_metric=best)
+    finally:
+        del checkpointer.tag_last_checkpoint
+    return os.path.join(checkpointer.save_dir, f"{name}.pth")
 
 
 @fix(

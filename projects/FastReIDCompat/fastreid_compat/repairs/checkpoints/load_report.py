@@ -17,19 +17,20 @@ class LoadReport:
 
     source: str  # the file
     kind: str  # what it was recognised as
-    whole: bool = False  # the model is a whole one, not a backbone that is to be trained
+    whole: bool = False  # of a whole model: what is missing or changed matters
     loaded: list[str] = field(default_factory=list)  # keys of the model
     resized: list[str] = field(default_factory=list)  # those of them that were made to fit
     skipped: list[str] = field(default_factory=list)  # keys of the file that found no place
     missing: list[str] = field(default_factory=list)  # keys of the model that stay as they were
     notices: list[str] = field(default_factory=list)  # what was changed or dropped
-    share: float = 0.0  # part of the ViT's parameters that arrived, 0..1
+    share: float = 0.0  # part of the backbone's parameters that arrived, 0..1
+    network: str = "ViT"  # what the backbone is called in messages
 
     def table(self) -> str:
         """The report as text: notices, and a table of loaded, resized, skipped, missing keys."""
         names = ("loaded", "resized", "skipped", "missing")
         rows = [[name, len(getattr(self, name)), some_keys(getattr(self, name))] for name in names]
-        head = f"{self.source}: {self.kind}, {self.share:.0%} of the ViT's weights"
+        head = f"{self.source}: {self.kind}, {self.share:.0%} of the {self.network}'s weights"
         text = tabulate(rows, headers=["", "tensors", "keys"], tablefmt="github")
         return "\n".join([head, *self.notices, text])
 
