@@ -6,9 +6,8 @@ added to all tokens, [cls] included. Rows as in the released code: camera * num_
 The table is joint, a row for each pair, as the paper chose; or additive, S_C + S_V, which the paper
 discusses: C + V rows, for data sets with too few images of each pair.
 
-The released code cannot embed an image of a camera that was not in training. Here negative ids mean
-unknown, and so do the ids of rows that no training image had; MODEL.SIE.UNKNOWN says what such an
-image gets.
+The released code cannot embed an image of a camera that was not in training. Here negative ids, and
+rows that no training image had, are unknown: MODEL.SIE.UNKNOWN says what such an image gets.
 """
 
 from __future__ import annotations
@@ -91,14 +90,14 @@ class SideInformationEmbedding(nn.Module):
         self.num_cameras, self.num_views, self.sie_coe = num_cameras, num_views, sie_coe
         self.unknown, self.camera_dropout = unknown, camera_dropout
         self.additive = table == "additive" and num_cameras > 0 and num_views > 0
-        sizes = {"sie_embed": max(num_cameras, 1) * max(num_views, 1)}
+        pairs = max(num_cameras, 1) * max(num_views, 1)
+        sizes = {"sie_embed": pairs}
         if self.additive:
             sizes = {"sie_camera": num_cameras, "sie_view": num_views}
         for name, rows in sizes.items():
             self.register_parameter(name, nn.Parameter(torch.empty(rows, 1, embed_dim)))
             nn.init.trunc_normal_(self.get_parameter(name), std=0.02)
         self.register_buffer("camera_table", encode_table(camera_table))
-        pairs = max(num_cameras, 1) * max(num_views, 1)
         self.register_buffer("trained_rows", torch.full((pairs,), INITIAL, dtype=torch.uint8))
         self._some_untrained = False  # kept, so that no step waits for the device
         self._warned: set[str] = set()
