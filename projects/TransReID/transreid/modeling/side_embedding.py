@@ -115,9 +115,8 @@ class SideInformationEmbedding(nn.Module):
         if self.training and self.camera_dropout and camids is not None:
             dropped = torch.rand(camids.shape, device=camids.device) < self.camera_dropout
             camids = torch.where(dropped, -1, camids)
-        later = False
-        if not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
-            later = self._check(camids, viewids)
+        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        later = not traced and self._check(camids, viewids)
         # An id that is too high ends a run later; its row would end a GPU's process now.
         return self.rows(camids, viewids, clamp=later)
 
