@@ -18,6 +18,7 @@ import statistics
 import time
 from collections.abc import Iterator
 
+import reid_core  # noqa: F401  (first: repairs FastReID)
 import torch
 from fastreid.utils.events import EventStorage
 from fastreid_compat.repairs.training.mixed_precision import amp_dtype

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import reid_core  # noqa: F401  (first: repairs FastReID)
 import torch
 from fastreid.engine.train_loop import AMPTrainer
 from fastreid.solver import build_optimizer
