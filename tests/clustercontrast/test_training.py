@@ -168,6 +168,19 @@ def test_every_parameter_gets_a_gradient_with_cameras(tmp_path) -> None:
     assert not missing
 
 
+def test_tracklets_in_a_run(root, tmp_path) -> None:
+    """An identity under one camera is a tracklet; each has one label."""
+    names = sorted(p for p in root.glob("*/bounding_box_train/*.jpg"))
+    tracks = [name.name[:7] for name in names]
+    rows = (f"{name},{track}" for name, track in zip(names, tracks, strict=True))
+    (tmp_path / "tracks.csv").write_text("\n".join(["image,tracklet", *rows]) + "\n")
+    cfg = small_cluster_cfg(tmp_path, ("CLUSTER.TRACKLETS", str(tmp_path / "tracks.csv")))
+    cfg.SOLVER.MAX_EPOCH, cfg.TEST.EVAL_PERIOD, cfg.CLUSTER.ITERATIONS = 1, 0, 1
+    start(cfg).train()
+    labels = checkpoint(tmp_path)["pseudo_labels"]["labels"].tolist()
+    assert len(set(zip(tracks, labels, strict=True))) == len(set(tracks)) == 24
+
+
 class _Stop(HookBase):
     def before_step(self) -> None:
         raise KeyboardInterrupt

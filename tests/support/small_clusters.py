@@ -55,3 +55,16 @@ def start(cfg: CfgNode, resume: bool = False) -> Any:
     trainer = ClusterContrastTrainer(cfg)
     trainer.resume_or_load(resume=resume)
     return trainer
+
+
+def train_together(processes: int, folder: str) -> None:
+    """Train in each of ``processes`` processes, whatever their number in the same way.
+
+    A process of two has the part of a batch that is a group of BatchNorm in one; there is no drop
+    path, whose draws are a process's own.
+    """
+    group = 4 if processes == 1 else 0
+    cfg = small_cluster_cfg(Path(folder), ("MODEL.BACKBONE.DROP_PATH_RATIO", 0.0))
+    cfg.CLUSTER.BN_GROUP = group
+    cfg.TEST.EVAL_PERIOD, cfg.CLUSTER.REPORT_PERIOD = 0, 0
+    start(cfg).train()
