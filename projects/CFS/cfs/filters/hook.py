@@ -98,11 +98,12 @@ def _check_remaining(
         UserError: too many images cannot be read, fewer are left than a batch, or of no identity
             as many as a batch draws of each.
     """
-    unreadable = Counter[str]()
-    for one in done:
-        for reason in one["dropped"]:
-            if reason["reason"] == UNREADABLE:
-                unreadable[f"{UNREADABLE}, such as {reason['examples'][0]}"] += reason["images"]
+    unreadable = {
+        f"{UNREADABLE}, such as {reason['examples'][0]['image']}": reason["images"]
+        for one in done
+        for reason in one["dropped"]
+        if reason["reason"] == UNREADABLE
+    }
     if sum(unreadable.values()) < done[0]["images"]:  # else the message below says more
         remedy = "Copy the data set again; DATASETS.MAX_UNREADABLE allows a greater share"
         most = cfg.DATASETS.get("MAX_UNREADABLE", MOST)
