@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from clustercontrast.clustering.cameras import centred_by_camera
 from clustercontrast.clustering.choosing_eps import choose_eps, format_table, sparse_silhouette
 from clustercontrast.clustering.methods import CLUSTERING_REGISTRY, DBSCAN, within
 from clustercontrast.clustering.quality import metrics, purity, rand_index
@@ -98,6 +99,19 @@ def test_eps_of_any_type_on_the_command_line(value) -> None:
     """The base config has the number 0.6."""
     assert load_config(BASE).CLUSTER.EPS == 0.6
     assert str(load_config(BASE, ["CLUSTER.EPS", value]).CLUSTER.EPS) == value
+
+
+def test_a_camera_is_taken_out() -> None:
+    """Two persons under two cameras that shift all features: centred, the persons remain."""
+    persons = torch.eye(4)[:2].repeat_interleave(20, 0)
+    cameras = np.tile([0, 1], 20)
+    shift = 5 * torch.eye(4)[2:][torch.from_numpy(cameras)]
+    centred = centred_by_camera(torch.nn.functional.normalize(persons + shift), cameras)
+    torch.testing.assert_close(centred[0], centred[1], rtol=0, atol=1e-5)
+    torch.testing.assert_close(centred[0], -centred[-1], rtol=0, atol=1e-5)
+    lone = centred_by_camera(persons, np.arange(-40, 0))  # no camera: one mean of all
+    torch.testing.assert_close(lone[0], -lone[-1], rtol=0, atol=1e-5)
+    assert metrics(cameras, cameras=cameras)["ari_cameras"] == 1
 
 
 def test_state_comes_back() -> None:

@@ -54,6 +54,13 @@ KEYS = (
     key("CLUSTER.K1", 30, whole(1), "Neighbours whose reciprocity counts (Jaccard distance)"),
     key("CLUSTER.K2", 6, whole(1), "Neighbours of the local query expansion; 1 for none"),
     key(
+        "CLUSTER.CENTRE_CAMERAS",
+        False,
+        FLAG,
+        "Compare features less the mean of their camera, against clusters of cameras; not in the "
+        "released recipe",
+    ),
+    key(
         "CLUSTER.MAX_OUTLIERS",
         0.9,
         PROBABILITY,

@@ -38,7 +38,10 @@ def purity(labels: np.ndarray, identities: np.ndarray) -> float:
 
 
 def metrics(
-    labels: np.ndarray, before: np.ndarray | None = None, identities: np.ndarray | None = None
+    labels: np.ndarray,
+    before: np.ndarray | None = None,
+    identities: np.ndarray | None = None,
+    cameras: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Metrics of an epoch's pseudo labels.
 
@@ -46,10 +49,11 @@ def metrics(
         labels: (N,).
         before: (N,) those of the epoch before, if there was one.
         identities: (N,) what the data set says; None: nothing.
+        cameras: (N,), negative for images without one.
 
     Returns:
         clusters, outliers (share of N), cluster_size (median), largest_cluster (images), and, where
-        they can be had, ari_before, purity and ari_identities.
+        they can be had, ari_before, ari_cameras, purity and ari_identities.
     """
     found = sizes(labels)
     values = {
@@ -60,6 +64,8 @@ def metrics(
     }
     if before is not None and len(before) == len(labels):
         values["ari_before"] = rand_index(labels, before)
+    if cameras is not None and len(np.unique(cameras[cameras >= 0])) > 1:
+        values["ari_cameras"] = rand_index(labels, cameras)
     if identities is not None:
         values["purity"] = purity(labels, identities)
         values["ari_identities"] = rand_index(labels, identities)

@@ -48,11 +48,11 @@ class PseudoLabelHook(HookBase):
         start, trainer, state = time.perf_counter(), self.trainer, self.state
         features = extract_features(self.cfg, trainer.model, self.images)
         made = from_first_process(
-            lambda: make_labels(self.cfg, features, state.eps, self.tracklets)  # type: ignore[arg-type]
+            lambda: make_labels(self.cfg, features, state.eps, self.images.cameras, self.tracklets)
         )
         before, (state.labels, state.eps, state.centres) = state.labels, made
         self.metrics = {
-            **metrics(state.labels, before, self.images.identities),
+            **metrics(state.labels, before, self.images.identities, self.images.cameras),
             "eps": state.eps,
             "cluster_seconds": time.perf_counter() - start,
         }

@@ -19,6 +19,7 @@ from reid_common.errors import UserError
 from scipy import sparse
 from torch import Tensor
 
+from ..clustering.cameras import centred_by_camera
 from ..clustering.check import check_labels
 from ..clustering.choosing_eps import CANDIDATES, choose_eps, format_table
 from ..clustering.methods import CLUSTERING_REGISTRY
@@ -82,9 +83,13 @@ def first_eps(cfg: CfgNode) -> float | None:
 
 
 def make_labels(
-    cfg: CfgNode, features: Tensor, eps: float | None, tracklets: Tracklets | None = None
+    cfg: CfgNode,
+    features: Tensor | None,
+    eps: float | None,
+    cameras: np.ndarray,
+    tracklets: Tracklets | None = None,
 ) -> tuple[np.ndarray, float, Tensor]:
-    """Cluster the features (N, D), of length 1.
+    """Cluster the features (N, D), of length 1, of images under ``cameras`` (N,).
 
     Returns:
         Labels (N,), the eps (chosen where ``eps`` is None), and the centres (M, D).
@@ -95,7 +100,9 @@ def make_labels(
     options, start = cfg.CLUSTER, time.perf_counter()
     method = CLUSTERING_REGISTRY.get(options.METHOD)
     limit = max(CANDIDATES) if eps is None else eps
-    distances = close_pairs(features.to(cfg.MODEL.DEVICE), limit, options.K1, options.K2)
+    assert features is not None  # on the first process they are there
+    compared = centred_by_camera(features, cameras) if options.CENTRE_CAMERAS else features
+    distances = close_pairs(compared.to(cfg.MODEL.DEVICE), limit, options.K1, options.K2)
     if tracklets is not None:
         distances = constrain_distances(distances, tracklets)
     if eps is None:
