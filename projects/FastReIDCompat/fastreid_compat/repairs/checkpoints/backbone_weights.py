@@ -27,7 +27,7 @@ HEAD = re.compile(
     r"|queue|memory|center|optimizer|decoder|student|momentum|encoder_k|target|averaged"
 )
 # Copies of a network that are not the ones to start from: MoCo's, BYOL's, a mean teacher's.
-SECOND_CHOICE = re.compile(r"encoder_k|momentum|target|student")
+SECOND_CHOICE = re.compile(r"encoder_k|key_encoder|momentum|target|student")
 # What a backbone has beyond the weights of its kind, and learns from scratch: non-local blocks
 # (zero at first), squeeze and excitation, MobileNetV3's last convolution.
 NEW_PARTS = {"": re.compile(r"NL_\d|.*\.se\."), "MobileNetV3": re.compile(r"conv\.")}
