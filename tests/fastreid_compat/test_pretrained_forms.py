@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import pytest
 import torch
@@ -143,9 +144,8 @@ def test_the_log_has_a_table_of_what_was_loaded(cfg, tmp_path, caplog):
     weights = build_backbone(cfg).state_dict()
     with caplog.at_level(logging.INFO):
         load(cfg, {**weights, "classifier.weight": torch.ones(3)}, tmp_path)
-    print(caplog.text)
     assert "100% of the Plain's weights" in caplog.text
-    assert "| skipped  |         1 | classifier.weight" in caplog.text
+    assert re.search(r"skipped \|\s+1 \| classifier\.weight", caplog.text)
 
 
 def test_parts_that_start_from_scratch_may_be_missing(cfg, tmp_path, caplog):

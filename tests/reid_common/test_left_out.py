@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from reid_common.errors import UserError
-from reid_common.left_out import check_left_out
+from reid_common.left_out import check_left_out, counted
 
 
 def test_reasons_are_counted() -> None:
@@ -26,5 +28,10 @@ def test_nothing_is_never_enough() -> None:
 
 
 def test_of_many_reasons_the_first_are_named() -> None:
-    with pytest.raises(UserError, match=r"1 reason 4; 5 others\)"):
-        check_left_out(10, [f"reason {i}" for i in range(10)], "images")
+    with pytest.raises(UserError, match=r"1 reason e; 5 others\)"):
+        check_left_out(10, [f"reason {letter}" for letter in "abcdefghij"], "images")
+
+
+def test_reasons_that_differ_in_numbers_alone_are_one() -> None:
+    reasons = ["truncated (66 bytes)", "truncated (7 bytes)", "empty file", "truncated (8 bytes)"]
+    assert counted(Counter(reasons)) == "3 truncated (66 bytes); 1 empty file"

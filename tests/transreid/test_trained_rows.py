@@ -151,7 +151,7 @@ def test_a_test_camera_of_a_spare_row_is_told_before_the_run(
 
 
 def test_untrained_viewpoints_are_refused_by_the_extractor(tmp_path) -> None:
-    cfg = small_cfg(MODEL__SIE__VIEW=True)
+    cfg = small_cfg(MODEL__SIE__VIEW=True, MODEL__SIE__NUM_VIEWS=2)
     path = write_model(tmp_path, cfg)
     content = torch.load(path)
     content["model"][f"backbone.sie.{RECORD}"] = torch.tensor([1, 0] * 3, dtype=torch.uint8)

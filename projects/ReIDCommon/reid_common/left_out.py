@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -32,14 +33,26 @@ def check_left_out(
     """
     if not count:
         raise UserError(f"there are no {what}. {remedy}".strip())
-    counts = Counter(reasons)
-    left_out = sum(counts.values())
+    reasons = Counter(reasons)
+    left_out = sum(reasons.values())
     if left_out < count and left_out <= most * count:
         return
-    named = [f"{number} {reason}" for reason, number in counts.most_common(MAX_NAMED)]
-    if len(counts) > MAX_NAMED:
-        named.append(f"{left_out - sum(n for _, n in counts.most_common(MAX_NAMED))} others")
     how_many = "all" if left_out >= count else f"{left_out}"
     more = "" if left_out >= count else f", more than the share of {most:g} that may be"
-    text = f"{how_many} of the {count} {what} are left out{more} ({'; '.join(named)})"
+    text = f"{how_many} of the {count} {what} are left out{more} ({counted(reasons)})"
     raise UserError(f"{text}. {remedy}".strip())
+
+
+def counted(reasons: Mapping[str, int]) -> str:
+    """The most frequent reasons and how often each is given: "4 no image; 2 empty file".
+
+    Reasons that differ in numbers alone, as of bytes that are missing, are one.
+    """
+    alike = {re.sub(r"\d+", "0", reason): reason for reason in reversed([*reasons])}
+    counts = Counter[str]()
+    for reason, number in reasons.items():
+        counts[alike[re.sub(r"\d+", "0", reason)]] += number
+    named = counts.most_common(MAX_NAMED)
+    parts = [f"{number} {reason}" for reason, number in named]
+    others = sum(counts.values()) - sum(number for _, number in named)
+    return "; ".join([*parts, *([f"{others} others"] if others else [])])

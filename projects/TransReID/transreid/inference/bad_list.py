@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reid_common.errors import UserError
 from reid_common.files import replacing
-from reid_common.left_out import MAX_NAMED, check_left_out
+from reid_common.left_out import check_left_out, counted
 
 BAD_COLUMNS = ("image", "reason")
 
@@ -37,9 +37,7 @@ def check_enough(count: int, bad: Sequence[tuple[str, str]], out: Path, max_bad:
     """
     reasons = Counter(reason for _, reason in bad)
     if len(bad) == count:
-        named = "; ".join(f"{number} {text}" for text, number in reasons.most_common(MAX_NAMED))
-        raise UserError(
-            f"none of the {count} images can be read; see {bad_list(out)}. Reasons: {named}"
-        )
+        see = f"see {bad_list(out)}. Reasons: {counted(reasons)}"
+        raise UserError(f"none of the {count} images can be read; {see}")
     remedy = f"{bad_list(out)} names them; --max-bad allows a greater share"
     check_left_out(count, reasons, "images", max_bad, remedy)
