@@ -144,8 +144,9 @@ def test_killed_and_resumed_on_images(tiny_cfg, tmp_path, num_workers):
     assert_same(weights(whole), weights(resumed))
 
 
-# Of each epoch but the last two files are written: model_best, then model_{epoch}.
-@pytest.mark.parametrize(("how", "number"), [("step", ITERS_PER_EPOCH + 1), ("write", 3)])
+# Of each epoch three files are written: model_{epoch} before its evaluation, then model_best, and
+# model_{epoch} with the result.
+@pytest.mark.parametrize(("how", "number"), [("step", ITERS_PER_EPOCH + 1), ("write", 5)])
 def test_sigkill_and_resume_in_another_process(tmp_path, how, number):
     script = Path(__file__).with_name("killed_run.py")
     paths = os.pathsep.join([str(script.parents[1] / "support"), *sys.path])
