@@ -181,12 +181,11 @@ def _fill(
     extractor: FeatureExtractor, items: Sequence[ImageItem], parts: Shards, num_workers: int
 ) -> None:
     """Extract the shards that are missing, one after the other."""
-    missing, done = parts.missing(), parts.count_done()
-    size = extractor.batch_size
+    missing, done, size = parts.missing(), parts.count_done(), extractor.batch_size
     batches = [rows[i : i + size] for _, rows in missing for i in range(0, len(rows), size)]
     loader = WorkerLoader(
         ListedImages(items, extractor.transform),
-        batch_sampler=batches,  # type: ignore[arg-type]  # any iterable of index lists
+        batch_sampler=batches,
         num_workers=num_workers,
         collate_fn=collate,
         pin_memory=extractor.device.type == "cuda",
