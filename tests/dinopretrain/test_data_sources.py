@@ -249,6 +249,13 @@ def test_names_of_a_list_that_are_not_stored_are_left_out_and_counted(tmp_path, 
     assert "2 of the 4 images" in caplog.text and "no/such.jpg" in caplog.text
 
 
+def test_a_list_of_which_most_is_not_stored_is_refused(tmp_path):
+    write_tar(tmp_path / "LUP" / "a.tar")
+    (tmp_path / "list.txt").write_text(f"{NAMES[1]}\nno/such.jpg\nnor/this.jpg")
+    with pytest.raises(UserError, match=r"2 of the 3 images of .*list.txt .*no/such.jpg"):
+        shown("LUPerson:?list=list.txt", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

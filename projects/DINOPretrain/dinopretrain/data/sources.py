@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from reid_common.errors import UserError
+from reid_common.left_out import check_left_out
 from reid_core.data.opening import MissingDataset
 
 from .images import FileImages, ListedImages, SelectedImages, UnlabelledImages
@@ -106,11 +107,12 @@ def _positions(images: ListedImages, names: PathList, list_file: str, place: str
             f"none of the {len(names)} images of the list {list_file!r} (such as {names[0]!r}) is "
             f"in {place!r} (such as {images.keys[0]!r}); use the list that belongs to these images"
         )
-    if len(known) < len(names):
-        counts = len(names) - len(known), len(names)
+    if missing := len(names) - len(known):
         first = names[int(np.flatnonzero(found < 0)[0])]
-        text = "%d of the %d images of %s are not in %s, the first is %s"
-        logger.warning(text, *counts, list_file, place, first)
+        reason = f"not in {place}, the first is {first}"
+        remedy = "Use the list that belongs to these images, or one of those that are there"
+        check_left_out(len(names), {reason: missing}, f"images of {list_file}", remedy=remedy)
+        logger.warning("%d of the %d images of %s are %s", missing, len(names), list_file, reason)
     return known
 
 
