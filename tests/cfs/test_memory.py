@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 SCRIPT = Path(__file__).parent / "choosing.py"
-COUNT = 400_000
+COUNT = 200_000
 
 
 def test_half_of_many_names(tmp_path) -> None:

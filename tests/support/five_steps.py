@@ -142,7 +142,8 @@ def views() -> Iterator[dict[str, Any]]:
 
 def marks(model: nn.Module) -> dict[str, np.ndarray]:
     """Of each weight and gradient: norm, product with a unit vector of ones, first element."""
-    values = {f"weight {name}": value for name, value in model.state_dict().items()}
+    state = {k: v for k, v in model.state_dict().items() if not k.endswith(".trained_rows")}
+    values = {f"weight {name}": value for name, value in state.items()}
     gradients = {f"grad {n}": p.grad for n, p in model.named_parameters() if p.grad is not None}
     return {
         name: np.array([float(v.norm()), float(v.sum()) / v.numel() ** 0.5, float(v.flatten()[0])])
