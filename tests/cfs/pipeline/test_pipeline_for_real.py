@@ -1,4 +1,4 @@
-"""The whole pipeline, in seconds a stage; and with real children one that is killed."""
+"""The whole pipeline, with real children, in seconds a stage; and one that is killed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from cfs.pipeline import process as pipeline_process
 from cfs.pipeline.config import STAGES
-from forked import run_forked
-from reid_commands import pretrain as conditional_pretrain
 from small_dino import BATCH
 from small_pipeline import KEPT, write_data, write_pipeline
 
@@ -64,18 +61,11 @@ class Run:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Run:
-    """A pipeline that ran to its end in one go, its stages in forks of this process."""
+    """A pipeline that ran to its end in one go."""
     data = tmp_path_factory.mktemp("data")
     write_data(data)
     run = Run(tmp_path_factory.mktemp("whole"), data)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as the children of the other runs
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline_process, "run_command", run_forked)
-        for name in ("FASTREID_DATASETS", "CUDA_VISIBLE_DEVICES"):
-            patch.setenv(name, run.environment[name])
-        assert conditional_pretrain.main(["--config-file", str(run.file)]) == 0
-    torch.set_num_threads(threads)
+    run.finish()
     return run
 
 
