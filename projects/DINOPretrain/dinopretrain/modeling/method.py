@@ -186,9 +186,9 @@ class PretrainingMethod(nn.Module):
             torch._foreach_mul_(follower, momentum)
             torch._foreach_add_(follower, leader, alpha=1 - momentum)
             return
-        torch._foreach_mul_(follower, torch.where(finite, momentum, 1.0))
-        share = torch._foreach_mul(leader, torch.where(finite, 1 - momentum, 0.0))
-        torch._foreach_add_(follower, share)
+        share = finite.to(follower[0].dtype) * (1 - momentum)  # as exact as the parameters are
+        torch._foreach_mul_(follower, 1 - share)
+        torch._foreach_add_(follower, torch._foreach_mul(leader, share))
 
 
 def average_of(trained: Encoder, backbone: nn.Module) -> Encoder:
