@@ -182,10 +182,8 @@ class PretrainingMethod(nn.Module):
         online = dict(self.trained.named_parameters())
         pairs = [(p.detach(), online[name].detach()) for name, p in self.average.named_parameters()]
         follower, leader = ([pair[i] for pair in pairs] for i in (0, 1))
-        if finite is None:
-            torch._foreach_mul_(follower, momentum)
-            torch._foreach_add_(follower, leader, alpha=1 - momentum)
-            return
+        # One arithmetic for both, or a resumed run would round in another way.
+        finite = torch.ones((), device=self.device) if finite is None else finite
         share = finite.to(follower[0].dtype) * (1 - momentum)  # as exact as the parameters are
         torch._foreach_mul_(follower, 1 - share)
         torch._foreach_add_(follower, torch._foreach_mul(leader, share))

@@ -96,8 +96,6 @@ class MomentumContrast(PretrainingMethod):
 
     def begin_step(self) -> None:
         """Let the key encoder follow, unless it has followed these weights already."""
-        if self._queries_moved is None:  # as a tensor, whose arithmetic rounds in another way
-            self._queries_moved = torch.tensor(True, device=self.device)
         self.move_average(self.momentum, self._queries_moved)
         self.similarities.clear()
 
