@@ -52,7 +52,7 @@ def test_a_fused_optimizer_is_the_optimizer(kind: type[torch.optim.Optimizer]) -
     assert not use_fused(optimizers[0])  # on a CPU by request only
     assert use_fused(optimizers[1], ("cpu",))
     for step in range(6):
-        if step == 3:  # each goes on with the other's state
+        if step == 3:  # each continues from the other's state
             states = [copy.deepcopy(optimizer.state_dict()) for optimizer in optimizers]
             for optimizer, state in zip(optimizers, states[::-1], strict=True):
                 optimizer.load_state_dict(state)

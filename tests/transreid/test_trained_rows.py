@@ -87,7 +87,7 @@ def test_a_checkpoint_without_the_record_is_as_before() -> None:
     torch.testing.assert_close(given(loaded, -1, -1), sie.sie_embed.detach().mean((0, 1)))
     plain.sie_embed.data.copy_(sie.sie_embed.data)
     assert torch.equal(loaded.table(), plain.table())
-    # A training that goes on with it has all its rows: nobody knows which were trained.
+    # A training that continues from it has all its rows: nobody knows which were trained.
     loaded.note_training_images([0], [0])
     assert loaded.known().all()
     model, other = torch.nn.ModuleDict({"sie": plain}), torch.nn.ModuleDict({"sie": loaded})

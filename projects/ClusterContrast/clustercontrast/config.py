@@ -6,13 +6,12 @@ Source of the values: Dai et al., "Cluster Contrast for Unsupervised Person Re-I
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 from fastreid.config import CfgNode
 from fastreid.utils import comm
 from reid_common.errors import UserError
-from reid_core.config.declaration import Key, Rule, add_keys, check_config
+from reid_core.config.declaration import Key, add_keys, check_config, rule_of
 from reid_core.config.values import (
     FLAG,
     PROBABILITY,
@@ -171,22 +170,13 @@ def norm_is_not_measured(cfg: CfgNode) -> str | None:
     return "TEST.PRECISE_BN.ENABLED is True, which needs labelled batches; set it to False"
 
 
-def _rule(check: Callable[[CfgNode], str | None], *keys: str) -> Rule:
-    """A rule about trainings by cluster contrast."""
-
-    def of_clusters(cfg: CfgNode) -> str | None:
-        return check(cfg) if cfg.MODEL.META_ARCHITECTURE == ARCH else None
-
-    return Rule(("CLUSTER.EPS", *keys), of_clusters, training=True)
-
-
 RULES = (
-    _rule(head_is_known, "MODEL.HEADS.NAME"),
-    _rule(feature_is_trained, "MODEL.HEADS.TEST_NECK_FEAT"),
-    _rule(sampler_is_known, "DATALOADER.SAMPLER_TRAIN"),
-    _rule(batch_is_shared, "SOLVER.IMS_PER_BATCH"),
-    _rule(pooling_fits, "MODEL.HEADS.POOL_LAYER"),
-    _rule(norm_is_not_measured, "TEST.PRECISE_BN.ENABLED"),
+    rule_of((ARCH,), head_is_known, "CLUSTER.EPS", "MODEL.HEADS.NAME"),
+    rule_of((ARCH,), feature_is_trained, "CLUSTER.EPS", "MODEL.HEADS.TEST_NECK_FEAT"),
+    rule_of((ARCH,), sampler_is_known, "CLUSTER.EPS", "DATALOADER.SAMPLER_TRAIN"),
+    rule_of((ARCH,), batch_is_shared, "CLUSTER.EPS", "SOLVER.IMS_PER_BATCH"),
+    rule_of((ARCH,), pooling_fits, "CLUSTER.EPS", "MODEL.HEADS.POOL_LAYER"),
+    rule_of((ARCH,), norm_is_not_measured, "CLUSTER.EPS", "TEST.PRECISE_BN.ENABLED"),
 )
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from fastreid.config import CfgNode
 from reid_common.errors import UserError
-from reid_core.config.declaration import Rule, add_keys, check_config
+from reid_core.config.declaration import add_keys, check_config, rule_of
 from transreid.config_rules import BUILDER, vit_sizes
 
 from .config_keys import KEYS
@@ -129,29 +127,19 @@ def ratios_have_ranges(cfg: CfgNode) -> str | None:
     )
 
 
-Check = Callable[[CfgNode], str | None]
-
-
-def _rule(key: str, other: str, check: Check, methods: tuple[str, ...] = METHODS) -> Rule:
-    """A rule about trainings of some methods."""
-
-    def of_methods(cfg: CfgNode) -> str | None:
-        return check(cfg) if cfg.MODEL.META_ARCHITECTURE in methods else None
-
-    return Rule((key, other), of_methods, training=True)
-
-
 MASKED = ("IBOT",)
 RULES = (
-    _rule("DINO.LOCAL_SIZE", "MODEL.BACKBONE.TIMM_NAME", local_views_hold_a_patch),
-    _rule("DINO.OUT_DIM", "SOLVER.WARMUP_EPOCHS", warm_up_is_in_epochs),
-    _rule("DINO.OUT_DIM", "MODEL.BACKBONE.GRADIENT_CHECKPOINTING", backbone_can_recompute),
-    _rule("DINO.LOCAL_VIEWS", "MOCO.VIEWS", views_are_two, CONTRASTIVE),
-    _rule("SOLVER.OPT", "MOCO.VIEWS", optimizer_is_known, CONTRASTIVE),
-    _rule("DINO.MICRO_BATCH", "MODEL.BACKBONE.STEM", batch_is_in_one_piece, CONTRASTIVE),
-    _rule("MOCO.QUEUE_SIZE", "SOLVER.IMS_PER_BATCH", queue_holds_a_batch, CONTRASTIVE),
-    _rule("IBOT.MASK_RATIO", "MODEL.BACKBONE.NAME", patches_can_be_hidden, MASKED),
-    _rule("IBOT.MASK_RATIO", "IBOT.MASK_RATIO_RANGE", ratios_have_ranges, MASKED),
+    rule_of(METHODS, local_views_hold_a_patch, "DINO.LOCAL_SIZE", "MODEL.BACKBONE.TIMM_NAME"),
+    rule_of(METHODS, warm_up_is_in_epochs, "DINO.OUT_DIM", "SOLVER.WARMUP_EPOCHS"),
+    rule_of(
+        METHODS, backbone_can_recompute, "DINO.OUT_DIM", "MODEL.BACKBONE.GRADIENT_CHECKPOINTING"
+    ),
+    rule_of(CONTRASTIVE, views_are_two, "DINO.LOCAL_VIEWS", "MOCO.VIEWS"),
+    rule_of(CONTRASTIVE, optimizer_is_known, "SOLVER.OPT", "MOCO.VIEWS"),
+    rule_of(CONTRASTIVE, batch_is_in_one_piece, "DINO.MICRO_BATCH", "MODEL.BACKBONE.STEM"),
+    rule_of(CONTRASTIVE, queue_holds_a_batch, "MOCO.QUEUE_SIZE", "SOLVER.IMS_PER_BATCH"),
+    rule_of(MASKED, patches_can_be_hidden, "IBOT.MASK_RATIO", "MODEL.BACKBONE.NAME"),
+    rule_of(MASKED, ratios_have_ranges, "IBOT.MASK_RATIO", "IBOT.MASK_RATIO_RANGE"),
 )
 
 

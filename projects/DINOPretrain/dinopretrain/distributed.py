@@ -7,16 +7,6 @@ from fastreid.utils import comm
 from torch import Tensor, nn
 
 
-@torch.no_grad()
-def gathered(tensor: Tensor) -> Tensor:
-    """(B, ...) of each process -> (N, ...) of all of them, rank 0's first; without gradients."""
-    if comm.get_world_size() == 1:
-        return tensor
-    parts = [torch.empty_like(tensor) for _ in range(comm.get_world_size())]
-    torch.distributed.all_gather(parts, tensor.contiguous())
-    return torch.cat(parts)
-
-
 def own_part(tensor: Tensor) -> Tensor:
     """(N, ...) of all processes -> (B, ...), the rows of this one."""
     return tensor.chunk(comm.get_world_size())[comm.get_rank()]

@@ -20,7 +20,6 @@ from fastreid_compat.repairs.checkpoints.backbone_weights import load_backbone
 from fastreid_compat.repairs.checkpoints.checkpoint_files import read_file, unwrapped
 from reid_common.digests import file_digest
 from reid_common.errors import UserError
-from reid_common.self_supervised import online_backbone
 from reid_core.run.feature_inputs import relevant_config
 from reid_core.side_information.resolve import fill_from_weights
 from torch import Tensor, nn
@@ -124,8 +123,7 @@ def _load_cnn(backbone: nn.Module, pool: nn.Module, state: Mapping[str, Any], so
     Raises:
         UserError: the file's backbone is another one.
     """
-    online = online_backbone(state)
-    load_backbone(backbone, state if online is None else online.state, source)
+    load_backbone(backbone, state, source)
     tensors = {str(key).removeprefix("module."): value for key, value in state.items()}
     pooling = {key: tensors[POOL + key] for key in pool.state_dict() if POOL + key in tensors}
     pool.load_state_dict(pooling, strict=False)

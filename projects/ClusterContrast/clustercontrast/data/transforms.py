@@ -14,9 +14,8 @@ from fastreid.config import CfgNode
 from fastreid.data.transforms import ToTensor
 from fastreid_compat.repairs.loading.transforms import TRANSFORM_REGISTRY, tv
 from PIL import Image
-from reid_common.errors import UserError
 from torch import Tensor
-from transreid.data.transforms import NOT_RELEASED
+from transreid.data.transforms import check_steps
 
 ERASED_AREA, ERASED_ASPECT = (0.02, 0.4), (0.3, 1 / 0.3)
 
@@ -36,12 +35,7 @@ def build_cluster_transforms(cfg: CfgNode, is_train: bool) -> Callable[[Image.Im
         UserError: an augmentation is on that this pipeline does not have.
     """
     options, bicubic = cfg.INPUT, tv.InterpolationMode.BICUBIC
-    for name in NOT_RELEASED:
-        if options[name].ENABLED:
-            raise UserError(
-                f"INPUT.{name}.ENABLED is True, but INPUT.TRANSFORM ClusterContrast has no such "
-                f"step; set INPUT.{name}.ENABLED False, or INPUT.TRANSFORM FastReID"
-            )
+    check_steps(cfg, "ClusterContrast")
     if not is_train:
         return tv.Compose([tv.Resize(options.SIZE_TEST, bicubic), ToTensor()])
     steps: list[Any] = [tv.Resize(options.SIZE_TRAIN, bicubic)]

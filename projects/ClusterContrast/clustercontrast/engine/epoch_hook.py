@@ -44,7 +44,7 @@ class PseudoLabelHook(HookBase):
         self.metrics: dict[str, float] = {}
 
     def before_epoch(self) -> None:
-        """Make labels, memory and loader anew; raises UserError where they are no use."""
+        """Make the labels, memory and loader of an epoch; UserError if they are no use."""
         start, trainer, state = time.perf_counter(), self.trainer, self.state
         features = extract_features(self.cfg, trainer.model, self.images)
         made = from_first_process(

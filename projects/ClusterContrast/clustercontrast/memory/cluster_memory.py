@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from fastreid.utils import comm
 from reid_core.config.values import check_choice
+from reid_core.run.processes import gathered
 from torch import Tensor, nn
 
 from .updates import UPDATES
@@ -32,17 +32,8 @@ def cluster_centres(features: Tensor, labels: Tensor) -> Tensor:
     return F.normalize(sums / labels.bincount(minlength=len(sums))[:, None].clamp(min=1))
 
 
-def gathered(tensor: Tensor) -> Tensor:
-    """Tensors (B, ...) of all processes, of one shape, one after the other by rank."""
-    if comm.get_world_size() == 1:
-        return tensor
-    parts = [torch.empty_like(tensor) for _ in range(comm.get_world_size())]
-    torch.distributed.all_gather(parts, tensor.contiguous())
-    return torch.cat(parts)
-
-
 class ClusterMemory(nn.Module):
-    """Memory (M, D), made anew in each epoch; it is no part of the model's weights.
+    """Memory (M, D), recomputed in each epoch; it is no part of the model's weights.
 
     Args:
         temperature: tau, divisor of the cosines.
@@ -77,8 +68,9 @@ class ClusterMemory(nn.Module):
         Raises:
             ValueError: the memory has no such row; :meth:`begin` was not called, or for others.
         """
-        if int(labels.max()) >= len(self.rows) or int(labels.min()) < 0:
-            raise ValueError(f"labels up to {int(labels.max())}, a memory of {len(self.rows)} rows")
+        low, high = torch.stack(torch.aminmax(labels)).tolist()  # one wait for the device
+        if high >= len(self.rows) or low < 0:
+            raise ValueError(f"labels up to {high}, a memory of {len(self.rows)} rows")
         unit = F.normalize(features.float())
         loss = F.cross_entropy(unit @ self.rows.T / self.temperature, labels)
         if unit.requires_grad:

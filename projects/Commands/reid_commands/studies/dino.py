@@ -41,6 +41,13 @@ def placed(folder: str, pool: str) -> str:
     return folder if pool == POOL else f"{folder}_{file_name(pool)}"
 
 
+def pairs_of(pool: str, dataset: str | None, seed: int, opts: list[str]) -> list[str]:
+    """KEY VALUE pairs of a pre-training on ``pool``, tested on ``dataset`` (None: the config's)."""
+    sets = [] if pool == POOL else ["DATASETS.NAMES", repr((pool,))]
+    sets += [] if dataset is None else ["DATASETS.TESTS", repr((dataset,))]
+    return ["SEED", str(seed), *sets, *opts]
+
+
 def pretrain(pool: str, dataset: str | None, out: Path, seed: int, opts: list[str]) -> list[str]:
     """Pre-train, unless an earlier call has; returns the KEY VALUE pairs that start from it.
 
@@ -51,10 +58,8 @@ def pretrain(pool: str, dataset: str | None, out: Path, seed: int, opts: list[st
         seed: of the run.
         opts: the user's KEY VALUE pairs.
     """
-    sets = [] if pool == POOL else ["DATASETS.NAMES", repr((pool,))]
-    sets += [] if dataset is None else ["DATASETS.TESTS", repr((dataset,))]
     folder = pretraining_folder(out, seed, pool)
-    return pretraining.pretrain(PRETRAINING, folder, ["SEED", str(seed), *sets, *opts])
+    return pretraining.pretrain(PRETRAINING, folder, pairs_of(pool, dataset, seed, opts))
 
 
 def add_arguments(lines: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .dino import DATASET, FINE_TUNING, POOL, SCRATCH_TITLE, placed
+from .dino import DATASET, FINE_TUNING, POOL, SCRATCH_TITLE, pairs_of, placed
 from .pretraining import pretrain, seconds_of
 from .runner import Arm, Rows, Study, dataset_options, mean_and_spread
 
@@ -56,10 +56,8 @@ def arm(method: str, args: argparse.Namespace, options: list[str]) -> Arm:
     """Fine-tuning from a method's backbone."""
 
     def prepare(out: Path, seed: int, opts: list[str]) -> list[str]:
-        sets = [] if args.pool == POOL else ["DATASETS.NAMES", repr((args.pool,))]
-        sets += [] if args.dataset is None else ["DATASETS.TESTS", repr((args.dataset,))]
         folder = pretraining_folder(out, method, args.pool, seed)
-        return pretrain(CONFIGS[method], folder, ["SEED", str(seed), *sets, *opts])
+        return pretrain(CONFIGS[method], folder, pairs_of(args.pool, args.dataset, seed, opts))
 
     return Arm(method, FINE_TUNING, placed(method, args.pool), options, prepare=prepare)
 

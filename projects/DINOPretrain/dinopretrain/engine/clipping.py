@@ -19,8 +19,8 @@ def clip_each(parameters: list[nn.Parameter], max_norm: float) -> Tensor:
 @torch.no_grad()
 def clip_together(parameters: list[nn.Parameter], max_norm: float) -> Tensor:
     """Scale all gradients down to a total norm of ``max_norm``; else as :func:`clip_each`."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    total = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    total = clip_each(parameters, 0.0)
     if max_norm > 0:
-        torch._foreach_mul_(gradients, (max_norm / (total + 1e-6)).clamp(max=1.0))
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        torch._foreach_mul_(gradients, (max_norm / (total + fused.EPS)).clamp(max=1.0))
     return total

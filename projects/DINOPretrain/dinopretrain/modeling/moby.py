@@ -16,9 +16,9 @@ from fastreid.config import CfgNode, configurable
 from fastreid.modeling.backbones import build_backbone
 from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
 from fastreid_compat.repairs.config.settings import resolve_device
+from reid_core.run.processes import gathered
 from torch import Tensor
 
-from ..distributed import gathered
 from ..losses.contrastive import first_is_right, queue_logits
 from ..solver.optimizers import optimizer_of
 from ..solver.parameter_groups import parameter_groups

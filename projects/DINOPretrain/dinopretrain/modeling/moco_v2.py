@@ -17,9 +17,10 @@ from fastreid.config import CfgNode, configurable
 from fastreid.modeling.backbones import build_backbone
 from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
 from fastreid.utils import comm
+from reid_core.run.processes import gathered
 from torch import Tensor
 
-from ..distributed import copy_buffers_of_rank_0, gathered, own_part, shared_permutation
+from ..distributed import copy_buffers_of_rank_0, own_part, shared_permutation
 from ..losses.contrastive import first_is_right, queue_logits
 from ..solver.schedules import epoch_cosine
 from .encoder import Encoder

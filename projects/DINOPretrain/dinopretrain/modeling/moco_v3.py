@@ -18,10 +18,10 @@ from fastreid.modeling.backbones import build_backbone
 from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
 from fastreid.utils import comm
 from fastreid_compat.repairs.config.settings import resolve_device
+from reid_core.run.processes import gathered
 from torch import Tensor, nn
 from transreid.modeling.backbone import TransReIDBackbone
 
-from ..distributed import gathered
 from ..losses.contrastive import batch_logits, own_is_right
 from ..solver.schedules import cosine_to_zero, cosine_with_warmup
 from .batch_norm import synchronised

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,17 @@ class Rule:
     # What is wrong and what to do about it, None if nothing is. It may also raise UserError.
     check: Callable[[CfgNode], str | None]
     training: bool = False  # only training needs it
+
+
+def rule_of(
+    architectures: Collection[str], check: Callable[[CfgNode], str | None], *keys: str
+) -> Rule:
+    """A rule about trainings of some meta-architectures."""
+
+    def of_architectures(cfg: CfgNode) -> str | None:
+        return check(cfg) if cfg.MODEL.META_ARCHITECTURE in architectures else None
+
+    return Rule(keys, of_architectures, training=True)
 
 
 def section(name: str, *rows: tuple[Any, ...]) -> list[Key]:

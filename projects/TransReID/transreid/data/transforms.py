@@ -46,6 +46,16 @@ class NoiseErasing:
         return torch.where(noise.isnan(), image, noise * self.std + self.mean)
 
 
+def check_steps(cfg: CfgNode, transform: str) -> None:
+    """Raise UserError where a step of FastReID's is on that the pipeline ``transform`` lacks."""
+    for name in NOT_RELEASED:
+        if cfg.INPUT[name].ENABLED:
+            raise UserError(
+                f"INPUT.{name}.ENABLED is True, but INPUT.TRANSFORM {transform} has no such step; "
+                f"set INPUT.{name}.ENABLED False, or INPUT.TRANSFORM FastReID"
+            )
+
+
 def build_transreid_transforms(cfg: CfgNode, is_train: bool) -> Callable[[Image.Image], Tensor]:
     """Build the released pipeline for training or test.
 
@@ -61,12 +71,7 @@ def build_transreid_transforms(cfg: CfgNode, is_train: bool) -> Callable[[Image.
         UserError: an augmentation is on that the released pipeline does not have.
     """
     options = cfg.INPUT
-    for name in NOT_RELEASED:
-        if options[name].ENABLED:
-            raise UserError(
-                f"INPUT.{name}.ENABLED is True, but INPUT.TRANSFORM TransReID has no such step; "
-                f"set INPUT.{name}.ENABLED False, or INPUT.TRANSFORM FastReID"
-            )
+    check_steps(cfg, "TransReID")
     if not is_train:
         resize = tv.Resize(options.SIZE_TEST, tv.InterpolationMode.BILINEAR)
         return tv.Compose([resize, ToTensor()])

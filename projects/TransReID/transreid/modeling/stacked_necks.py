@@ -14,12 +14,9 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from fastreid.layers import any_softmax
 from torch import Tensor, nn
 
-from .bnneck import BNNeck
-
-KNOWN = tuple(getattr(any_softmax, name) for name in any_softmax.__all__)
+from .bnneck import CLASSIFIERS, BNNeck
 
 
 class StackedParts(Sequence[dict[str, Tensor]]):
@@ -53,7 +50,7 @@ def can_be_stacked(necks: Sequence[BNNeck]) -> bool:
         and type(neck.bottleneck) is nn.BatchNorm1d
         and type(neck.classifier) is nn.Linear
         and type(neck.cls_layer) is type(first.cls_layer)
-        and type(neck.cls_layer) in KNOWN
+        and type(neck.cls_layer) in CLASSIFIERS.values()
         and neck.bottleneck.training
         and neck.bottleneck.momentum is not None
         and neck.bottleneck.track_running_stats
