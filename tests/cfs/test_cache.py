@@ -5,12 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import python_forks
 from cfs.filters import measured_images
 from cfs.filters.cache import MeasurementCache
 from cfs.filters.measured_images import measured
@@ -80,9 +79,8 @@ def test_other_parameters_other_order_other_images(images, pool, tmp_path, count
 
 def test_killed_and_resumed_equals_uninterrupted(images, pool, tmp_path, counted) -> None:
     """SIGKILL at the eighth image, blocks of three: six images are known."""
-    script = [sys.executable, str(HERE / "killed_measuring.py"), str(pool), str(tmp_path / "cache")]
-    run = subprocess.run([*script, "8"], capture_output=True, text=True)
-    assert run.returncode == -signal.SIGKILL, run.stderr
+    done = python_forks.run(HERE / "killed_measuring.py", pool, tmp_path / "cache", 8)
+    assert done.returncode == -signal.SIGKILL, done.stderr
     resumed = look(images, tmp_path / "cache")
     assert sorted(counted) == [6, 7, 8, 9]
     uninterrupted = look(images, tmp_path / "other")

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+
+from python_forks import run_together
 
 SCRIPT = Path(__file__).parent / "two_filters.py"
 
 
 def two_processes(pool: Path, out: Path, min_height: int) -> list[dict]:
     out.mkdir()
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(SCRIPT), str(pool), str(out), str(min_height)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    done = run_together(2, SCRIPT, pool, out, min_height)
     assert done.returncode == 0, done.stderr
     return [json.loads((out / f"rank{rank}.json").read_text()) for rank in (0, 1)]
 

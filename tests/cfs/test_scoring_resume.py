@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +15,12 @@ from cfs.scores.reading import read_scores
 from cfs.scores.shards import only_process
 from cfs.scoring import scoring
 from cfs.scoring.options import ScoringOptions, rank_and_world
+from python_forks import run, run_together
 from reid_common.errors import UserError
 from small_scoring import NUM_IMAGES, content, score, vit_cfg, write_pool
 
 HERE = Path(__file__).parent
 SHARDS = 3  # of 4, 4 and 3 images, two batches each
-
-
-def run_script(name: str, *args: object) -> subprocess.CompletedProcess:
-    paths = [*sys.path, str(HERE.parent / "support")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    command = [sys.executable, str(HERE / name), *map(str, args)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +70,7 @@ def test_columns_of_a_shard(whole, tmp_path) -> None:
 @pytest.mark.parametrize("batch", [1, 3])
 def test_killed_and_resumed(batch, whole, vits, scored_pool, tmp_path, scored) -> None:
     out = tmp_path / "scores"
-    done = run_script("killed_scoring.py", scored_pool, out, *vits, batch)
+    done = run(HERE / "killed_scoring.py", scored_pool, out, *vits, batch)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert len(list(out.glob("part-*.parquet"))) == batch // 2
     score(scored_pool, out, vit_cfg(), *vits)
@@ -99,7 +90,7 @@ def test_a_finished_folder_is_not_scored_again(whole, vits, scored_pool, tmp_pat
 
 def test_two_gloo_processes(whole, vits, scored_pool, tmp_path) -> None:
     out = tmp_path / "scores"
-    done = run_script("two_scoring.py", scored_pool, out, *vits)
+    done = run_together(2, HERE / "two_scoring.py", scored_pool, out, *vits)
     assert done.returncode == 0, done.stderr
     assert content(out) == whole
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))

@@ -44,4 +44,4 @@ def main(pool: str, out: str, min_height: str) -> None:
 
 
 if __name__ == "__main__":
-    launch(main, 2, args=tuple(sys.argv[1:]))
+    launch(main, 1, args=tuple(sys.argv[1:]))

@@ -30,4 +30,4 @@ def main(pool: Path, out: Path, source: str, target: str) -> None:
 
 
 if __name__ == "__main__":
-    launch(main, 2, dist_url="auto", args=(*map(Path, sys.argv[1:3]), *sys.argv[3:]))
+    launch(main, 1, args=(*map(Path, sys.argv[1:3]), *sys.argv[3:]))

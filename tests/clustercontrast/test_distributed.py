@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
+from python_forks import run_together
 from small_clusters import train_together, write_persons
 
 SCRIPT = Path(__file__).with_name("two_clusters.py")
@@ -18,15 +16,7 @@ def test_two_processes_equal_one(tmp_path, monkeypatch) -> None:
     write_persons(tmp_path / "data")
     monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path / "data"))
     train_together(1, str(tmp_path / "one"))
-    unset = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    environment = {k: v for k, v in os.environ.items() if k not in unset} | {
-        "CUDA_VISIBLE_DEVICES": "",
-        "PYTHONPATH": os.pathsep.join(sys.path),
-    }
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), str(tmp_path / "two")],
-        env=environment, capture_output=True, text=True, timeout=900,
-    )  # fmt: skip
+    done = run_together(2, SCRIPT, tmp_path / "two")
     assert done.returncode == 0, done.stderr
     one, two = (
         torch.load(tmp_path / name / "model_final.pth", weights_only=False)

@@ -9,4 +9,4 @@ from fastreid.engine import launch
 from small_clusters import train_together
 
 if __name__ == "__main__":
-    launch(train_together, 2, dist_url="auto", args=(2, sys.argv[1]))
+    launch(train_together, 1, args=(2, sys.argv[1]))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +9,7 @@ import contrast_models as start
 import pytest
 import torch
 from contrast_models import STEPS
+from python_forks import run_together
 from torch import Tensor
 from traces import CLOSE, Trace, compare, recorded, replay
 
@@ -125,13 +123,6 @@ def test_moby() -> None:
 def test_two_processes(tmp_path: Path) -> None:
     """MoCo v2: the trace of two processes. MoCo v3, MoBY and iBOT: that of one."""
     script = Path(__file__).with_name("two_contrast.py")
-    path = [
-        str(script.parent),
-        str(script.parents[1] / "support"),
-        os.environ.get("PYTHONPATH", ""),
-    ]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(path)}
-    command = [sys.executable, str(script), str(tmp_path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = run_together(2, script, tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["agreed0", "agreed1"]

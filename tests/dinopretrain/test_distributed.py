@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from python_forks import run_together
 
 SCRIPT = Path(__file__).parent / "two_dino.py"
 DIM = 32  # of the golden run, whose batches have 4 images
@@ -17,12 +15,10 @@ DIM = 32  # of the golden run, whose batches have 4 images
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, str], dict]:
     """Three steps of one process and of two, in every way of two_dino.py."""
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     found = {}
     for processes in (1, 2):
         folder = tmp_path_factory.mktemp(f"{processes}_processes")
-        command = [sys.executable, str(SCRIPT), str(processes), str(folder)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        done = run_together(processes, SCRIPT, folder)
         assert done.returncode == 0, done.stderr
         for file in folder.iterdir():
             found[processes, file.stem] = torch.load(file, weights_only=True)

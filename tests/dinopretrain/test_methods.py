@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import python_forks
 import torch
 from dinopretrain.methods import BACKBONE_FILES, CONTRASTIVE, METHODS
 from fastreid.modeling import build_model
@@ -93,15 +91,9 @@ def killed(tmp_path_factory) -> Path:
     """Folder with a pool, and a run of each method that was killed in its second epoch."""
     folder = tmp_path_factory.mktemp("killed")
     write_noise(folder / "pool")
-    path = os.pathsep.join([str(HERE.parent / "support"), os.environ.get("PYTHONPATH", "")])
-    run = subprocess.run(
-        [sys.executable, str(HERE / "killed_methods.py"), str(folder), str(ITERS_PER_EPOCH + 2)],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.split() == [f"{method}:{signal.SIGKILL.value}" for method in NEW]
+    done = python_forks.run(HERE / "killed_methods.py", folder, ITERS_PER_EPOCH + 2)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [f"{method}:{signal.SIGKILL.value}" for method in NEW]
     return folder
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import python_forks
 import torch
 from reid_common.errors import UserError
 from small_dino import ITERS_PER_EPOCH, assert_same_weights, metrics, start
@@ -95,15 +93,9 @@ def test_killed_and_resumed_equals_uninterrupted(dino_cfg, tmp_path: Path) -> No
     uninterrupted.train()
     cfg = dino_cfg.clone()
     cfg.OUTPUT_DIR = str(tmp_path / "killed")
-    script = [sys.executable, str(HERE / "killed_dino.py"), str(tmp_path / "pool"), cfg.OUTPUT_DIR]
-    path = os.pathsep.join([str(HERE.parent / "support"), os.environ.get("PYTHONPATH", "")])
-    run = subprocess.run(
-        [*script, str(ITERS_PER_EPOCH + 2)],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == -signal.SIGKILL, run.stderr
+    script, step = HERE / "killed_dino.py", ITERS_PER_EPOCH + 2
+    done = python_forks.run(script, tmp_path / "pool", cfg.OUTPUT_DIR, step)
+    assert done.returncode == -signal.SIGKILL, done.stderr
     resumed = start(cfg)
     assert resumed.start_epoch == 1
     resumed.train()

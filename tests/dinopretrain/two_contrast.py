@@ -101,4 +101,4 @@ def main(out: str) -> None:
 
 
 if __name__ == "__main__":
-    launch(main, 2, args=(sys.argv[1],))
+    launch(main, 1, args=(sys.argv[1],))

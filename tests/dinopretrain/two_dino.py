@@ -92,4 +92,4 @@ def train(micro_batch: int, checkpointing: bool, koleo: float) -> dict[str, Any]
 
 
 if __name__ == "__main__":
-    launch(main, int(sys.argv[1]), args=(sys.argv[2],))
+    launch(main, 1, args=(sys.argv[1],))

@@ -100,6 +100,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    launch(main, 2, dist_url="auto", args=(folder,))
-    main(folder)
+    launch(main, 1, args=(Path(sys.argv[1]),))

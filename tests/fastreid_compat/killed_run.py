@@ -57,6 +57,7 @@ def die_in_write(number: int) -> None:
 
 if __name__ == "__main__":
     how, number, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+    torch.set_num_threads(int(sys.argv[4]))
     cfg = small_cfg(folder)
     cfg.SEED = 5
     default_setup(cfg, argparse.Namespace())

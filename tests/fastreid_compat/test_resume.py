@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import python_forks
 import torch
 from fastreid.data.samplers import TrainingSampler
 from fastreid.engine import DefaultTrainer, default_setup
@@ -149,17 +147,9 @@ def test_killed_and_resumed_on_images(tiny_cfg, tmp_path, num_workers):
 @pytest.mark.parametrize(("how", "number"), [("step", ITERS_PER_EPOCH + 1), ("write", 5)])
 def test_sigkill_and_resume_in_another_process(tmp_path, how, number):
     script = Path(__file__).with_name("killed_run.py")
-    paths = os.pathsep.join([str(script.parents[1] / "support"), *sys.path])
     folder = tmp_path / "killed"
     # As many threads as here: sums in another order are equal to float tolerance only.
-    threads = str(torch.get_num_threads())
-    done = subprocess.run(
-        [sys.executable, script, how, str(number), folder],
-        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": threads},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = python_forks.run(script, how, number, folder, torch.get_num_threads())
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert (folder / ".model_best.pth.part").exists() == (how == "write")
     assert (folder / "last_checkpoint").read_text() == "model_0000.pth"

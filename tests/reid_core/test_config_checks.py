@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import python_forks
 from reid_common.errors import UserError
 from reid_core.config import Project, fastreid_keys, load_config, projects, register_project
 from reid_core.config.declaration import ABSENT, Key, Rule, add_keys, check_config, value_of
@@ -267,12 +265,10 @@ def test_defaults_are_not_shared_and_absent_keys_not_checked() -> None:
 
 @pytest.mark.parametrize(("key", "value", "says"), OF_THE_ISSUE[:1] + OF_THE_ISSUE[3:5])
 def test_the_command_line_says_it_before_a_data_set_is_opened(key, value, says, tmp_path) -> None:
-    line = [sys.executable, str(ROOT / "tools/train_net.py"), "--config-file", str(VIT)]
+    line = [ROOT / "tools/train_net.py", "--config-file", VIT]
     options = [key, value, "OUTPUT_DIR", str(tmp_path / "logs"), "MODEL.DEVICE", "cpu"]
-    environment = {**os.environ, "FASTREID_DATASETS": str(tmp_path / "absent")}
-    done = subprocess.run(
-        [*line, *options], capture_output=True, text=True, env=environment, timeout=120
-    )
+    absent = {"FASTREID_DATASETS": str(tmp_path / "absent")}
+    done = python_forks.run(*line, *options, environment=absent)
     assert done.returncode == 2
     (said,) = [text for text in done.stderr.splitlines() if text.startswith("error: ")]
     assert key in said and re.search(says, said)

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from python_forks import start
 from reid_commands import calibrate, search
 from reid_commands import extract as extract_features
 from small_inference import DIM, picture, small_cfg, write_bad_images, write_config, write_model
@@ -239,15 +236,12 @@ def test_a_sigkilled_run_goes_on(model, tmp_path) -> None:
     options = ["--num-workers", "0", "--batch-size", "4", "--shard-size", "4", *model]
     words = [str(listed), "-o", str(out), *options]
     tool = str(ROOT / "tools" / "extract_features.py")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [sys.executable, tool, *words], env=environment, stderr=subprocess.DEVNULL
-    )
+    process = start(tool, *words)
     parts = tmp_path / "f.npz.parts"
-    while process.poll() is None and len(list(parts.glob("*.npz"))) < 2:
+    while process.returncode is None and len(list(parts.glob("*.npz"))) < 2:
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.finish()
     assert not out.exists(), "the run was over before it could be killed"
     assert len(list(parts.glob("*.npz"))) >= 2
     threads = torch.get_num_threads()

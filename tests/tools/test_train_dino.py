@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from python_forks import Fork, start
 from small_dino import assert_same_weights, small_dino_cfg, write_noise
 
 TRAIN = Path(__file__).parents[2] / "tools" / "train_net.py"
-UNSET = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def free_port() -> int:
@@ -23,19 +20,10 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def start(*words: object) -> subprocess.Popen:
-    environment = {name: value for name, value in os.environ.items() if name not in UNSET}
-    environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, *map(str, words)]
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
-def finish(*processes: subprocess.Popen) -> None:
+def finish(*processes: Fork) -> None:
     for process in processes:
-        output, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, output
+        done = process.finish()
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture

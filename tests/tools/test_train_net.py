@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import python_forks
 import torch
 from fastreid.data.datasets.market1501 import Market1501
 from fastreid.engine import default_argument_parser
@@ -198,12 +199,13 @@ def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
 def test_two_gloo_processes_train(small, tmp_path, market_root, launcher: str) -> None:
     script = ["tools/train_net.py", "--config-file", CONFIG]
     if launcher == "torchrun":
-        start = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        start = ["-m", "torch.distributed.run", "--standalone"]
         start += ["--nproc_per_node", "2", *script]
     else:
-        start = [sys.executable, *script, "--num-gpus", "2"]
+        start = [*script, "--num-gpus", "2"]
     opts = small(SOLVER__MAX_EPOCH=1, TEST__EVAL_PERIOD=1)
-    done = command(*start, *opts, FASTREID_DATASETS=str(market_root))
+    environment = {"FASTREID_DATASETS": str(market_root)}
+    done = python_forks.run(*start, *opts, environment=environment, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-3000:]
     log = (tmp_path / "logs/log.txt").read_text()
     assert "Rank of current process: 0. World size: 2" in log
@@ -215,8 +217,9 @@ def test_two_gloo_processes_train(small, tmp_path, market_root, launcher: str) -
 
 
 def test_bad_input_in_two_processes_is_one_exit_code(small) -> None:
-    start = [sys.executable, "tools/train_net.py", "--config-file", CONFIG, "--num-gpus", "2"]
-    done = command(*start, *small(SOLVER__IMS_PER_BATCH=6, DATALOADER__NUM_INSTANCE=4))
+    start = ["tools/train_net.py", "--config-file", CONFIG, "--num-gpus", "2"]
+    opts = small(SOLVER__IMS_PER_BATCH=6, DATALOADER__NUM_INSTANCE=4)
+    done = python_forks.run(*start, *opts, cwd=ROOT)
     assert done.returncode == 2, done.stderr[-2000:]
     assert "error: " in done.stderr
     assert "Traceback" not in done.stderr

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,10 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 from cfs.pipeline.config import STAGES
+from python_forks import Fork, run, start
 from small_dino import BATCH
 from small_pipeline import KEPT, write_data, write_pipeline
 
 TOOL = Path(__file__).parents[3] / "tools" / "conditional_pretrain.py"
+FORKING = Path(__file__).with_name("forking_pipeline.py")
 EPOCHS = 20
 
 
@@ -28,28 +28,16 @@ class Run:
         # Long enough to be killed in its midst.
         pretrain = {"CONFIG": str(folder / "dino.yml"), "OPTS": ["SOLVER.MAX_EPOCH", EPOCHS]}
         self.file, self.out = write_pipeline(folder, PRETRAIN=pretrain), folder / "out"
-        self.environment = {
-            **os.environ,
-            "FASTREID_DATASETS": str(data),
-            "OMP_NUM_THREADS": "1",
-            "CUDA_VISIBLE_DEVICES": "",
-        }
+        self.environment = {"FASTREID_DATASETS": str(data)}
 
-    def start(self, *words: object) -> subprocess.Popen:
-        line = [sys.executable, str(TOOL), "--config-file", str(self.file), *map(str, words)]
-        return subprocess.Popen(
-            line,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    def start(self, *words: object) -> Fork:
+        line = ["--config-file", self.file, *words]
+        return start(TOOL, *line, environment=self.environment)
 
-    def finish(self, *words: object) -> str:
-        process = self.start(*words)
-        output, _ = process.communicate(timeout=600)
-        assert process.returncode == 0, output
-        return output
+    def finish(self, *words: object, tool: Path = TOOL) -> str:
+        done = run(tool, "--config-file", self.file, *words, environment=self.environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def record(self, stage: str) -> dict:
         return json.loads((self.out / "stages" / f"{stage}.json").read_text())
@@ -61,12 +49,12 @@ class Run:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Run:
-    """A pipeline that ran to its end in one go."""
+    """A pipeline that ran to its end in one go; its stages are forks, for the sake of time."""
     data = tmp_path_factory.mktemp("data")
     write_data(data)
-    run = Run(tmp_path_factory.mktemp("whole"), data)
-    run.finish()
-    return run
+    whole = Run(tmp_path_factory.mktemp("whole"), data)
+    whole.finish(tool=FORKING)
+    return whole
 
 
 def test_the_whole_pipeline(whole) -> None:
@@ -118,8 +106,8 @@ def test_killed_and_continued(whole, tmp_path) -> None:
     process = run.start("--only", "pretrain")
     wait_for(run.out / "pretrain" / "last_checkpoint")
     (child,) = children(process.pid)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.kill()
+    process.finish()
     deadline = time.monotonic() + 60
     while Path(f"/proc/{child}").exists():
         assert time.monotonic() < deadline
@@ -144,7 +132,7 @@ def test_interrupted(whole, tmp_path) -> None:
     process = run.start("--only", "pretrain")
     wait_for(run.out / "pretrain" / "last_checkpoint")
     process.terminate()
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert "interrupted: the same command resumes from here" in output
+    done = process.finish()
+    assert done.returncode == 128 + signal.SIGTERM
+    assert "interrupted: the same command resumes from here" in done.stdout + done.stderr
     assert run.record("pretrain")["status"] == "started"
