@@ -1,7 +1,11 @@
-"""Commands of a pipeline in forks of the test, which have imported everything already."""
+"""Commands of a pipeline in forks of the process that runs it, which has imported everything.
+
+``forked.py MODULE WORDS`` is ``python -m MODULE WORDS`` so, and prints how many were forked.
+"""
 
 from __future__ import annotations
 
+import importlib
 import os
 import runpy
 import sys
@@ -10,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from cfs.pipeline import process
 from cfs.pipeline.process import run_command
 
 
@@ -55,3 +60,21 @@ def _run_here(command: Sequence[str], log: Path) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def main(module: str, *words: str) -> int:
+    """The exit status of a command, whose stages are forks."""
+    started: list[Sequence[str]] = []
+
+    def run(command: Sequence[str], log: Path, tick: Callable[[], None]) -> int:
+        started.append(command)
+        return run_forked(command, log, tick)
+
+    process.run_command = run
+    status = importlib.import_module(module).main([*words])
+    print("forked:", len(started))
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

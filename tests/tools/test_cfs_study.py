@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import io
 import json
 import os
 import re
@@ -12,17 +10,17 @@ import shutil
 import sys
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 from cfs.images.keys import key_list
 from cfs.images.listing import open_listing
 from cfs.pipeline import config as pipeline_config
-from cfs.pipeline import process as pipeline_process
 from cfs.scores.reading import Scores, read_scores
 from dinopretrain.data.listing import read_list
 from dinopretrain.data.path_list import PathList
-from forked import run_forked
 from PIL import Image
+from python_forks import run
 from reid_commands.studies import cfs as cfs_study
 from reid_commands.studies import cfs_arms as cfs_study_arms
 from reid_commands.studies import cfs_truth
@@ -71,23 +69,13 @@ def study(root, tmp_path_factory) -> Path:
     line += ["ALL.SOLVER.MAX_EPOCH", "1", "ALL.SOLVER.WARMUP_EPOCHS", "0"]
     (folder / "study").mkdir()
     (folder / "study" / "call.json").write_text(json.dumps(line))
-    forked: list[str] = []
-
-    def run(command, log, tick) -> int:
-        forked.append(log.name)
-        return run_forked(command, log, tick)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FASTREID_DATASETS", str(root))
-        patch.setenv("CUDA_VISIBLE_DEVICES", "")
-        patch.setattr(pipeline_process, "run_command", run)
-        assert cfs_study.main(line[2:]) == 0
-        assert len(forked) > len(ROWS)
-        forked.clear()
-        with contextlib.redirect_stdout(io.StringIO()) as printed:
-            assert cfs_study.main(line[2:]) == 0
-    assert "stage 1 of 7, source: done before" in printed.getvalue()
-    assert forked == []
+    command = [forked.__file__, "reid_commands.studies.cfs", *line[2:]]
+    data = {"FASTREID_DATASETS": str(root)}
+    first, second = (run(*command, environment=data) for _ in range(2))
+    assert first.returncode == second.returncode == 0, first.stderr + second.stderr
+    assert int(first.stdout.split()[-1]) > len(ROWS)
+    assert "stage 1 of 7, source: done before" in second.stdout
+    assert second.stdout.endswith("forked: 0\n")
     return folder / "study"
 
 

@@ -7,8 +7,10 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import forked
 import pytest
 import torch
 from cfs.pipeline.config import STAGES
@@ -17,7 +19,7 @@ from small_dino import BATCH
 from small_pipeline import KEPT, write_data, write_pipeline
 
 TOOL = Path(__file__).parents[3] / "tools" / "conditional_pretrain.py"
-FORKING = Path(__file__).with_name("forking_pipeline.py")
+FORKING = Path(forked.__file__), "reid_commands.pretrain"
 EPOCHS = 20
 
 
@@ -34,8 +36,8 @@ class Run:
         line = ["--config-file", self.file, *words]
         return start(TOOL, *line, environment=self.environment)
 
-    def finish(self, *words: object, tool: Path = TOOL) -> str:
-        done = run(tool, "--config-file", self.file, *words, environment=self.environment)
+    def finish(self, *words: object, tool: Sequence[object] = (TOOL,)) -> str:
+        done = run(*tool, "--config-file", self.file, *words, environment=self.environment)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
