@@ -176,6 +176,13 @@ def test_sie_labels_and_statistics_by_hand() -> None:
     assert "same camera, other view: 0.600" in text
     assert "other camera, same view: 0.333" in text  # one pair of cameras in three
     assert "other camera, other view: 0.200" in text
+    # Camera 2's second view was never seen: its row counts nowhere.
+    sie.note_training_images([0, 0, 1, 1, 2], [0, 1, 0, 1, 0])
+    assert model_pictures.sie_labels(sie)[-2:] == ["msmt17 c1 v0", "msmt17 c1 v1 (untrained)"]
+    text = model_pictures.sie_statistics(sie)
+    assert "not in the training set, their images count as unknown: msmt17 c1 v1\n" in text
+    assert "mean 2.400, least 2.000, most 4.000" in text  # 1, 1, 1, 1, 2 times 2
+    assert "other camera, same view: 0.250" in text  # 0, 0, 1 at the first view, 0 at the second
     views = SideInformationEmbedding(0, 2, 4)
     assert model_pictures.sie_labels(views) == ["v0", "v1"]
     unnamed = SideInformationEmbedding(2, 0, 4)

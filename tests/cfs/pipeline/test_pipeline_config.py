@@ -61,6 +61,7 @@ def test_stages_may_have_their_own_number_of_processes(file) -> None:
         ("TARGET.NUM_GPUS -1", "TARGET.NUM_GPUS is -1; write 1 or more, 0 for"),
         ("SOURCE.OPTS ['SOLVER.MAX_EPOCH']", "SOURCE.OPTS has 1 entries; write KEY, VALUE"),
         ("SCORE.PRECISION fp8", "precision is 'fp8'; choose one of"),
+        ("SCORE.MAX_BAD 1.5", "SCORE.MAX_BAD is 1.5; write the share"),
         ("SEED", "options are pairs of KEY and VALUE, but there are 1 words: SEED"),
     ],
 )

@@ -13,6 +13,7 @@ from typing import Any
 
 from fastreid.config import CfgNode
 from reid_common.errors import UserError
+from reid_common.left_out import MOST
 
 from ..scores.selection import check_keep
 from ..scoring.options import BATCH_SIZE, SHARD_SIZE, ScoringOptions
@@ -49,7 +50,7 @@ def default_config() -> CfgNode:
         cfg[stage.upper()] = CfgNode({"CONFIG": "", "OPTS": [], "NUM_GPUS": 0})
     # As the options of tools/cfs_scores.py score
     score = {"BATCH_SIZE": BATCH_SIZE, "SHARD_SIZE": SHARD_SIZE, "PRECISION": "fp32"}
-    cfg.SCORE = CfgNode(score)
+    cfg.SCORE = CfgNode({**score, "MAX_BAD": MOST})
     cfg.EVALUATE = CfgNode()
     # Test sets; () = those of TARGET's and FINETUNE's configs
     cfg.EVALUATE.TESTS = ()
@@ -127,6 +128,11 @@ def _check(cfg: CfgNode) -> None:
             )
     score = cfg.SCORE
     ScoringOptions(score.BATCH_SIZE, score.SHARD_SIZE, precision=score.PRECISION)
+    if not 0 <= score.MAX_BAD <= 1:
+        raise UserError(
+            f"SCORE.MAX_BAD is {score.MAX_BAD}; write the share of images that may be left out, from 0"
+            " to 1"
+        )
 
 
 def stage_gpus(cfg: CfgNode, stage: str) -> int:

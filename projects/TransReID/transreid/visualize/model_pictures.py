@@ -30,6 +30,7 @@ LEGEND = (
     "Each map from its lowest value (blue) to its highest (red); the numbers are these two:\n"
     "1 is attention spread evenly over the tokens. Dark: what a part does not see."
 )
+UNTRAINED = " (untrained)"
 MAX_LABELS = 64  # beyond it the labels of a matrix cannot be read
 
 
@@ -119,7 +120,10 @@ def sie_of(model: nn.Module) -> SideInformationEmbedding:
 
 
 def sie_labels(sie: SideInformationEmbedding) -> list[str]:
-    """Name of each row of an SIE table: data set and camera (1-based, as in file names), view."""
+    """Name of each row of an SIE table: data set and camera (1-based, as in file names), view.
+
+    A row that no training image had, and that no image gets, is marked.
+    """
     text = decode_table(sie.camera_table)
     cameras = [""]
     if sie.num_cameras:
@@ -128,7 +132,9 @@ def sie_labels(sie: SideInformationEmbedding) -> list[str]:
         cameras = [f"{name} c{i + 1}" if several else f"c{i + 1}" for name, i in known]
         cameras += [f"row {i}" for i in range(len(cameras), sie.num_cameras)]
     views = [f"v{i}" for i in range(sie.num_views)] or [""]
-    return [f"{camera} {view}".strip() for camera in cameras for view in views]
+    names = [f"{camera} {view}".strip() for camera in cameras for view in views]
+    known = sie.known().flatten().tolist()
+    return [x if trained else f"{x}{UNTRAINED}" for x, trained in zip(names, known, strict=True)]
 
 
 def cosines(rows: Tensor) -> Tensor:
@@ -138,12 +144,13 @@ def cosines(rows: Tensor) -> Tensor:
 
 
 def sie_statistics(sie: SideInformationEmbedding) -> str:
-    """Norms of an SIE table and its mean cosines, as lines of text.
+    """Norms of an SIE table and its mean cosines, of the rows that were trained, as lines of text.
 
     The norms are those of lambda * S, which is added to every token (equation 4).
     """
     table = sie.pairs().detach().flatten(0, 2).float().cpu()
-    norms = (sie.sie_coe * table).norm(dim=1)
+    known = sie.known().flatten().cpu()
+    norms = (sie.sie_coe * table[known]).norm(dim=1)
     initial = sie.sie_coe * 0.02 * table.shape[1] ** 0.5
     lines = [
         f"SIE table: {len(table)} rows ({sie.num_cameras} cameras, {sie.num_views} views) of "
@@ -151,6 +158,9 @@ def sie_statistics(sie: SideInformationEmbedding) -> str:
         f"norm of lambda * S: mean {norms.mean():.3f}, least {norms.min():.3f}, most "
         f"{norms.max():.3f} (about {initial:.3f} before training)",
     ]
+    if not known.all():
+        unseen = [name.removesuffix(UNTRAINED) for name in sie_labels(sie) if UNTRAINED in name]
+        lines.append(f"not in the training set, their images count as unknown: {', '.join(unseen)}")
     matrix = cosines(table)
     rows, num_views = torch.arange(len(table)), max(sie.num_views, 1)
     same_camera, same_view = (x[:, None] == x for x in (rows // num_views, rows % num_views))
@@ -161,7 +171,8 @@ def sie_statistics(sie: SideInformationEmbedding) -> str:
             "other camera, same view": ~same_camera & same_view,
             "other camera, other view": ~same_camera & ~same_view,
         }
-    for name, mask in pairs.items():
+    for name, pairs_of_kind in pairs.items():
+        mask = pairs_of_kind & known & known[:, None]
         if mask.any():
             lines.append(f"mean cosine, {name}: {matrix[mask].mean():.3f}")
     return "\n".join(lines)

@@ -49,6 +49,7 @@ def score_stage(cfg: CfgNode, source: Stage, target: Stage) -> ScoreStage:
         "--batch-size": options.BATCH_SIZE,
         "--shard-size": options.SHARD_SIZE,
         "--precision": options.PRECISION,
+        "--max-bad": options.MAX_BAD,
         "--num-workers": model.DATALOADER.NUM_WORKERS,
     }
     if model.MODEL.DEVICE == "cpu" or ":" in model.MODEL.DEVICE:
@@ -69,7 +70,7 @@ def score_stage(cfg: CfgNode, source: Stage, target: Stage) -> ScoreStage:
 
 def _score_settings(options: CfgNode, source: Stage, target: Stage) -> dict[str, Any]:
     settings: dict[str, Any] = {"DATASETS.NAMES": [*source.cfg.DATASETS.NAMES]}
-    settings |= {f"SCORE.{key}": value for key, value in options.items()}
+    settings |= {f"SCORE.{key}": options[key] for key in options if key != "MAX_BAD"}
     for stage in (source, target):
         for node, key in (("MODEL", "PIXEL_MEAN"), ("MODEL", "PIXEL_STD"), ("INPUT", "SIZE_TEST")):
             settings[f"{stage.name}.{node}.{key}"] = [*stage.cfg[node][key]]
