@@ -130,7 +130,7 @@ def _check(cfg: CfgNode) -> None:
     ScoringOptions(score.BATCH_SIZE, score.SHARD_SIZE, precision=score.PRECISION)
     if not 0 <= score.MAX_BAD <= 1:
         raise UserError(
-            f"SCORE.MAX_BAD is {score.MAX_BAD}; write the share of images that may be left out, from 0"
+            f"SCORE.MAX_BAD is {score.MAX_BAD}; write the share of images that may be left out, 0"
             " to 1"
         )
 
