@@ -16,12 +16,17 @@ import torch
 from clustercontrast.clustering.check import check_labels
 from clustercontrast.data.images import CommDataset
 from clustercontrast.engine import pseudo_labels
+from clustercontrast.memory.cluster_memory import ClusterMemory
+from device_waits import counted
 from fastreid.engine.train_loop import HookBase
+from fastreid.utils.events import EventStorage
+from fastreid_compat.repairs.training.metrics import read_metrics
 from PIL import Image
 from reid_common.errors import UserError
 from reid_core.data.opened_sets import opened_set
 from reid_core.run.validation import validate_config
 from small_clusters import small_cluster_cfg, start, write_persons
+from torch.nn import functional as F
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +61,22 @@ def test_weights_move_and_the_neck_follows(whole) -> None:
     assert "backbone.cls_token" in moved
     assert "heads.neck.bottleneck.running_mean" in moved
     assert not any("memory" in name for name in last), "the memory is not part of the weights"
+
+
+def test_no_step_waits_and_wrong_labels_are_named() -> None:
+    """Forward and backward pass of the memory as in a training, whose metrics are read later."""
+    memory, features = ClusterMemory(), torch.randn(8, 4, requires_grad=True)
+    memory.begin(F.normalize(torch.randn(5, 4)))
+    with EventStorage() as storage:
+        with counted() as operators:
+            memory(features, torch.arange(8) // 2).backward()
+        assert operators.waits == {}
+        read_metrics(storage)
+        memory(features, torch.arange(8)).backward()
+        with pytest.raises(ValueError, match="labels 0 to 7, a memory of 5 rows"):
+            read_metrics(storage)
+    with pytest.raises(ValueError, match="labels 0 to 7, a memory of 5 rows"):
+        memory(features, torch.arange(8))
 
 
 def test_labels_and_memory_are_in_the_checkpoint(whole) -> None:

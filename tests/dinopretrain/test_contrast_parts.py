@@ -105,3 +105,19 @@ def test_lars_leaves_biases_alone() -> None:
     matrix.grad = torch.zeros(1, 2)
     LARS([matrix], lr=1.0).step()  # a gradient of 0 is not divided by
     assert torch.isfinite(matrix).all()
+
+
+def test_lars_leaves_all_where_a_step_is_not_finite() -> None:
+    """Nothing moves, momentum neither; the next step is as if there had been none."""
+    weights = [nn.Parameter(torch.ones(2, 2)) for _ in range(2)]
+    optimizers = [LARS([weight], lr=1.0, trust=0.1) for weight in weights]
+    for step, gradient in enumerate((1.0, float("nan"), 2.0)):
+        for weight, optimizer in zip(weights, optimizers, strict=True):
+            weight.grad = torch.full((2, 2), gradient)
+            if optimizer is optimizers[0]:
+                optimizer.found_inf = torch.tensor(float(step == 1))
+                optimizer.step()
+            elif step != 1:
+                optimizer.step()
+    assert torch.equal(*weights)
+    assert not torch.equal(weights[0], torch.ones(2, 2))

@@ -9,16 +9,22 @@ import pytest
 import torch
 from device_waits import CountSteps
 from fastreid_compat.repairs.training.fused import use_fused
-from small_dino import ITERS_PER_EPOCH, start
+from small_dino import ITERS_PER_EPOCH, start, write_noise
+from small_methods import small_method_cfg
 from torch import nn
 
 
 @pytest.mark.parametrize("amp", ["", "fp16"])
-def test_no_step_waits(dino_cfg, amp: str) -> None:
-    dino_cfg.DINO.KOLEO_WEIGHT, dino_cfg.DINO.MICRO_BATCH = 0.1, 3
-    dino_cfg.SOLVER.AMP.ENABLED, dino_cfg.SOLVER.AMP.DTYPE = bool(amp), amp or "auto"
-    dino_cfg.SOLVER.MAX_EPOCH = 2
-    trainer = start(dino_cfg)
+@pytest.mark.parametrize("method", ["DINO", "IBOT", "MoCoV2", "MoCoV3", "MoCoV3 LARS", "MoBY"])
+def test_no_step_waits(method: str, amp: str, tmp_path: Path) -> None:
+    write_noise(tmp_path / "pool")
+    name, _, optimizer = method.partition(" ")
+    cfg = small_method_cfg(name, tmp_path / "pool", tmp_path / "logs")
+    cfg.SOLVER.OPT = optimizer or cfg.SOLVER.OPT
+    if name in ("DINO", "IBOT"):
+        cfg.DINO.KOLEO_WEIGHT, cfg.DINO.MICRO_BATCH = 0.1, 3
+    cfg.SOLVER.AMP.ENABLED, cfg.SOLVER.AMP.DTYPE = bool(amp), amp or "auto"
+    trainer = start(cfg)
     steps = CountSteps(trainer, ITERS_PER_EPOCH)
     trainer.train()
     assert len(steps.steps) == 2 * ITERS_PER_EPOCH

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from fastreid.utils import comm
+from reid_core.run.devices import from_host
 from torch import Tensor, nn
 
 
@@ -19,7 +20,7 @@ def shared_permutation(count: int, device: torch.device) -> Tensor:
     It is drawn from torch's generator of the CPU, which every epoch seeds anew, so that a resumed
     run repeats it.
     """
-    order = torch.randperm(count).to(device)
+    order = from_host(torch.randperm(count), device)
     if comm.get_world_size() > 1:
         torch.distributed.broadcast(order, 0)
     return order

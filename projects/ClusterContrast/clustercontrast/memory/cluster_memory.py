@@ -9,8 +9,11 @@ Letters: N images, M clusters, D dimensions, B images of a batch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
+from fastreid_compat.repairs.training.metrics import current_storage, read_later
 from reid_core.config.values import check_choice
 from reid_core.run.processes import gathered
 from torch import Tensor, nn
@@ -66,17 +69,31 @@ class ClusterMemory(nn.Module):
             labels: (B,) int64, cluster of each.
 
         Raises:
-            ValueError: the memory has no such row; :meth:`begin` was not called, or for others.
+            ValueError: the memory has no such row; :meth:`begin` was not called, or for others. In
+                a training it is raised when metrics are read, so that no step waits for the device.
         """
-        low, high = torch.stack(torch.aminmax(labels)).tolist()  # one wait for the device
-        if high >= len(self.rows) or low < 0:
-            raise ValueError(f"labels up to {high}, a memory of {len(self.rows)} rows")
+        labels = self._checked(labels)
         unit = F.normalize(features.float())
         loss = F.cross_entropy(unit @ self.rows.T / self.temperature, labels)
         if unit.requires_grad:
             # It runs when the gradient of the features is there: the old rows are not needed again.
             unit.register_hook(lambda _: self.move(unit.detach(), labels))
         return loss
+
+    def _checked(self, labels: Tensor) -> Tensor:
+        """The labels; with a trainer clamped, so that a wrong one cannot end a GPU's process."""
+        ends, count, storage = torch.stack(torch.aminmax(labels)), len(self.rows), current_storage()
+
+        def judge(numbers: Sequence[float], _iteration: int = 0) -> None:
+            low, high = map(int, numbers)
+            if high >= count or low < 0:
+                raise ValueError(f"labels {low} to {high}, a memory of {count} rows")
+
+        if storage is None or not count:
+            judge(ends.tolist())
+            return labels
+        read_later(storage, ends, judge)
+        return labels.clamp(0, count - 1)
 
     @torch.no_grad()
     def move(self, features: Tensor, labels: Tensor) -> None:

@@ -49,7 +49,10 @@ def by_hardest(rows: Tensor, features: Tensor, labels: Tensor, momentum: float) 
     ordered = labels[order]
     first = torch.ones_like(ordered, dtype=torch.bool)
     first[1:] = ordered[1:] != ordered[:-1]
-    _blend(rows, features[order[first]], ordered[first], momentum)
+    # The others move a row too many, so that their number need not be known to the host.
+    extended = torch.cat([rows, rows[:1]])
+    _blend(extended, features[order], torch.where(first, ordered, len(rows)), momentum)
+    rows.copy_(extended[:-1])
 
 
 def _turn_in_cluster(labels: Tensor) -> Tensor:
@@ -59,7 +62,7 @@ def _turn_in_cluster(labels: Tensor) -> Tensor:
 
 
 def _blend(rows: Tensor, features: Tensor, labels: Tensor, momentum: float) -> None:
-    """Blend rows with one feature each, none of the labels twice."""
+    """Blend rows with one feature each; a row of which there are several gets any of them."""
     rows[labels] = F.normalize(momentum * rows[labels] + (1 - momentum) * features)
 
 

@@ -10,14 +10,15 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 # Operators whose result, or its shape, the host needs; lift_fresh: torch.tensor(numbers), a copy of
-# the host's memory that the host waits for.
+# the host's memory that the host waits for (torch.from_numpy makes none and is not counted).
 WAITING = {
     "_local_scalar_dense",
     "_unique2",
@@ -70,6 +71,11 @@ def _has_mask(indices: Any) -> bool:
 @contextmanager
 def counted() -> Iterator[Operators]:
     """Count the operators of a block, its backward passes included."""
-    operators = Operators()
-    with operators, Methods(operators.waits):
+    operators, from_numpy = Operators(), torch.from_numpy
+
+    def shared(array: Any) -> Tensor:
+        with _disable_current_modes():
+            return from_numpy(array)
+
+    with operators, Methods(operators.waits), patch.object(torch, "from_numpy", shared):
         yield operators

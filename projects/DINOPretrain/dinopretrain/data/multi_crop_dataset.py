@@ -74,8 +74,10 @@ def collate_views(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     Returns:
         "global_views" (B, G, H, W, 3) and "local_views" (B, L, h, w, 3), uint8 RGB; "index" (B,)
         int64; "bad": (name, reason) of all images that were replaced; with masks "masks" (B, G,
-        rows, columns) bool.
+        rows, columns) bool, a NumPy array: the host counts them, it is not copied to a GPU.
     """
-    bad = [bad for sample in samples for bad in sample["bad"]]
-    keys = [key for key in samples[0] if key != "bad"]
-    return {**{key: default_collate([s[key] for s in samples]) for key in keys}, "bad": bad}
+    batch: dict[str, Any] = {"bad": [bad for sample in samples for bad in sample["bad"]]}
+    for key in (key for key in samples[0] if key != "bad"):
+        values = [sample[key] for sample in samples]
+        batch[key] = np.stack(values) if key == "masks" else default_collate(values)
+    return batch

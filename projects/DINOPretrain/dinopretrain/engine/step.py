@@ -67,7 +67,7 @@ class PretrainStep(SimpleTrainer):
         self.bad_images: BadImages | None = None  # set by BadImagesHook
         self.finite = torch.tensor(True)  # whether the last step was; on the device
         self._skipped_in_a_row = self._skipped_in_all = 0
-        self._fused = fused.use_fused(self.optimizer, ("cuda", "cpu"))
+        fused.use_fused(self.optimizer, ("cuda", "cpu"))
 
     @property
     def skipped(self) -> bool:
@@ -170,11 +170,11 @@ class PretrainStep(SimpleTrainer):
     def _step_if_finite(self) -> None:
         """Let the optimizer step, or the device skip it."""
         optimizer: Any = self.optimizer
-        if self._fused:
+        if getattr(optimizer, "_step_supports_amp_scaling", False):
             optimizer.grad_scale, optimizer.found_inf = None, 1 - self.finite.float()
             optimizer.step()
             del optimizer.grad_scale, optimizer.found_inf
-        elif self.finite:  # without a fused optimizer the host has to know
+        elif self.finite:  # of another optimizer the host has to know
             optimizer.step()
         self.grad_scaler.update()
 

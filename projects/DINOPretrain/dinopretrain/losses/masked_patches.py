@@ -8,18 +8,43 @@ views, K2 outputs.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from fastreid.utils import comm
+from reid_core.run.devices import from_host
 from torch import Tensor, nn
 
 from .precision import precise
 
 
+class HiddenPatches(NamedTuple):
+    """Which patches of a batch are hidden, on the model's device."""
+
+    masks: Tensor  # (n, P) bool, True where a patch is hidden
+    places: Tensor  # (M,) int64: of each hidden patch among all n P of them, in order
+    counts: Tensor  # (M,): how many its view has
+
+
+def hidden_patches(masks: np.ndarray, device: torch.device) -> HiddenPatches:
+    """Find them on the host, where masks are drawn, so that nobody waits for the device.
+
+    Args:
+        masks: (n, P) bool.
+        device: of the model.
+    """
+    of_view = masks.sum(1)
+    found = np.flatnonzero(masks), np.repeat(of_view, of_view).astype(np.float32)
+    arrays = (np.ascontiguousarray(x) for x in (masks, *found))
+    return HiddenPatches(*(from_host(torch.from_numpy(x), device) for x in arrays))
+
+
 def masked_patch_loss(
     student: Tensor,
     teacher: Tensor,
-    masks: Tensor,
+    hidden: HiddenPatches,
     center: Tensor,
     student_temp: float,
     teacher_temp: float,
@@ -27,9 +52,9 @@ def masked_patch_loss(
     """Mean over views of the mean H(p_t, p_s) over their hidden patches; 0 of a view without any.
 
     Args:
-        student: (M, K2) logits of hidden patches, in the order of ``masks``.
+        student: (M, K2) logits of hidden patches, in the order of their places.
         teacher: (M, K2), likewise; no gradient flows into them.
-        masks: (n, P) bool, True where a patch is hidden.
+        hidden: which they are.
         center: (1, K2), subtracted from the teacher's logits.
         student_temp: tau_s.
         teacher_temp: tau_t.
@@ -41,8 +66,7 @@ def masked_patch_loss(
     logits = precise(student) / student_temp
     # H(p, softmax(s)) = logsumexp(s) - p . s
     losses = torch.logsumexp(logits, dim=-1) - (targets * logits).sum(-1)
-    hidden = masks.sum(1)
-    return (losses / hidden.repeat_interleave(hidden)).sum() / len(masks)
+    return (losses / hidden.counts).sum() / len(hidden.masks)
 
 
 class PatchCenter(nn.Module):
@@ -77,8 +101,8 @@ class PatchCenter(nn.Module):
         hidden = precise(hidden)
         log_p = F.log_softmax((hidden - self.center) / teacher_temp, dim=-1)
         p = log_p.exp()
-        counts = hidden.new_tensor([float(len(patches)), float(len(hidden))])
-        sums = [patches.sum(0, dtype=hidden.dtype), p.sum(0), -(p * log_p).sum().view(1), counts]
+        counts = [hidden.new_full((1,), len(x)) for x in (patches, hidden)]
+        sums = [patches.sum(0, dtype=hidden.dtype), p.sum(0), -(p * log_p).sum().view(1), *counts]
         joined = torch.cat(sums)
         self._sums = joined if self._sums is None else self._sums + joined
 

@@ -32,7 +32,7 @@ class SimilaritySums:
         """
         right = logits.gather(1, own[:, None]).sum()
         others = (logits.sum() - right) / max(logits.shape[1] - 1, 1)
-        count = right.new_tensor([float(len(logits))])
+        count = right.new_full((1,), len(logits))
         parts = [torch.stack([right, others]) * temperature, count, keys.sum(0).to(right)]
         sums = torch.cat(parts)
         self._sums = sums if self._sums is None else self._sums + sums

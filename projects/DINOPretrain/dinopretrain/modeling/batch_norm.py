@@ -31,7 +31,7 @@ class SyncedBatchNorm(_BatchNorm):
             return super().forward(x)
         self._check_input_dim(x)
         axes = [0, *range(2, x.dim())]
-        count = x.new_tensor([float(x.numel() // x.shape[1])])
+        count = x.new_full((1,), x.numel() // x.shape[1])
         sums = all_reduce(torch.cat([x.sum(axes), count]))
         total = sums[-1].detach()
         mean = sums[:-1] / total

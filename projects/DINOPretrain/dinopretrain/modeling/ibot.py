@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from fastreid.config import CfgNode, configurable
 from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
@@ -20,7 +21,12 @@ from torch import Tensor, nn
 
 from ..losses.collapse import REMEDIES, collapse_kind
 from ..losses.koleo import koleo_loss
-from ..losses.masked_patches import PatchCenter, masked_patch_loss
+from ..losses.masked_patches import (
+    HiddenPatches,
+    PatchCenter,
+    hidden_patches,
+    masked_patch_loss,
+)
 from ..solver.schedules import teacher_temperature
 from .dino import DINO
 from .encoder import Encoder
@@ -77,22 +83,20 @@ class IBOT(DINO):
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Losses of [cls] over all pairs of views, and of hidden patches within each view."""
         num_images, views = len(batch["global_views"]), self.normalised(batch["global_views"])
-        masks = batch["masks"].to(self.device).transpose(0, 1).flatten(0, 1).flatten(1)  # (n, P)
-        if not self.masking:
-            masks = torch.zeros_like(masks)
+        hidden = self.hidden(batch["masks"])
         with torch.no_grad():
             seen, seen_patches = self.tokens(self.teacher, views)
             head: Any = self.teacher.head
             teacher, teacher_patches = head.of_both(seen, seen_patches.flatten(0, 1))
-        features, patches = self.tokens(self.student, views, masks)
+        features, patches = self.tokens(self.student, views, hidden.masks)
         tokens = [features]
         if batch["local_views"].shape[1]:
             tokens.append(self.student.features(self.normalised(batch["local_views"])))
         head = self.student.head
-        logits, hidden = head.of_both(torch.cat(tokens), patches[masks])
+        logits, said = head.of_both(torch.cat(tokens), patches.flatten(0, 1)[hidden.places])
         with torch.autocast(self.device.type, enabled=False):
             self.outputs.add(teacher, seen, self.loss.center, self.teacher_temp)
-            teacher_hidden = teacher_patches[masks.flatten()]
+            teacher_hidden = teacher_patches[hidden.places]
             self.patch_center.add(teacher_patches, teacher_hidden, self.patch_temp)
             of_cls = self.loss(
                 logits.unflatten(0, (-1, num_images)),
@@ -101,7 +105,7 @@ class IBOT(DINO):
             )
             temperatures = self.loss.student_temp, self.patch_temp
             of_patches = masked_patch_loss(
-                hidden, teacher_hidden, masks, self.patch_center.center, *temperatures
+                said, teacher_hidden, hidden, self.patch_center.center, *temperatures
             )
             losses = {
                 "loss_dino": self.weights[0] * of_cls,
@@ -111,6 +115,12 @@ class IBOT(DINO):
                 of_globals = features.unflatten(0, (-1, num_images))
                 losses["loss_koleo"] = self.koleo_weight * koleo_loss(of_globals)
         return losses
+
+    def hidden(self, masks: Any) -> HiddenPatches:
+        """Hidden patches, view by view, of the masks (B, G, rows, columns) of a batch."""
+        drawn = np.asarray(masks).swapaxes(0, 1)
+        drawn = drawn.reshape(-1, drawn.shape[2] * drawn.shape[3])  # (n, P)
+        return hidden_patches(drawn if self.masking else np.zeros_like(drawn), self.device)
 
     def tokens(
         self, encoder: Encoder, images: Tensor, masks: Tensor | None = None

@@ -22,7 +22,14 @@ class LARS(torch.optim.Optimizer):
         momentum: of the moving sum mu <- momentum * mu + g; p <- p - lr * mu.
         weight_decay: added to the gradients of parameters with two dimensions or more.
         trust: the share.
+
+    Attributes:
+        found_inf: set by what steps, 1.0 on the device where the step is to change nothing, so that
+            the host need not know (as torch's fused optimizers have it).
     """
+
+    found_inf: Tensor | None = None
+    _step_supports_amp_scaling = True
 
     def __init__(
         self,
@@ -60,5 +67,11 @@ class LARS(torch.optim.Optimizer):
         state = self.state[parameter]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
-        state["momentum_buffer"].mul_(group["momentum"]).add_(update)
-        parameter.add_(state["momentum_buffer"], alpha=-group["lr"])
+        moved = state["momentum_buffer"].mul(group["momentum"]).add_(update)
+        after = parameter.add(moved, alpha=-group["lr"])
+        if self.found_inf is not None:
+            keep = self.found_inf == 0
+            moved = torch.where(keep, moved, state["momentum_buffer"])
+            after = torch.where(keep, after, parameter)
+        state["momentum_buffer"].copy_(moved)
+        parameter.copy_(after)

@@ -6,6 +6,7 @@ import os
 
 import torch
 from reid_common.errors import UserError
+from torch import Tensor
 
 
 def find_device(device: str | torch.device) -> torch.device:
@@ -33,3 +34,12 @@ def device_of_process(name: str) -> torch.device:
     if device.type == "cuda" and device.index is None:
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     return device
+
+
+def from_host(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a small tensor of the host to a device, without waiting for what the device has to do.
+
+    Memory that is not pinned would make the host wait.
+    """
+    tensor = tensor.pin_memory() if device.type == "cuda" else tensor
+    return tensor.to(device, non_blocking=True)
