@@ -116,6 +116,7 @@ def _python(words: list[str], environment: dict[str, str], cwd: str, out: str, e
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)
+    multiprocessing.set_start_method(None, force=True)  # its own processes start as everybody's
     if words[0] == "-m":
         sys.argv = words[1:]
         runpy.run_module(words[1], run_name="__main__", alter_sys=True)
