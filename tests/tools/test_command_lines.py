@@ -31,6 +31,7 @@ TOOLS = {
     "extract": "extract_features",
     "search": "search",
     "calibrate": "calibrate",
+    "publish": "publish",
     "export": "export_onnx",
     "visualize": "visualize",
     "check-data": "check_dataset",

@@ -24,6 +24,7 @@ from reid_core.run.devices import find_device
 from torch import Tensor, nn
 
 from .image_inputs import ImageInput, as_list, batch_entries, to_rgb
+from .published_model import published_model
 from .trained_model import build_trained_model, inference_config
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -42,10 +43,11 @@ class FeatureExtractor:
     """A trained model as a function from images to features.
 
     Args:
-        config: YAML file, or a config with the keys of this project; it stays as it is.
-        weights: checkpoint of any format that ``transreid.weights`` knows; None takes
-            MODEL.WEIGHTS of the config. "" leaves the model as initialised, which needs
-            ``allow_random_weights``.
+        config: YAML file, or a config with the keys of this project; it stays as it is. "" takes
+            that of published ``weights``, see :meth:`from_pretrained`.
+        weights: checkpoint of any format that ``transreid.weights`` knows, or a folder of
+            ``transreid publish``; None takes MODEL.WEIGHTS of the config. "" leaves the model as
+            initialised, which needs ``allow_random_weights``.
         device: "auto" (CUDA if there is one, else the CPU), or a torch device such as "cuda:1".
         batch_size: images that go through the model at once.
         precision: "fp32", or "bf16" or "fp16" for the model's matrix products.
@@ -97,6 +99,25 @@ class FeatureExtractor:
         if sie is not None:
             known = sie.known().cpu()  # (C, V)
             self._trained = [known.any(axis).nonzero().flatten().tolist() for axis in (1, 0)]
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | os.PathLike[str], *, revision: str | None = None, **options: Any
+    ) -> FeatureExtractor:
+        """The model of a folder of ``transreid publish``, or of the Hugging Face hub.
+
+        Nothing is unpickled, and the files must be those that were published.
+
+        Args:
+            name: folder, or USER/NAME on the hub, which needs huggingface_hub; without a network
+                it is taken from that package's cache.
+            revision: branch, tag or commit on the hub.
+            **options: keywords of the class, from ``device`` on.
+
+        Raises:
+            UserError: no such folder or model, or one that was changed, cut or mixed up.
+        """
+        return cls(*published_model(name, revision), **options)
 
     def __call__(
         self,
