@@ -65,6 +65,7 @@ def test_a_model_of_the_cache_needs_no_network(cache, folder) -> None:
         ("me/..", "no name of a model on the hub"),
         ("/me/vit", "no name of a model on the hub"),
         ("me/vit/more", "no name of a model on the hub"),
+        ("logs/model_final.pth", "no name of a model on the hub"),
         ("https://me/vit", "no name of a model on the hub"),
         ("", "there is no folder ''"),
     ],

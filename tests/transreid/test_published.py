@@ -15,7 +15,7 @@ from reid_common.digests import file_digest
 from reid_common.errors import UserError
 from small_inference import DIM, PARTS, picture, small_cfg, write_config, write_model
 from transreid import FeatureExtractor
-from transreid.publish.writing import Sources, write_published
+from transreid.publish.writing import Sources, started_from, write_published
 
 NAMES = {"DATASETS__NAMES": "('FolderReID:/home/me/shop',)", "MODEL__SIE__VIEW": True}
 
@@ -204,4 +204,30 @@ def test_published_weights_are_published_again(folder, tmp_path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["again"]
     hashes = [file_digest(place / published.WEIGHTS) for place in (folder, out)]
     assert hashes[0] == hashes[1]
-    assert "FILL IN" not in (out / published.CARD).read_text()
+    card = (out / published.CARD).read_text()
+    assert "FILL IN" not in card
+    assert "random weights" not in card, "the published config does not say what it started from"
+
+
+def test_what_a_run_started_from() -> None:
+    cfg = small_cfg()
+    assert started_from(cfg, "model.pth") == "random weights"
+    cfg.MODEL.BACKBONE.PRETRAIN = True
+    assert started_from(cfg, "model.pth") == "pretrained weights of vit_tiny_patch16_224"
+    cfg.MODEL.BACKBONE.PRETRAIN_PATH = "/home/me/dino.pth"
+    assert started_from(cfg, "model.pth") == "dino.pth"
+    cfg.MODEL.WEIGHTS = "logs/model.pth"
+    assert started_from(cfg, "logs/../logs/model.pth") == "dino.pth"
+    assert started_from(cfg, "model.pth") == "model.pth"
+
+
+def test_the_length_of_a_feature_takes_a_row_that_was_trained(run) -> None:
+    options = ["MODEL.SIE.UNKNOWN", "error"]
+    record = torch.tensor([0, 0, 0, 1, 0, 0], dtype=torch.uint8)
+    content = torch.load(run[1])
+    content["model"]["backbone.sie.trained_rows"] = record
+    other = Path(run[1]).with_name("second_camera.pth")
+    torch.save(content, other)
+    extractor = FeatureExtractor(run[0], other, device="cpu", options=options)
+    assert extractor.known_ids == (1, 1)
+    assert extractor.feature_dim == (PARTS + 1) * DIM

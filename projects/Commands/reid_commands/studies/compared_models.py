@@ -57,7 +57,7 @@ def find_model(place: str) -> Model:
     file = Path(place)
     if file.is_dir() and not is_published(file):
         file = file / FINAL
-    if file.is_dir() or not (file.exists() or file.name == FINAL):
+    if file.is_dir() or not (file.exists() or file.suffix == ".pth"):
         return Model(place, *published_model(place))
     config = file.with_name(CONFIG)
     for needed in (file, config):
@@ -171,8 +171,8 @@ def costs(
 def _step(extractor: FeatureExtractor, batch: int):
     draw = torch.Generator().manual_seed(0)
     images = torch.rand(batch, 3, *extractor.cfg.INPUT.SIZE_TEST, generator=draw) * 255
-    ids = torch.zeros(batch, dtype=torch.int64)
-    return lambda: extractor.extract(images, ids, ids)
+    ids = torch.tensor([extractor.known_ids]).expand(batch, 2).unbind(1)
+    return lambda: extractor.extract(images, *ids)
 
 
 def threads() -> str:

@@ -59,6 +59,7 @@ class FeatureExtractor:
         cfg: the resolved config, frozen.
         model: the model, in eval mode, on ``device``.
         transform: from a PIL image to a tensor (3, H, W), 0..255.
+        known_ids: a camera and a viewpoint that the model has a row for, where it embeds them.
 
     Raises:
         UserError: no such file, weights that do not fit, a device that is not there, SIE sizes that
@@ -96,9 +97,12 @@ class FeatureExtractor:
         self._num_cameras = getattr(sie, "num_cameras", 0)
         self._num_views = getattr(sie, "num_views", 0)
         self._trained: list[list[int]] = [[], []]  # cameras and viewpoints of training images
+        self.known_ids = (0, 0)
         if sie is not None:
             known = sie.known().cpu()  # (C, V)
             self._trained = [known.any(axis).nonzero().flatten().tolist() for axis in (1, 0)]
+            if known.any():
+                self.known_ids = tuple(known.nonzero()[0].tolist())
 
     @classmethod
     def from_pretrained(
@@ -198,8 +202,8 @@ class FeatureExtractor:
     def feature_dim(self) -> int:
         """D, measured with a black image."""
         height, width = self.cfg.INPUT.SIZE_TEST
-        first = torch.zeros(1, dtype=torch.int64)
-        return self.extract(torch.zeros(1, 3, height, width), first, first).shape[1]
+        ids = torch.tensor([self.known_ids])
+        return self.extract(torch.zeros(1, 3, height, width), *ids.unbind(1)).shape[1]
 
     @property
     def cameras(self) -> tuple[str, ...]:

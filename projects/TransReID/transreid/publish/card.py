@@ -47,6 +47,7 @@ class Card:
         extractor: the model.
         trained: config of the run.
         identities: classes of its classifier, 0 = not known.
+        start: weights that the run started from, "" = not known.
         metrics: evaluations of the model.
         thresholds: content of threshold.json, {} for none.
         license: of the weights, "" = to be filled in.
@@ -55,6 +56,7 @@ class Card:
     extractor: FeatureExtractor
     trained: CfgNode
     identities: int
+    start: str
     metrics: Sequence[Metrics]
     thresholds: Mapping[str, Any]
     license: str
@@ -106,7 +108,7 @@ class Card:
             "images of a step": str(solver.IMS_PER_BATCH),
             "optimizer, learning rate": f"{solver.OPT}, {solver.BASE_LR:g}",
             "losses": ", ".join(cfg.MODEL.LOSSES.NAME),
-            "started from": _start(cfg),
+            "started from": self.start or NOT_KNOWN,
         }
         return Table("The run", ["", "value"], [[key, value] for key, value in rows.items()])
 
@@ -132,16 +134,6 @@ class Card:
             "The terms of the training data sets and of the weights that the run started from bind "
             "as well: most data sets for re-identification are given for research alone.",
         ]
-
-
-def _start(cfg: CfgNode) -> str:
-    backbone = cfg.MODEL.BACKBONE
-    if cfg.MODEL.WEIGHTS:
-        return Path(cfg.MODEL.WEIGHTS).name
-    if not backbone.PRETRAIN:
-        return "random weights"
-    own = backbone.get("TIMM_NAME", "") or backbone.NAME
-    return Path(backbone.PRETRAIN_PATH).name or f"pretrained weights of {own}"
 
 
 def _images(preprocess: Mapping[str, Any]) -> Text:

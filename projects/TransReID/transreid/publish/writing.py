@@ -86,9 +86,11 @@ def write_published(out: Path, sources: Sources, overwrite: bool = False) -> Fea
     weights = extractor.cfg.MODEL.WEIGHTS
     thresholds = read_thresholds(sources.calibration, weights) if sources.calibration else {}
     metrics = [metrics_of(file, extractor) for file in sources.results]
-    trained = load_config(sources.config_file or Path(weights).parent / published.CONFIG)
-    identities = num_identities(extractor, weights)
-    card = Card(extractor, trained, identities, metrics, thresholds, sources.license)
+    trained = load_config(
+        sources.config_file or Path(weights).parent / published.CONFIG, sources.options
+    )
+    facts = num_identities(extractor, weights), started_from(trained, weights)
+    card = Card(extractor, trained, *facts, metrics, thresholds, sources.license)
     with _appearing(out, overwrite) as folder:
         _write_files(folder, extractor, thresholds)
         manifest = _manifest(folder, extractor)
@@ -181,6 +183,24 @@ def num_identities(extractor: FeatureExtractor, weights: str) -> int:
         return read_weights(weights).num_classes
     weight = unwrapped(read_file(weights), weights)["model"].get("heads.weight")
     return 0 if weight is None else len(weight)
+
+
+def started_from(cfg: CfgNode, weights: str) -> str:
+    """Name of the weights that a run started from; "" where the config does not say it any more.
+
+    Args:
+        cfg: config of the run.
+        weights: checkpoint that is published, which the config may name as well.
+    """
+    backbone = cfg.MODEL.BACKBONE
+    if published.is_published(Path(weights).parent):
+        return ""
+    if cfg.MODEL.WEIGHTS and os.path.abspath(cfg.MODEL.WEIGHTS) != os.path.abspath(weights):
+        return Path(cfg.MODEL.WEIGHTS).name
+    if not backbone.PRETRAIN:
+        return "random weights"
+    own = backbone.get("TIMM_NAME", "") or backbone.NAME
+    return Path(backbone.PRETRAIN_PATH).name or f"pretrained weights of {own}"
 
 
 def check_same_model(one: FeatureExtractor, other: FeatureExtractor) -> None:

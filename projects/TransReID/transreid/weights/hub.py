@@ -17,6 +17,7 @@ from reid_common.published import CARD, FILES, check_files, is_published, read_m
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 REVISION = re.compile(r"[A-Za-z0-9][\w./-]*", re.ASCII)
+NO_MODELS = (".pth", ".pt", ".ckpt", ".safetensors", ".yaml", ".yml")  # but files, misspelt
 FILL_IN = "FILL IN"  # stands in a model card until its author says what the licence is
 
 
@@ -49,7 +50,7 @@ def find_published(name: str | os.PathLike[str], revision: str | None = None) ->
 
 def check_name(name: str) -> None:
     """Raise UserError where a text is no name of a model on the hub."""
-    if not NAME.fullmatch(name) or ".." in name:
+    if not NAME.fullmatch(name) or ".." in name or name.endswith(NO_MODELS):
         raise UserError(
             f"there is no folder {name!r}, and it is no name of a model on the hub, which is "
             "USER/NAME of letters, digits, '-', '_' and '.'"
@@ -58,6 +59,7 @@ def check_name(name: str) -> None:
 
 def _hub() -> Any:
     try:
+        importlib.import_module("huggingface_hub.constants")
         return importlib.import_module("huggingface_hub")
     except ImportError as error:
         raise UserError(
