@@ -63,6 +63,7 @@ setup(
         "torch>=2.4",
         "torchvision>=0.19",
         "timm>=1.0.16",  # first with timm.layers.Attention, see transreid.modeling.cls_attention
+        "safetensors",  # published weights
         "numpy>=1.26",
         "scipy>=1.15",  # first with rng= in bootstrap, see fasteval.analysis.bootstrap
         "scikit-learn",
@@ -82,6 +83,8 @@ setup(
     extras_require={
         # tools/export_onnx.py; whoever only runs an exported model needs onnxruntime alone
         "export": EXPORT,
+        # from_pretrained("user/name"), transreid publish --push; timm brings it along today
+        "hub": ["huggingface_hub"],
         # completion of commands in bash: eval "$(register-python-argcomplete transreid)"
         "completion": ["argcomplete"],
         # feature files and labels as .parquet

@@ -31,6 +31,7 @@ TOOLS = {
     "extract": "extract_features",
     "search": "search",
     "calibrate": "calibrate",
+    "publish": "publish",
     "export": "export_onnx",
     "visualize": "visualize",
     "check-data": "check_dataset",
@@ -41,7 +42,16 @@ TOOLS = {
     "config-reference": "config_reference",
     "draw-toyreid": "draw_toyreid",
 }
-STUDIES = ("ablation", "cfs", "cfs_truth", "demo", "dino", "ssl", "unknown_cameras")
+STUDIES = (
+    "ablation",
+    "cfs",
+    "cfs_truth",
+    "compare_models",
+    "demo",
+    "dino",
+    "ssl",
+    "unknown_cameras",
+)
 MODULES = sorted(
     {module for group in (COMMANDS, OF_SCORES, OF_VISUALIZE) for module, _ in group.values()}
     - {"visualize"}

@@ -18,6 +18,7 @@ COMMANDS = {
     "extract": ("extract", "compute features of images"),
     "search": ("search", "find the nearest images"),
     "calibrate": ("calibrate", "find the similarity from which two images count as the same"),
+    "publish": ("publish", "write or push a folder of weights that others can load by name"),
     "export": ("export", "write a trained model as an ONNX file"),
     "visualize": ("visualize", "draw attention, rank lists, camera embeddings, training curves"),
     "check-data": ("check_data", "check a data set before training on it"),

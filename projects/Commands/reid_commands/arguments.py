@@ -18,9 +18,17 @@ EXTRACTOR_OPTIONS = ("device", "batch_size", "precision", "global_only")
 
 def add_model_arguments(parser: argparse.ArgumentParser, batch_size: int = 64) -> None:
     """Add checkpoint, device and batch size, which :func:`build_extractor` reads."""
-    add = parser.add_argument
-    add("--weights", metavar="PTH", help="checkpoint (default: MODEL.WEIGHTS)")
+    add_weights(parser)
     add_device_arguments(parser, batch_size)
+
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """Add the checkpoint."""
+    text = (
+        "checkpoint (default: MODEL.WEIGHTS); or, without --config-file, a folder of transreid "
+        "publish or USER/NAME on the Hugging Face hub"
+    )
+    parser.add_argument("--weights", metavar="PTH", help=text)
 
 
 def add_device_arguments(parser: argparse.ArgumentParser, batch_size: int = 64) -> None:
@@ -91,8 +99,16 @@ def dataset_names(args: argparse.Namespace, default: Sequence[str]) -> list[str]
 
 def build_extractor(args: argparse.Namespace, options: Sequence[str] = ()) -> FeatureExtractor:
     """The model of a command line, with more KEY VALUE pairs behind the user's."""
-    if not args.config_file:
-        raise UserError("--config-file is missing: the YAML that the model was trained with")
+    check_model_is_named(args)
     given = {name: getattr(args, name) for name in EXTRACTOR_OPTIONS if hasattr(args, name)}
     options = [*args.opts, *options]
     return FeatureExtractor(args.config_file, args.weights, options=options, **given)
+
+
+def check_model_is_named(args: argparse.Namespace) -> None:
+    """Raise UserError where there is neither a config nor anything that could have its own."""
+    if not args.config_file and not args.weights:
+        raise UserError(
+            "--config-file is missing: the YAML that the model was trained with; or name a folder "
+            "of transreid publish with --weights"
+        )

@@ -20,6 +20,7 @@ from transreid.export.input_range import KINDS, PIXELS
 from transreid.export.onnx_model import INPUT, OFF
 from transreid.export.trained import export_trained
 
+from .arguments import add_weights, check_model_is_named
 from .command import command
 
 
@@ -37,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     lines = command_parser(__doc__)
     add = lines.add_argument
     add("-o", "--out", required=True, type=Path, metavar="ONNX", help="file to write")
-    add("--weights", metavar="PTH", help="checkpoint (default: MODEL.WEIGHTS)")
+    add_weights(lines)
     for name in ("camera", "view"):
         help_text = (
             f"input (default if the model embeds the {name}), off = unknown, or the number of the "
@@ -51,13 +52,14 @@ def parser() -> argparse.ArgumentParser:
     add("--input", choices=tuple(KINDS), default=PIXELS, dest="input_range", help=input_help)
     add("--global-only", action="store_true", help="leave out the parts of JPM: 5 times shorter")
     add("--opset", type=int, default=17, help="version of ONNX's operators, 14..20 (17)")
-    add_config_arguments(lines, required=True)
+    add_config_arguments(lines)
     return lines
 
 
 @command(parser)
 def main(args: argparse.Namespace) -> None:
     """Run the command line."""
+    check_model_is_named(args)
     options = {
         name: getattr(args, name)
         for name in ("global_only", "camera", "view", "input_range", "opset")

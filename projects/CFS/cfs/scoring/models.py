@@ -84,6 +84,7 @@ def build_feature_model(cfg: CfgNode, weights: str, name: str) -> FeatureModel:
         UserError: no such file, weights that do not fit the backbone of the config.
     """
     cfg = inference_config(cfg, weights)
+    weights = cfg.MODEL.WEIGHTS  # a file, also where a folder of published weights was named
     cfg.MODEL.BACKBONE.PRETRAIN_PATH = ""
     state = unwrapped(read_file(weights), weights)["model"]
     if cfg.MODEL.SIE.CAMERA or cfg.MODEL.SIE.VIEW:

@@ -47,7 +47,7 @@ def train_and_report(config: str, opts: Sequence[str]) -> tuple[dict[str, Any], 
         if (folder / RESULTS).exists():
             results = read_json(folder / RESULTS)
             resolve_side_information(cfg)
-            _check_same_settings(results["settings"], _settings(cfg), folder)
+            _check_same_settings(results["settings"], settings_text(cfg), folder)
             return results, folder
         return _train_and_report(config, opts), folder
 
@@ -58,7 +58,7 @@ def _train_and_report(config: str, opts: Sequence[str]) -> dict[str, Any]:
     folder = Path(cfg.OUTPUT_DIR)
     dataset = cfg.DATASETS.TESTS[0]
     resumed = (folder / "last_checkpoint").exists()
-    results: dict[str, Any] = {"config": config, "dataset": dataset, "settings": _settings(cfg)}
+    results: dict[str, Any] = {"config": config, "dataset": dataset, "settings": settings_text(cfg)}
     results["untrained"] = _scores(DefaultTrainer.test(cfg, training.model_with(cfg, weights="")))
 
     start = time.perf_counter()
@@ -77,7 +77,7 @@ def _train_and_report(config: str, opts: Sequence[str]) -> dict[str, Any]:
     return results
 
 
-def _settings(cfg: CfgNode) -> str:
+def settings_text(cfg: CfgNode) -> str:
     """The config as text, without what does not change the results."""
     cfg = cfg.clone()
     cfg.defrost()

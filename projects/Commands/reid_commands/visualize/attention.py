@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     add("--view", type=int, metavar="N", help="0-based viewpoint of the images (unknown)")
     add_picture_arguments(lines)
     add_model_arguments(lines, batch_size=16)
-    add_config_arguments(lines, required=True)
+    add_config_arguments(lines)
     return lines
 
 

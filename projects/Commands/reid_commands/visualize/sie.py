@@ -20,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
     lines = command_parser(__doc__)
     add_picture_arguments(lines)
     add_model_arguments(lines, batch_size=16)
-    add_config_arguments(lines, required=True)
+    add_config_arguments(lines)
     return lines
 
 

@@ -98,22 +98,28 @@ def evaluated(
 
 
 def named(files: list[str], names: list[str] | None) -> dict[str, str]:
-    """Name -> file: names as given, or stems if they differ, or paths but for the shared part.
-
-    Raises:
-        UserError: a name is missing, or two are the same.
-    """
+    """Name -> results file, see :func:`distinct_names`."""
     for file in files:
         checked_results_name(file)
+    places = [os.path.splitext(file)[0] for file in files]
+    return dict(zip(distinct_names(places, names, "results"), files, strict=True))
+
+
+def distinct_names(places: list[str], names: list[str] | None, what: str) -> list[str]:
+    """Names as given, or the last parts of places if they differ, or all but the shared part.
+
+    Raises:
+        UserError: a name is missing, or two of ``what`` have the same.
+    """
     if names is None:
-        names = [Path(file).stem for file in files]
+        whole = [os.path.abspath(place) for place in places]
+        names = [os.path.basename(place) for place in whole]
         if len(set(names)) < len(names):
-            whole = [os.path.splitext(os.path.abspath(file))[0] for file in files]
-            shared = os.path.commonpath([os.path.dirname(file) for file in whole])
-            names = [os.path.relpath(file, shared) for file in whole]
-    if len(names) != len(files):
-        raise UserError(f"--names has {len(names)} names for {len(files)} files; give one each")
+            shared = os.path.commonpath([os.path.dirname(place) for place in whole])
+            names = [os.path.relpath(place, shared) for place in whole]
+    if len(names) != len(places):
+        raise UserError(f"--names has {len(names)} names for {len(places)} files; give one each")
     if len(set(names)) < len(names):
         twice = max(names, key=names.count)
-        raise UserError(f"two results have the name {twice!r}; give others with --names")
-    return dict(zip(names, files, strict=True))
+        raise UserError(f"two {what} have the name {twice!r}; give others with --names")
+    return names

@@ -18,6 +18,7 @@ from typing import Any
 from fastreid.config import CfgNode, get_cfg
 from fastreid.engine import DefaultTrainer
 from reid_common.errors import UserError
+from reid_common.published import weights_file
 
 from . import fastreid_keys, fastreid_rules, keys
 from .declaration import Key, Rule
@@ -94,6 +95,8 @@ def find_config(path: str) -> str:
 def load_config(path: str | os.PathLike[str] = "", options: Sequence[Any] = ()) -> CfgNode:
     """FastReID's defaults, the keys of all projects, a YAML file, then KEY VALUE pairs.
 
+    Where weights are a folder of published ones (:mod:`reid_common.published`), its file is named.
+
     Args:
         path: YAML file, "" for none.
         options: ``["MODEL.DEVICE", "cpu", ...]``, as on the command line.
@@ -109,6 +112,8 @@ def load_config(path: str | os.PathLike[str] = "", options: Sequence[Any] = ()) 
         cfg.merge_from_file(os.fspath(path))
     _forget_types(cfg, options[::2])
     cfg.merge_from_list(list(options))
+    for section, key in ((cfg.MODEL, "WEIGHTS"), (cfg.MODEL.BACKBONE, "PRETRAIN_PATH")):
+        section[key] = weights_file(section[key])
     return cfg
 
 

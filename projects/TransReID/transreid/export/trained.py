@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from reid_common.errors import UserError
+from reid_common.published import CONFIG
 
 from ..inference.extraction import describe
 from ..inference.extractor import FeatureExtractor
@@ -33,8 +34,8 @@ def export_trained(
 
     Args:
         out: file to write, .onnx.
-        config_file: YAML of the model.
-        weights: checkpoint; None: MODEL.WEIGHTS.
+        config_file: YAML of the model; "" takes that of published ``weights``.
+        weights: checkpoint, or a folder of published weights; None: MODEL.WEIGHTS.
         options: KEY VALUE pairs.
         global_only: leave out the parts of JPM.
         **choices: camera, view, input_range and opset of
@@ -91,7 +92,7 @@ def metadata(
         **_trained(sie),
         "unknown": getattr(sie, "unknown", ""),
         "flip": bool(cfg.TEST.FLIP.ENABLED),
-        "config_name": Path(config_file).name,
+        "config_name": Path(config_file or CONFIG).name,
         "config": about["config"],
         "weights_sha256": about["weights_sha256"],
         "versions": about["versions"],

@@ -24,6 +24,7 @@ from reid_core.run.devices import find_device
 from torch import Tensor, nn
 
 from .image_inputs import ImageInput, as_list, batch_entries, to_rgb
+from .published_model import published_model
 from .trained_model import build_trained_model, inference_config
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -42,10 +43,11 @@ class FeatureExtractor:
     """A trained model as a function from images to features.
 
     Args:
-        config: YAML file, or a config with the keys of this project; it stays as it is.
-        weights: checkpoint of any format that ``transreid.weights`` knows; None takes
-            MODEL.WEIGHTS of the config. "" leaves the model as initialised, which needs
-            ``allow_random_weights``.
+        config: YAML file, or a config with the keys of this project; it stays as it is. "" takes
+            that of published ``weights``, see :meth:`from_pretrained`.
+        weights: checkpoint of any format that ``transreid.weights`` knows, or a folder of
+            ``transreid publish``; None takes MODEL.WEIGHTS of the config. "" leaves the model as
+            initialised, which needs ``allow_random_weights``.
         device: "auto" (CUDA if there is one, else the CPU), or a torch device such as "cuda:1".
         batch_size: images that go through the model at once.
         precision: "fp32", or "bf16" or "fp16" for the model's matrix products.
@@ -57,6 +59,7 @@ class FeatureExtractor:
         cfg: the resolved config, frozen.
         model: the model, in eval mode, on ``device``.
         transform: from a PIL image to a tensor (3, H, W), 0..255.
+        known_ids: a camera and a viewpoint that the model has a row for, where it embeds them.
 
     Raises:
         UserError: no such file, weights that do not fit, a device that is not there, SIE sizes that
@@ -94,9 +97,31 @@ class FeatureExtractor:
         self._num_cameras = getattr(sie, "num_cameras", 0)
         self._num_views = getattr(sie, "num_views", 0)
         self._trained: list[list[int]] = [[], []]  # cameras and viewpoints of training images
+        self.known_ids = (0, 0)
         if sie is not None:
             known = sie.known().cpu()  # (C, V)
             self._trained = [known.any(axis).nonzero().flatten().tolist() for axis in (1, 0)]
+            if known.any():
+                self.known_ids = tuple(known.nonzero()[0].tolist())
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | os.PathLike[str], *, revision: str | None = None, **options: Any
+    ) -> FeatureExtractor:
+        """The model of a folder of ``transreid publish``, or of the Hugging Face hub.
+
+        Nothing is unpickled, and the files must be those that were published.
+
+        Args:
+            name: folder, or USER/NAME on the hub, which needs huggingface_hub; without a network
+                it is taken from that package's cache.
+            revision: branch, tag or commit on the hub.
+            **options: keywords of the class, from ``device`` on.
+
+        Raises:
+            UserError: no such folder or model, or one that was changed, cut or mixed up.
+        """
+        return cls(*published_model(name, revision), **options)
 
     def __call__(
         self,
@@ -177,8 +202,8 @@ class FeatureExtractor:
     def feature_dim(self) -> int:
         """D, measured with a black image."""
         height, width = self.cfg.INPUT.SIZE_TEST
-        first = torch.zeros(1, dtype=torch.int64)
-        return self.extract(torch.zeros(1, 3, height, width), first, first).shape[1]
+        ids = torch.tensor([self.known_ids])
+        return self.extract(torch.zeros(1, 3, height, width), *ids.unbind(1)).shape[1]
 
     @property
     def cameras(self) -> tuple[str, ...]:

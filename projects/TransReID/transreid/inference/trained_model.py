@@ -10,6 +10,7 @@ from fastreid.config import CfgNode
 from fastreid.modeling.meta_arch import build_model
 from fastreid.utils.checkpoint import Checkpointer
 from reid_common.errors import UserError
+from reid_common.published import weights_file
 from reid_core.config import load_config
 from reid_core.side_information.resolve import fill_from_weights
 from torch import nn
@@ -17,6 +18,7 @@ from torch import nn
 from ..modeling.backbone import TransReIDBackbone
 from ..weights.checkpoint import load_weights
 from ..weights.formats import read_weights, stored_side_information
+from .published_model import published_model
 
 
 def inference_config(
@@ -26,8 +28,13 @@ def inference_config(
 ) -> CfgNode:
     """A config of one's own for a model that is not trained any more.
 
-    A given config stays as it is. ``weights`` become MODEL.WEIGHTS; None leaves what the config
-    says. ``options`` are KEY VALUE pairs.
+    A given config stays as it is; "" takes that of published ``weights``, a folder or USER/NAME on
+    the hub. ``weights`` become MODEL.WEIGHTS; None leaves what the config says. ``options`` are KEY
+    VALUE pairs.
+
+    Raises:
+        UserError: neither a config nor published weights; see
+            :func:`~.published_model.published_model`.
     """
     options = [str(option) for option in options]
     if isinstance(config, CfgNode):
@@ -35,9 +42,12 @@ def inference_config(
         cfg.defrost()
         cfg.merge_from_list(options)
     else:
+        if not os.fspath(config):
+            config, weights = published_model(weights or "")
         cfg = load_config(os.fspath(config), options)
     if weights is not None:
         cfg.MODEL.WEIGHTS = os.fspath(weights)
+    cfg.MODEL.WEIGHTS = weights_file(cfg.MODEL.WEIGHTS)
     cfg.MODEL.BACKBONE.PRETRAIN = False
     cfg.MODEL.HEADS.NUM_CLASSES = 0
     return cfg

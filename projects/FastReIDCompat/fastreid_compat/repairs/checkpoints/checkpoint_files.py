@@ -18,6 +18,7 @@ import torch
 from fastreid.utils import checkpoint
 from reid_common.errors import UserError
 from reid_common.files import replacing
+from reid_common.published import check_weights_file, weights_file
 
 from ...registry import fix, source_has
 
@@ -140,9 +141,12 @@ def training_arguments_allowed() -> Iterator[None]:
 def read_file(path: str) -> Any:
     """Read a checkpoint file onto the CPU: tensors, plain data and ``argparse.Namespace`` alone.
 
+    Of a folder of published weights (see :mod:`reid_common.published`) its file is read.
+
     Raises:
         UserError: no such file, a damaged one, or one that holds more than plain data.
     """
+    path = weights_file(path)
     if not os.path.isfile(path):
         raise UserError(f"there is no checkpoint {path!r}; give the path of a .pth file")
     if path.endswith(".safetensors"):
@@ -174,6 +178,7 @@ def _read_safetensors(path: str) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    check_weights_file(path)
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:

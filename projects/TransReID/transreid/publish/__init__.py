@@ -1,0 +1,1 @@
+"""Folders of published weights: model, config, preprocessing and a model card made from the run."""
