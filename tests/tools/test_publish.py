@@ -9,10 +9,14 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from reid_commands import calibrate, export, publish, train
+from cfs.scoring.models import build_feature_model
+from fastreid.modeling.backbones import build_backbone
+from reid_commands import calibrate, convert_weights, export, publish, train
 from reid_commands import extract as extract_features
 from reid_commands.visualize import sie
 from reid_common import published
+from reid_common.digests import file_digest
+from reid_core.config import load_config
 from small_inference import small_cfg, write_config, write_model
 from tool_runs import fails, run
 from transreid import FeatureExtractor
@@ -88,6 +92,21 @@ def test_commands_take_the_folder_as_weights(folder, words, market_root, tmp_pat
     assert run(export, "-o", onnx, "--weights", folder, "--camera", "off") == 0
     meta = onnxruntime.InferenceSession(onnx).get_modelmeta().custom_metadata_map
     assert meta["config_name"] == "config.yaml"
+
+
+def test_checkpoints_may_be_the_folder(folder, model, tmp_path) -> None:
+    config = folder / published.CONFIG
+    ours = tmp_path / "ours.pth"
+    assert run(convert_weights, folder, "-o", ours, "--config-file", config) == 0
+    state, expected = torch.load(ours)["model"], torch.load(model / "model.pth")["model"]
+    names = [name for name in expected if "classifier" not in name]
+    assert all(state[name].equal(expected[name]) for name in names)
+    scored = build_feature_model(load_config(config), str(folder), "source")
+    assert scored.weights_sha256 == file_digest(folder / published.WEIGHTS)
+    pairs = ["MODEL.BACKBONE.PRETRAIN", True, "MODEL.BACKBONE.PRETRAIN_PATH", folder]
+    backbone = build_backbone(load_config(config, list(map(str, pairs))))
+    blocks = "backbone.blocks.0.attn.qkv.weight"
+    assert backbone.state_dict()[blocks.removeprefix("backbone.")].equal(expected[blocks])
 
 
 def test_the_folder_is_evaluated_as_the_run(

@@ -149,6 +149,7 @@ def costs(
         batch: images.
         rounds: measurements of each, of which the median counts; 0: none.
     """
+    forget_loggers()  # the log of the last evaluation is complete
     extractors = {name: model.extractor(opts) for name, model in models.items()}
     dims = {name: extractor.feature_dim for name, extractor in extractors.items()}
     speeds: dict[str, float] = {}

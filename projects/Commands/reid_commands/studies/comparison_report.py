@@ -135,6 +135,8 @@ class ModelComparison:
             axis.annotate(name, (speed, interval.mean), (6, 6), textcoords="offset points")
         axis.set(xscale="log", xlabel="images/s", ylabel="mAP, %", title=self.dataset)
         axis.margins(x=0.25)
+        for ticks in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
+            ticks(plt.FuncFormatter(lambda value, _: f"{value:g}"))
         axis.grid(alpha=0.3, which="both")
         save_figure(figure, out)
 

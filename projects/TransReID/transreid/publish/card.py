@@ -123,7 +123,7 @@ class Card:
             Table("Percent, with 95 % intervals over identities", headers, rows),
             Text(
                 "Intervals are of the choice of test identities; another training run with another "
-                "seed is not in them. So many images were extracted again with these weights, and "
+                "seed is not in them. Images that were extracted again with these weights, and "
                 f"gave the features that were evaluated: {checked}."
             ),
         ]
