@@ -85,6 +85,17 @@ def test_what_a_consumer_gives_is_undone(name, files, crops, expected) -> None:
     np.testing.assert_allclose(features, expected, atol=1e-4)
 
 
+def test_cv2_dnn_runs_the_graph_and_notices_other_images(files, crops, expected) -> None:
+    net = cv2.dnn.readNetFromONNX(str(files["opencv"]))
+    features = []
+    for batch in given("opencv", crops):
+        net.setInput(batch)
+        features.append(net.forward()[0].copy())
+    np.testing.assert_allclose(features, expected, atol=1e-4)
+    net.setInput(given("opencv", crops)[0] / 255)
+    assert np.isnan(net.forward()).all()
+
+
 @pytest.mark.parametrize("name", ["opencv", "ultralytics", "boxmot"])
 def test_the_file_of_another_profile_gives_other_features(name, files, crops, expected) -> None:
     batch = given("triton", crops)[0]
