@@ -10,7 +10,7 @@ Letters: B images, h, w pixels of the crop, H, W pixels of the model.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from reid_common.errors import UserError
@@ -41,7 +41,7 @@ def weights(size: Tensor, wanted: int, kernel: str) -> Tensor:
     """
     scale = size.float() / wanted
     centres = (torch.arange(wanted, dtype=torch.float32)[:, None] + 0.5) * scale
-    pixels = torch.arange(size)[None].float() + 0.5
+    pixels = torch.arange(cast(Any, size))[None].float() + 0.5
     found = KERNELS[kernel]((pixels - centres) / scale.clamp(min=1))
     return found / found.sum(1, keepdim=True)
 
