@@ -39,7 +39,7 @@ def test_a_drawn_street_and_the_same_as_a_video(example, files, tmp_path, capsys
     assert example.main(["-o", str(tmp_path / "drawn"), *words]) == 0
     printed = capsys.readouterr().out
     assert "SYNTHETIC" in printed
-    alone, joined = (line.partition(":")[2] for line in printed.splitlines()[1:3])
+    alone, joined = (line.partition(":")[2].strip() for line in printed.splitlines()[1:3])
     assert "IDF1" in alone and alone == joined, "no cosine is 2"
     rows = read(tmp_path / "drawn" / "tracks.csv")
     tracks = {row["track"]: row["person"] for row in rows}
