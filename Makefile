@@ -3,8 +3,9 @@ PYTHON ?= python3
 # For a CPU-only torch: make TORCH="torch torchvision --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch torchvision
 BIN := .venv/bin
+TRACKERS := .venv/trackers
 
-.PHONY: setup demo ablation unknown-cameras demo-dino study-dino demo-cfs study test lint format clean
+.PHONY: setup demo ablation unknown-cameras demo-dino study-dino demo-cfs study test test-trackers lint format clean
 
 setup: .venv/installed
 
@@ -43,6 +44,18 @@ study: setup
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# Trackers in an environment of their own, over .venv: two of them are AGPL-3.0, and some ask for other versions.
+# CONFIG=config.yaml WEIGHTS=model_final.pth: with your model instead of a small random one.
+test-trackers: setup $(TRACKERS)/installed
+	OMP_NUM_THREADS=1 $(TRACKERS)/bin/python -m pytest tests/trackers
+
+$(TRACKERS)/installed: tests/trackers/requirements.txt
+	test -x $(TRACKERS)/bin/pip || $(PYTHON) -m venv $(TRACKERS)
+	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import timm; print(timm.__path__[0][:-5])')')" > \
+	    $$($(TRACKERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/over.pth
+	$(TRACKERS)/bin/pip install --no-deps -r tests/trackers/requirements.txt
+	touch $@
 
 lint: setup
 	$(BIN)/ruff format --check .

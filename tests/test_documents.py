@@ -138,7 +138,7 @@ def test_commands_name_what_exists(command: str) -> None:
     words = command.split()
     for word in words:
         path = re.sub(r"^\w+=", "", word)
-        if re.fullmatch(r"(tools|projects|tests)/\S+", path):
+        if re.fullmatch(r"(tools|projects|tests|examples)/\S+", path):
             assert (ROOT / path).exists(), word
     if words[0] == "make":
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)

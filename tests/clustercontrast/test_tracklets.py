@@ -7,13 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clustercontrast.clustering.methods import DBSCAN
-from clustercontrast.clustering.tracklets import (
-    Tracklets,
-    constrain_distances,
-    constrain_labels,
-    read_tracklets,
-)
+from clustercontrast.clustering.tracklets import constrain_distances, constrain_labels
 from reid_common.errors import UserError
+from reid_core.data.tracklets import Tracklets, read_tracklets
 from sparse_pairs import dense, pairs_of
 
 IMAGES = [f"{name}.jpg" for name in "abcdef"]

@@ -3,11 +3,13 @@
 transreid export -o model.onnx \\
     --config-file logs/run/config.yaml --weights logs/run/model_final.pth
 
-The graph takes "images" (B, 3, H, W), float32 RGB of 0..255, resized as its metadata say (--input
-for a tracker that normalises them), and gives
+The graph takes "images" (B, 3, H, W), float32 RGB of 0..255, resized as its metadata say, and gives
 "features" (B, D), L2-normalised: the product of two is their cosine. A model with side information
 also takes "camids" and "viewids" (B,), int64, 0-based, negative = unknown, unless --camera and
 --view fix them.
+
+With --profile the graph takes what a tracker or server gives instead, and what that looks for
+beside the file is written too.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ import argparse
 from pathlib import Path
 
 from reid_core.run.command_line import add_config_arguments, command_parser
-from transreid.export.input_range import KINDS, PIXELS
+from transreid.export.input_range import KINDS
 from transreid.export.onnx_model import INPUT, OFF
+from transreid.export.profiles import PLAIN, PROFILES
 from transreid.export.trained import export_trained
 
 from .arguments import add_weights, check_model_is_named
@@ -41,15 +44,20 @@ def parser() -> argparse.ArgumentParser:
     add_weights(lines)
     for name in ("camera", "view"):
         help_text = (
-            f"input (default if the model embeds the {name}), off = unknown, or the number of the "
-            f"{name} that all images are from"
+            f"input (default if the model embeds the {name} and the profile has it), off = "
+            f"unknown, or the number of the {name} that all images are from"
         )
         add(f"--{name}", type=side_choice, metavar="input|off|N", help=help_text)
+    profiles = "; ".join(f"{p.name}: {p.consumer}" for p in PROFILES.values())
+    profile_help = f"program that will run the file ({PLAIN}). {profiles}"
+    add("--profile", choices=tuple(PROFILES), default=PLAIN, help=profile_help)
     input_help = (
-        "numbers of the images: 0-255 (default), 0-1, or imagenet: 0..1 less ImageNet's mean, by "
-        "its deviation, which trackers give. Images of another range give NaN"
+        f"numbers of the images of --profile {PLAIN}: 0-255 (default), 0-1, or imagenet: 0..1 less "
+        "ImageNet's mean, by its deviation. Images of another range give NaN"
     )
-    add("--input", choices=tuple(KINDS), default=PIXELS, dest="input_range", help=input_help)
+    add("--input", choices=tuple(KINDS), dest="input_range", help=input_help)
+    batch_help = "fixed number of images at once; 0: any (0; 1 with --profile opencv)"
+    add("--batch", type=int, metavar="N", help=batch_help)
     add("--global-only", action="store_true", help="leave out the parts of JPM: 5 times shorter")
     add("--opset", type=int, default=17, help="version of ONNX's operators, 14..20 (17)")
     add_config_arguments(lines)
@@ -60,8 +68,6 @@ def parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     """Run the command line."""
     check_model_is_named(args)
-    options = {
-        name: getattr(args, name)
-        for name in ("global_only", "camera", "view", "input_range", "opset")
-    }
+    names = ("global_only", "camera", "view", "profile", "input_range", "batch", "opset")
+    options = {name: getattr(args, name) for name in names}
     export_trained(args.out, args.config_file, args.weights, args.opts, **options)

@@ -4,9 +4,12 @@ transreid search query.npz gallery.npz -o results
 transreid search someone.jpg photos/ -o results \\
     --config-file logs/run/config.yaml --weights logs/run/model_final.pth
 
+transreid search crops.npz crops.npz -o results --tracklets tracks.csv --max-gap 900 --join 0.7
+
 QUERY and GALLERY are feature files of transreid extract, or an image, folder or list, which is
 extracted first, into the results folder, where the next search finds the gallery again. Writes
-ranking.npz and ranks.png, and prints the first rows.
+ranking.npz and ranks.png, and prints the first rows. With --tracklets the tracks of a tracker are
+compared by their mean features, and tracks.csv names them.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from transreid.visualize.rank_lists import draw_ranking, table
 from .arguments import add_extraction_arguments, build_extractor
 from .command import command
 from .extract import extract
+from .search_tracks import add_track_arguments, search_tracks
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     add("--top", type=int, default=10, metavar="K", help="number of neighbours (10)")
     add("--rows", type=int, default=8, metavar="N", help="queries in the picture; 0: none (8)")
     add("--keep-self", action="store_true", help="also find the query's own file")
+    add_track_arguments(lines)
     add_extraction_arguments(lines)
     return lines
 
@@ -79,20 +84,24 @@ def main(args: argparse.Namespace) -> None:
     if args.top < 1 or args.rows < 0:
         raise UserError(f"--top is {args.top}, --rows {args.rows}; give at least 1 and 0")
     query, gallery = load_sides(args)
-    progress = functools.partial(tqdm, desc="search", unit="block")
-    ranking = rank_gallery(query, gallery, args.top, args.keep_self, progress)
-    if not (ranking.indices >= 0).any():
-        raise UserError(
-            f"no query has a neighbour: the gallery {args.gallery!r} holds nothing but the "
-            "queries' own files; name another gallery, or add --keep-self"
-        )
+    if args.tracklets:
+        ranking, of_what = search_tracks(args, query, gallery)
+    else:
+        progress = functools.partial(tqdm, desc="search", unit="block")
+        ranking = rank_gallery(query, gallery, args.top, args.keep_self, progress)
+        if not (ranking.indices >= 0).any():
+            raise UserError(
+                f"no query has a neighbour: the gallery {args.gallery!r} holds nothing but the "
+                "queries' own files; name another gallery, or add --keep-self"
+            )
+        print(table(ranking))
+        of_what = f"{len(query)} queries, {len(gallery)} gallery images"
     write_ranking(args.out / "ranking.npz", ranking)
-    print(table(ranking))
     found = int(np.count_nonzero(ranking.indices >= 0))
-    print(f"{len(query)} queries, {len(gallery)} gallery images, {found} neighbours: {args.out}/")
+    print(f"{of_what}, {found} neighbours: {args.out}/")
     if args.rows:
         try:
-            shown = evenly_spread(len(query), args.rows)
+            shown = evenly_spread(len(ranking.query_paths), args.rows)
             draw_ranking(ranking, args.out / "ranks.png", shown, args.top)
         except UserError as error:  # the search is no failure where the images are gone
             print(f"no picture: {error}", file=sys.stderr)

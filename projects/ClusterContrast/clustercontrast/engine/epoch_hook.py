@@ -12,9 +12,9 @@ from fastreid.config import CfgNode
 from fastreid.engine.train_loop import HookBase
 from fastreid.utils import comm
 from fastreid_compat.repairs.training.resume import epoch_seed
+from reid_core.data.tracklets import read_tracklets
 
 from ..clustering.quality import metrics
-from ..clustering.tracklets import read_tracklets
 from ..data.images import TrainingImages
 from ..data.loading import epoch_loader
 from ..report.contact_sheet import draw_clusters

@@ -16,6 +16,7 @@ from fasteval.distances.close_pairs import close_pairs
 from fastreid.config import CfgNode
 from fastreid.utils import comm
 from reid_common.errors import UserError
+from reid_core.data.tracklets import Tracklets
 from scipy import sparse
 from torch import Tensor
 
@@ -23,7 +24,7 @@ from ..clustering.cameras import centred_by_camera
 from ..clustering.check import check_labels
 from ..clustering.choosing_eps import CANDIDATES, choose_eps, format_table
 from ..clustering.methods import CLUSTERING_REGISTRY
-from ..clustering.tracklets import Tracklets, constrain_distances, constrain_labels
+from ..clustering.tracklets import constrain_distances, constrain_labels
 from ..config import AUTO, RELEASED_EPS
 from ..data.samplers import check_clusters
 from ..memory.cluster_memory import cluster_centres

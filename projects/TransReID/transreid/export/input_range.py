@@ -51,14 +51,21 @@ class InputRange(nn.Module):
         return pixels if self.kind == PIXELS else (pixels / 255 - self.mean) / self.std
 
     def fault(self, images: Tensor) -> Tensor:
-        """A scalar: NaN for images (B, 3, H, W) that are of another range, else 0.
+        """NaN for images (B, 3, H, W) that are of another range, else 0; (1, 1).
 
         Pixels of 0..255 are taken for another range where the whole batch is within +-3 and not of
-        whole numbers: a black picture is not.
+        whole numbers: a black picture is not. It is the root of a number that is negative there,
+        because not every runtime has logical operators (cv2.dnn has not).
         """
         if self.kind == PIXELS:
-            other = (images.abs().amax() <= DARK) & (images != images.round()).any()
+            excess = torch.relu(DARK - _largest(images.abs()))
+            excess = excess * _largest((images - images.round()).abs())
         else:
             low, high = LIMITS[self.kind]
-            other = (images.amin() < low) | (images.amax() > high)
-        return torch.where(other, torch.nan, 0.0)
+            excess = torch.relu(_largest(images) - high) + torch.relu(_largest(-images) + low)
+        return torch.sqrt(-excess)
+
+
+def _largest(images: Tensor) -> Tensor:
+    """Largest number of a batch (B, 3, H, W): (1, 1)."""
+    return images.flatten(1).amax(1, keepdim=True).amax(0, keepdim=True)

@@ -1,9 +1,9 @@
 """Export to ONNX: a trained model as one file that needs neither PyTorch nor this package.
 
-The graph takes RGB images (B, 3, H, W), float32, 0..255 (or as input_range.py has it), already
-resized to (H, W), normalises them itself and gives the features (B, D) float32, L2-normalised, that
-``FeatureExtractor`` gives. The batch size is free. Cameras and viewpoints are inputs, or fixed in
-the file (onnx_model.py).
+The graph takes RGB images (B, 3, H, W), float32, 0..255, already resized to (H, W), or what another
+consumer gives (profiles.py), normalises them itself and gives the features (B, D) float32,
+L2-normalised, that ``FeatureExtractor`` gives. The batch size is free, unless the profile fixes it.
+Cameras and viewpoints are inputs, or fixed in the file (onnx_model.py).
 
 Of torch's two exporters this is the older one, by tracing: it alone is in every torch from 2.4 on,
 needs no further package, and the graphs of both are equally fast in ONNX Runtime.
@@ -28,8 +28,9 @@ from reid_common.errors import UserError
 from torch import Tensor, nn
 
 from ..inference.extractor import features_of
-from .input_range import PIXELS
 from .onnx_model import OnnxModel
+from .profiles import Profile, find_profile
+from .received import Received
 
 OPSETS = range(14, 21)  # 14: attention's operators; 20: the last of the tracing exporter
 TOLERANCE = 1e-4
@@ -56,17 +57,21 @@ def export_onnx(
     camera: int | str | None = None,
     view: int | str | None = None,
     flip: bool = False,
-    input_range: str = PIXELS,
+    profile: Profile | None = None,
+    kernel: str = "bilinear",
     opset: int = 17,
     metadata: Mapping[str, str] | None = None,
 ) -> OnnxReport:
-    """Write a model as ONNX and hold it against PyTorch, on batches of 1, 2 and 5 images.
+    """Write a model as ONNX and hold it against PyTorch, on batches of 1, 2 and 5 images (or the
+    fixed size).
 
     Args:
         model: a built model with its weights; it stays as it is.
         path: file to write. It appears when it has passed the check.
         image_size: (H, W) in pixels.
-        camera, view, flip, input_range: see :class:`OnnxModel`.
+        camera, view, flip: see :class:`OnnxModel`.
+        profile: what the consumer gives; None: plain.
+        kernel: how raw crops are resized, see :mod:`.resize`.
         opset: version of ONNX's operators, 14..20.
         metadata: stored with the graph, for who runs it.
 
@@ -79,21 +84,24 @@ def export_onnx(
     if opset not in OPSETS:
         raise UserError(f"opset {opset}: choose one of {OPSETS[0]}..{OPSETS[-1]}")
     model = copy.deepcopy(model).cpu().float().eval()
-    wrapped = OnnxModel(model, camera, view, flip, input_range).eval()
+    received = Received(profile or find_profile(), image_size, kernel)
+    wrapped = OnnxModel(model, received, camera, view, flip).eval()
     if sum(p.numel() * 4 for p in wrapped.state_dict().values()) > MAX_BYTES:
         raise UserError("the weights are more than the 2 GiB that one ONNX file can hold")
-    inputs = _example(wrapped, image_size, 2)
+    inputs = _example(wrapped, received.profile.batch or 2)
     unchecked = path.with_name(f"{path.stem}.unchecked.onnx")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _trace(wrapped, inputs, unchecked, opset)
+        if received.profile.batch:
+            _fold(unchecked)
         graph = onnx.load(str(unchecked))
         feature_dim = wrapped(*inputs.values()).shape[1]
         graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value = feature_dim
         onnx.helper.set_model_props(graph, {"feature_dim": str(feature_dim), **(metadata or {})})
         onnx.checker.check_model(graph)
         onnx.save(graph, str(unchecked))
-        difference = _difference(unchecked, model, wrapped, image_size)
+        difference = _difference(unchecked, model, wrapped)
         os.replace(unchecked, path)
     except OSError as error:
         raise UserError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
@@ -110,17 +118,16 @@ def _package(name: str) -> Any:
         ) from error
 
 
-def _example(wrapped: OnnxModel, image_size: Sequence[int], batch: int) -> dict[str, Tensor]:
+def _example(wrapped: OnnxModel, batch: int) -> dict[str, Tensor]:
     """Noise, and ids of all kinds."""
-    draw = torch.Generator().manual_seed(batch)
-    pixels = torch.rand(batch, 3, *image_size, generator=draw) * 255
-    return {"images": wrapped.range.from_pixels(pixels), **wrapped.examples(batch)}
+    return {"images": wrapped.received.example(batch), **wrapped.examples(batch)}
 
 
 def _trace(wrapped: OnnxModel, inputs: dict[str, Tensor], path: Path, opset: int) -> None:
     # torch 2.4 has no other exporter yet, and no argument to choose it.
     newer = "dynamo" in inspect.signature(torch.onnx.export).parameters
     choice: dict[str, Any] = {"dynamo": False} if newer else {}
+    axes = {} if wrapped.received.profile.batch else {0: "batch"}
     with warnings.catch_warnings():
         # Of shapes that the tracer takes as constants, which those of the image and the tokens are;
         # and that a newer exporter exists.
@@ -131,26 +138,47 @@ def _trace(wrapped: OnnxModel, inputs: dict[str, Tensor], path: Path, opset: int
             str(path),
             input_names=list(inputs),
             output_names=["features"],
-            dynamic_axes={name: {0: "batch"} for name in [*inputs, "features"]},
+            dynamic_axes={
+                **{name: axes for name in [*inputs, "features"]},
+                "images": wrapped.received.dynamic_axes(),
+            },
             opset_version=opset,
             **choice,
         )
 
 
-def _difference(
-    path: Path, model: nn.Module, wrapped: OnnxModel, image_size: Sequence[int]
-) -> float:
+def _fold(path: Path) -> None:
+    """Calculate what is constant when the batch is fixed, shapes above all, with ONNX Runtime.
+
+    Runtimes for fixed shapes, as cv2.dnn, cannot calculate with shapes; nor know ONNX Runtime's own
+    operators, of which there are none at this level.
+    """
+    runtime, onnx = importlib.import_module("onnxruntime"), importlib.import_module("onnx")
+    options = runtime.SessionOptions()
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(path)
+    options.log_severity_level = 3  # it warns that the file is for this machine; at this level not
+    runtime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    graph = onnx.load(str(path))
+    own = [item for item in graph.opset_import if not item.domain]
+    del graph.opset_import[:]
+    graph.opset_import.extend(own)
+    onnx.save(graph, str(path))
+
+
+def _difference(path: Path, model: nn.Module, wrapped: OnnxModel) -> float:
     """Largest difference between ONNX Runtime and the model that is exported."""
     runtime = importlib.import_module("onnxruntime")
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     largest = 0.0
-    for batch in CHECKED_BATCHES:
-        inputs = _example(wrapped, image_size, batch)
+    fixed = wrapped.received.profile.batch
+    for batch in (fixed,) if fixed else CHECKED_BATCHES:
+        inputs = _example(wrapped, batch)
         got = session.run(None, {name: value.numpy() for name, value in inputs.items()})[0]
         for name, choice in (("camids", wrapped.camera), ("viewids", wrapped.view)):
             if name not in inputs:
                 inputs[name] = torch.full((batch,), -1 if isinstance(choice, str) else choice)
-        inputs["images"] = wrapped.range.pixels(inputs["images"])
+        inputs["images"] = wrapped.received.pixels(inputs["images"])
         expected = features_of(model, inputs, wrapped.flip)
         difference = float((torch.from_numpy(got) - expected).abs().max())
         if not difference <= TOLERANCE:  # NaN too

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from ..inference.extractor import features_of
 from ..modeling.side_embedding import SideInformationEmbedding
-from .input_range import PIXELS, InputRange
+from .profiles import Profile
+from .received import Received
 
 INPUT, OFF = "input", "off"
 
@@ -106,11 +107,11 @@ class OnnxModel(nn.Module):
 
     Args:
         model: in eval mode, on the CPU; it stays as it is.
+        received: what the images are, and how they become pixels.
         camera: "input", "off" = unknown, or the 0-based camera that all images are from; None: an
-            input if the model embeds cameras.
+            input if the model embeds cameras, or off where the consumer gives images alone.
         view: likewise for the viewpoint.
         flip: average the features of each image and its mirror image (TEST.FLIP).
-        input_range: what the images are, a name of :data:`~.input_range.KINDS`.
 
     Attributes:
         inputs: names of the inputs: "images", then "camids" and "viewids" where they are inputs.
@@ -118,20 +119,24 @@ class OnnxModel(nn.Module):
             behind the last.
 
     Raises:
-        UserError: side information is asked for that the model does not embed or know.
+        UserError: side information is asked for that the model does not embed or know, or that the
+            consumer cannot give.
     """
 
     def __init__(
         self,
         model: nn.Module,
+        received: Received,
         camera: int | str | None = None,
         view: int | str | None = None,
         flip: bool = False,
-        input_range: str = PIXELS,
     ) -> None:
         super().__init__()
         self.model, self.flip = copy.deepcopy(model), flip
-        self.range = InputRange(input_range)
+        self.received, profile = received, received.profile
+        camera, view = (
+            _frozen(choice, profile, name) for choice, name in ((camera, "camera"), (view, "view"))
+        )
         backbone: Any = getattr(self.model, "backbone", None)
         sie = getattr(backbone, "sie", None)
         self.camera = _choice(camera, getattr(sie, "num_cameras", 0), "camera")
@@ -146,13 +151,13 @@ class OnnxModel(nn.Module):
         self.inputs = ["images", *self.ids]
 
     def forward(self, images: Tensor, *ids: Tensor) -> Tensor:
-        """Features (B, D) of images (B, 3, H, W) and ids (B,) int64 of `inputs`.
+        """Features (B, D) of images, as the profile has them, and ids (B,) int64 of `inputs`.
 
         They are NaN for images that are not of the range that the graph is for.
         """
-        pixels = self.range.pixels(images)
+        pixels = self.received.pixels(images)
         batch = dict(zip(self.inputs, (pixels, *ids), strict=True))
-        return features_of(self.model, batch, self.flip) + self.range.fault(images)
+        return features_of(self.model, batch, self.flip) + self.received.fault(images)
 
     def examples(self, batch: int) -> dict[str, Tensor]:
         """Ids of a batch from the table's one end (unknown, if it has that row) to the other.
@@ -171,6 +176,18 @@ class OnnxModel(nn.Module):
             columns = {"camids": chosen[:, 0], "viewids": chosen[:, 1]}
             ids = {name: columns[name] for name in ids}
         return ids
+
+
+def _frozen(choice: int | str | None, profile: Profile, name: str) -> int | str | None:
+    """The choice, or off where nothing else can be: the consumer gives images alone."""
+    if not profile.images_only:
+        return choice
+    if choice == INPUT:
+        raise UserError(
+            f"--{name} input: {profile.consumer} give images alone; fix the {name} with a number, "
+            "or off"
+        )
+    return OFF if choice is None else choice
 
 
 def _choice(choice: int | str | None, size: int, name: str) -> int | str:

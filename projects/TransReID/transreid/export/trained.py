@@ -17,8 +17,10 @@ from ..inference.extractor import FeatureExtractor
 from ..modeling.backbone import TransReIDBackbone
 from ..modeling.side_embedding import SideInformationEmbedding
 from ..weights.formats import read_weights
-from .input_range import KINDS, PIXELS
 from .onnx_export import export_onnx
+from .profiles import PLAIN, Profile, find_profile
+from .resize import KERNELS, kernel_of
+from .sidecars import check_name, write_sidecar
 
 
 def export_trained(
@@ -28,6 +30,9 @@ def export_trained(
     options: Sequence[str] = (),
     *,
     global_only: bool = False,
+    profile: str = PLAIN,
+    input_range: str | None = None,
+    batch: int | None = None,
     **choices: Any,
 ) -> None:
     """Export a trained model, hold it against PyTorch, and print what was written.
@@ -38,14 +43,16 @@ def export_trained(
         weights: checkpoint, or a folder of published weights; None: MODEL.WEIGHTS.
         options: KEY VALUE pairs.
         global_only: leave out the parts of JPM.
-        **choices: camera, view, input_range and opset of
-            :func:`~transreid.export.onnx_export.export_onnx`.
+        profile, input_range, batch: see :func:`~transreid.export.profiles.find_profile`.
+        **choices: camera, view and opset of :func:`~transreid.export.onnx_export.export_onnx`.
 
     Raises:
-        UserError: see there; a name of another suffix.
+        UserError: see there; a name that the consumer would not find or take.
     """
     if out.suffix != ".onnx":
         raise UserError(f"--out {str(out)!r}: name it so that it ends in .onnx")
+    chosen = find_profile(profile, input_range, batch)
+    check_name(out, chosen)
     extractor = FeatureExtractor(
         config_file,
         weights,
@@ -54,24 +61,28 @@ def export_trained(
         options=[*options, "MODEL.COMPILE", "False"],
     )
     cfg = extractor.cfg
+    size, known = cfg.INPUT.SIZE_TEST, metadata(extractor, config_file, chosen)
     report = export_onnx(
         extractor.model,
         out,
-        cfg.INPUT.SIZE_TEST,
+        size,
         flip=cfg.TEST.FLIP.ENABLED,
-        metadata=metadata(extractor, config_file, choices.get("input_range", PIXELS)),
+        profile=chosen,
+        kernel=kernel_of(extractor.transform, size) if chosen.raw else next(iter(KERNELS)),
+        metadata=known,
         **choices,
     )
+    sidecar = write_sidecar(report, chosen, size, int(known["num_classes"]))
     print(
         f"{report.path}: {', '.join(report.inputs)} -> features of {report.feature_dim} numbers "
         f"({os.path.getsize(report.path) / 2**20:.1f} MiB)\n"
-        f"ONNX Runtime against PyTorch: at most {report.difference:.1e} apart"
+        f"for {chosen.consumer}: images are {chosen.color}, {chosen.layout}"
+        + (f"; with {sidecar}" if sidecar else "")
+        + f"\nONNX Runtime against PyTorch: at most {report.difference:.1e} apart"
     )
 
 
-def metadata(
-    extractor: FeatureExtractor, config_file: str, input_range: str = PIXELS
-) -> dict[str, str]:
+def metadata(extractor: FeatureExtractor, config_file: str, profile: Profile) -> dict[str, str]:
     """What a program that runs the graph needs to know of it, as ONNX's text properties."""
     cfg = extractor.cfg
     about = describe(extractor, [])
@@ -81,7 +92,9 @@ def metadata(
         num_classes = read_weights(cfg.MODEL.WEIGHTS).num_classes
     properties = {
         "image_size": list(cfg.INPUT.SIZE_TEST),  # height, width in pixels
-        "color": KINDS[input_range],
+        "profile": profile.name,
+        "color": profile.color,
+        "layout": profile.layout,
         "transform": " ".join(repr(extractor.transform).split()),
         "pixel_mean": list(cfg.MODEL.PIXEL_MEAN),
         "pixel_std": list(cfg.MODEL.PIXEL_STD),
