@@ -115,10 +115,15 @@ def random_state(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[s
     generator = torch.Generator().manual_seed(seed)
     state = {}
     for name, shape in shapes.items():
+        if not shape:
+            state[name] = torch.tensor(0)
+            continue
         a = torch.randn(shape, generator=generator)
-        if len(shape) == 1:
+        if name.endswith("running_var"):
+            state[name] = 0.5 + a.abs()
+        elif len(shape) == 1:
             state[name] = 1 + 0.1 * a if name.endswith(("weight", "gamma")) else 0.05 * a
         else:
-            token = name.endswith(("token", "pos_embed", "embedding"))
+            token = name.endswith(("token", "embed", "embedding"))
             state[name] = 0.1 * a if token else a / math.sqrt(math.prod(shape[1:]))
     return state

@@ -32,10 +32,44 @@ def _ssl(vit: str, file: str) -> dict[str, Any]:
     }
 
 
+def _clip_reid(stride: int, sie: bool) -> dict[str, Any]:
+    """The baseline of CLIP-ReID."""
+    return {
+        "MODEL.BACKBONE.TIMM_NAME": "vit_base_patch16_clip_quickgelu_224.openai",
+        "MODEL.BACKBONE.PROJECTION": 512,
+        "MODEL.BACKBONE.STRIDE_SIZE": (stride, stride),
+        "MODEL.BACKBONE.SIE_COE": 1.0,
+        "MODEL.SIE.CAMERA": sie,
+        "MODEL.SIE.TOKENS": "cls",
+        "MODEL.HEADS.NAME": "CLIPReIDHead",
+        "MODEL.HEADS.TEST_NECK_FEAT": "before",
+        "MODEL.LOSSES.CE.EPSILON": 0.1,
+        "MODEL.LOSSES.TRI.MARGIN": 0.3,
+        "MODEL.LOSSES.GLOBAL_WEIGHT": 1.0,
+        "MODEL.LOSSES.LOCAL_WEIGHT": 1.0,
+        "MODEL.PIXEL_MEAN": HALF,
+        "MODEL.PIXEL_STD": HALF,
+        "INPUT.SIZE_TRAIN": [256, 128],
+        "SOLVER.OPT": "Adam",
+        "SOLVER.BASE_LR": 5e-6,
+        "SOLVER.BIAS_LR_FACTOR": 2.0,
+        "SOLVER.WEIGHT_DECAY": 1e-4,
+        "SOLVER.SCHED": "MultiStepLR",
+        "SOLVER.STEPS": [30, 50],
+        "SOLVER.WARMUP_FACTOR": 0.1,
+        "SOLVER.MAX_EPOCH": 60,
+        "SOLVER.IMS_PER_BATCH": 64,
+    }
+
+
 PERSON_CONFIGS: dict[str, dict[str, Any]] = {
     "personvit_vit_small": _ssl("small", "personvit_vits.pth"),
     "personvit_vit_base": _ssl("base", "personvit_vitb.pth"),
+    "clip_reid_vit_base": _clip_reid(16, False),
+    "clip_reid_vit_base_sie_stride": _clip_reid(12, True),
 }
+TRAINING_IMAGES = {"Market1501": 12936, "MSMT17": 30248, "OccludedDuke": 15618}
+CAMERAS = {"Market1501": 6, "MSMT17": 15, "OccludedDuke": 8}
 DIFFERENT: dict[tuple[str, str], dict[str, Any]] = {
     ("Market1501", "personvit_vit_base"): {"SOLVER.WARMUP_EPOCHS": 5},
 }
@@ -43,9 +77,13 @@ DIFFERENT: dict[tuple[str, str], dict[str, Any]] = {
 
 def expected_values(dataset: str, name: str) -> dict[str, Any]:
     """Keys and values of a config."""
-    ours = {
+    ours: dict[str, Any] = {
         "DATASETS.NAMES": (dataset,),
         "DATASETS.TESTS": (dataset,),
         "OUTPUT_DIR": f"logs/{dataset}/{name}",
     }
+    if name.startswith("clip_reid"):
+        ours["SOLVER.WARMUP_ITERS"] = 10 * (TRAINING_IMAGES[dataset] // 64)
+    if name.endswith("sie_stride"):
+        ours["MODEL.SIE.NUM_CAMERAS"] = CAMERAS[dataset]
     return PERSON_CONFIGS[name] | ours | DIFFERENT.get((dataset, name), {})

@@ -13,6 +13,7 @@ from .engine.embedding_watch import TransReIDTrainer
 from .inference.extractor import FeatureExtractor
 from .modeling.backbone import TransReIDBackbone
 from .modeling.bnneck import CLASSIFIERS, BNNeck, BNNeckHead
+from .modeling.clip_head import CLIPReIDHead
 from .modeling.jpm_head import JPMHead
 from .modeling.meta_arch import TransReID
 from .solver import schedule  # noqa: F401  (registers itself)
@@ -52,6 +53,7 @@ moved_modules(
 __all__ = [
     "BNNeck",
     "BNNeckHead",
+    "CLIPReIDHead",
     "FeatureExtractor",
     "JPMHead",
     "TransReID",

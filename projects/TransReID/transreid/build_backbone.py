@@ -41,6 +41,8 @@ def build_transreid_backbone(cfg: CfgNode) -> TransReIDBackbone:
         _build_sie(cfg, vit.embed_dim),
         stem=options.get("STEM", "patch"),
         gradient_checkpointing=options.get("GRADIENT_CHECKPOINTING", False),
+        sie_tokens=cfg.MODEL.get("SIE", {}).get("TOKENS", "all"),
+        projection=options.get("PROJECTION", 0),
     )
     backbone.weights_grid = tuple(options.get("PRETRAIN_GRID", ()))
     if options.PRETRAIN and options.PRETRAIN_PATH:

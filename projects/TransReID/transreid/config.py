@@ -6,6 +6,7 @@ from fastreid.config import CfgNode
 from reid_core.config.declaration import add_keys, section
 from reid_core.config.values import FLAG, PROBABILITY, RATE, TEXT, number, one_of, sequence, whole
 
+from .modeling.backbone import SIE_TOKENS
 from .modeling.bnneck import TEST_NECK_FEATS
 from .modeling.patch_embed import STEMS
 from .modeling.side_embedding import TABLES
@@ -28,6 +29,12 @@ KEYS = (
         ),
         ("PRETRAIN_GRID", (), GRID, "Grid of PRETRAIN_PATH's position embeddings, as (16, 8)"),
         ("STEM", "patch", one_of(*STEMS), "patch: one convolution; ics: TransReID-SSL's IBN stem"),
+        (
+            "PROJECTION",
+            0,
+            whole(0),
+            "P: CLIP's linear projection of [cls], for CLIPReIDHead; 512 for ViT-B, 0 for none",
+        ),
         ("GRADIENT_CHECKPOINTING", False, FLAG, "Recompute the blocks to save memory", TRAIN),
     ),
     *section(
@@ -54,6 +61,13 @@ KEYS = (
             one_of(*TABLES),
             "With CAMERA and VIEW both on: joint, a row for each pair S_(C, V), as in the paper; "
             "or additive, S_C + S_V, C + V rows, for few images of each pair",
+        ),
+        (
+            "TOKENS",
+            "all",
+            one_of(*SIE_TOKENS),
+            "What side information is added to: all tokens (equation 4), or cls, [cls] alone, as "
+            "CLIP-ReID does",
         ),
     ),
     *section(

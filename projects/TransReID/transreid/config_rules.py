@@ -15,6 +15,7 @@ from .modeling.patch_embed import OverlapPatchEmbed, patch_grid
 from .modeling.side_unknown import check_policy
 
 FASTREID_HEADS = ("EmbeddingHead", "ClasHead")
+TOKEN_HEADS = ("JPMHead", "CLIPReIDHead")
 BUILDER = "build_transreid_backbone"
 PATCHES = ("MODEL.BACKBONE.TIMM_NAME", "MODEL.BACKBONE.STRIDE_SIZE", "INPUT.SIZE_TRAIN")
 
@@ -85,16 +86,33 @@ def patches_fit(cfg: CfgNode) -> str | None:
     )
 
 
+def head_fits(cfg: CfgNode) -> str | None:
+    """Heads that read more than [cls] need TransReID, and CLIP's head its projection."""
+    model = cfg.MODEL
+    head, meta, size = model.HEADS.NAME, model.META_ARCHITECTURE, model.BACKBONE.PROJECTION
+    if head in TOKEN_HEADS and meta != "TransReID" and model.BACKBONE.NAME == BUILDER:
+        return (
+            f"MODEL.HEADS.NAME is {head}, which MODEL.META_ARCHITECTURE {meta} "
+            "cannot use; set MODEL.META_ARCHITECTURE TransReID, or MODEL.HEADS.NAME BNNeckHead"
+        )
+    if (head == "CLIPReIDHead") == (size > 0):
+        return None
+    if size:
+        return (
+            f"MODEL.BACKBONE.PROJECTION is {size}, but MODEL.HEADS.NAME {head} does not read it, "
+            "and it would never be trained; set MODEL.HEADS.NAME CLIPReIDHead, or PROJECTION 0"
+        )
+    return (
+        "MODEL.HEADS.NAME is CLIPReIDHead, but MODEL.BACKBONE.PROJECTION is 0; set it to the size "
+        "of CLIP's projection, 512 for ViT-B"
+    )
+
+
 def parts_fit(cfg: CfgNode) -> str | None:
-    """The numbers of JPM must not exceed the patches, and it needs its meta-architecture."""
+    """The numbers of JPM must not exceed the patches."""
     model = cfg.MODEL
     if model.HEADS.NAME != "JPMHead" or model.BACKBONE.NAME != BUILDER:
         return None
-    if model.META_ARCHITECTURE != "TransReID":
-        return (
-            f"MODEL.HEADS.NAME is JPMHead, which MODEL.META_ARCHITECTURE {model.META_ARCHITECTURE} "
-            "cannot use; set MODEL.META_ARCHITECTURE TransReID, or MODEL.HEADS.NAME BNNeckHead"
-        )
     vit = vit_sizes(model.BACKBONE.TIMM_NAME)
     rows, columns = patch_grid(cfg.INPUT.SIZE_TRAIN, vit.patch, model.BACKBONE.STRIDE_SIZE)
     for key in ("NUM_PARTS", "SHIFT_NUM", "SHUFFLE_GROUPS"):
@@ -139,6 +157,7 @@ RULES = (
     Rule(("MODEL.HEADS.CLS_LAYER",), head_knows_classifier),
     Rule(("MODEL.BACKBONE.TIMM_NAME", "MODEL.BACKBONE.NUM_BLOCKS"), vit_fits),
     Rule((*PATCHES, "MODEL.BACKBONE.STEM"), patches_fit),
+    Rule(("MODEL.HEADS.NAME", "MODEL.BACKBONE.PROJECTION"), head_fits),
     Rule((*PATCHES, "MODEL.JPM.NUM_PARTS"), parts_fit),
     Rule(("MODEL.SIE.UNKNOWN", "MODEL.SIE.CAMERA_DROPOUT"), side_information_fits),
     Rule(("MODEL.LOSSES.GLOBAL_WEIGHT",), something_is_trained, training=True),

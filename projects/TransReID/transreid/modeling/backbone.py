@@ -9,9 +9,11 @@ dimensions.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
+from reid_common.errors import UserError
+from reid_core.config.values import check_choice
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -21,6 +23,9 @@ from .side_embedding import SideInformationEmbedding
 
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer
+
+
+SIE_TOKENS = ("all", "cls")
 
 
 class TransReIDBackbone(nn.Module):
@@ -34,6 +39,10 @@ class TransReIDBackbone(nn.Module):
         sie: side information embedding, None for none.
         stem: "patch" or "ics", see :class:`transreid.modeling.patch_embed.OverlapPatchEmbed`.
         gradient_checkpointing: in training, recompute the blocks in the backward pass.
+        sie_tokens: which tokens side information is added to, of :data:`SIE_TOKENS`: "all", as in
+            equation 4, or "cls", [cls] alone, as CLIP-ReID does.
+        projection: size P of CLIP's linear projection of [cls], 0 for none; see
+            :meth:`forward_projected`.
 
     Attributes:
         any_size: take images of other sizes, too, with position embeddings made for them in each
@@ -52,11 +61,15 @@ class TransReIDBackbone(nn.Module):
         sie: SideInformationEmbedding | None = None,
         stem: str = "patch",
         gradient_checkpointing: bool = False,
+        sie_tokens: str = "all",
+        projection: int = 0,
     ) -> None:
         super().__init__()
         from .vits import plain_vit  # late: timm takes seconds
 
         vit = plain_vit(vit)
+        check_choice("MODEL.SIE.TOKENS", sie_tokens, SIE_TOKENS)
+        self.sie_tokens = sie_tokens
         self.gradient_checkpointing = gradient_checkpointing
         self.any_size = False
         self.weights_grid: tuple[int, ...] = ()
@@ -66,16 +79,16 @@ class TransReIDBackbone(nn.Module):
         self.pretrained_grid: tuple[int, int] = tuple(vit.patch_embed.grid_size)
         self.pos_embed_has_prefix = not vit.no_embed_class
 
-        projection = vit.patch_embed.proj
+        kernel = vit.patch_embed.proj
         self.patch_embed = OverlapPatchEmbed(
             image_size,
-            projection.kernel_size,
+            kernel.kernel_size,
             stride_size,
             vit.embed_dim,
-            bias=projection.bias is not None,
+            bias=kernel.bias is not None,
             stem=stem,
         )
-        self.cls_token = vit.cls_token
+        self.cls_token = cast(nn.Parameter, vit.cls_token)
         self.reg_token = vit.reg_token
         length = self.patch_embed.num_patches
         length += self.num_prefix_tokens if self.pos_embed_has_prefix else 0
@@ -86,6 +99,9 @@ class TransReIDBackbone(nn.Module):
         self.sie = sie
         self.blocks = nn.ModuleList(vit.blocks)
         self.norm = vit.norm
+        self.proj: nn.Parameter | None = None
+        if projection:
+            self.proj = nn.Parameter(torch.randn(vit.embed_dim, projection) * vit.embed_dim**-0.5)
 
     def embed(
         self,
@@ -103,17 +119,20 @@ class TransReIDBackbone(nn.Module):
         if masks is not None:
             patches = torch.where(masks[:, :, None], self.masked_embed.to(patches), patches)
         pos_embed = self._pos_embed(images) if self.any_size else self.pos_embed
+        side: Tensor | float = 0.0 if self.sie is None else self.sie(camids, viewids)
+        on_cls = self.sie is not None and self.sie_tokens == "cls"
+        cls_token: Tensor = self.cls_token + side if on_cls else self.cls_token
         prefix = [
             token.expand(images.shape[0], -1, -1)
-            for token in (self.cls_token, self.reg_token)
+            for token in (cls_token, self.reg_token)
             if token is not None
         ]
         if self.pos_embed_has_prefix:
             tokens = torch.cat([*prefix, patches], dim=1) + pos_embed
         else:
             tokens = torch.cat([*prefix, patches + pos_embed], dim=1)
-        if self.sie is not None:
-            tokens = tokens + self.sie(camids, viewids)
+        if self.sie is not None and not on_cls:
+            tokens = tokens + side
         return self.norm_pre(self.pos_drop(tokens))
 
     def _pos_embed(self, images: Tensor) -> Tensor:
@@ -142,6 +161,21 @@ class TransReIDBackbone(nn.Module):
         """[cls] after the whole ViT as a feature map (B, D, 1, 1), which FastReID's heads read."""
         tokens = self._through(self.blocks[:-1], self.embed(images, camids, viewids))
         return self.norm(cls_of_block(self.blocks[-1], tokens))[:, :, None, None]
+
+    def forward_projected(
+        self, images: Tensor, camids: Tensor | None = None, viewids: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """[cls] in three forms, as CLIP-ReID reads it.
+
+        Returns:
+            [cls] that goes into the last block (B, D), [cls] after the norm (B, D), and its
+            projection (B, P).
+        """
+        if self.proj is None:
+            raise UserError("MODEL.BACKBONE.PROJECTION is 0; set it to CLIP's, 512 for ViT-B")
+        tokens = self._through(self.blocks[:-1], self.embed(images, camids, viewids))
+        cls = self.norm(cls_of_block(self.blocks[-1], tokens))
+        return tokens[:, 0], cls, cls @ self.proj
 
     def _through(self, blocks: Iterable[nn.Module], tokens: Tensor) -> Tensor:
         """Tokens (B, P + N, D) after the given blocks."""

@@ -36,9 +36,8 @@ def fit(
     """Make a copy of the weights of a file fit a model, whose state dict is ``own``.
 
     Raises:
-        UserError: another width, depth or stem; see the functions below.
+        UserError: see the functions below.
     """
-    check_architecture(given, own, report.source)
     state = dict(with_branches(given) if has_branches(own) else without_branches(given))
     fit_pos_embed(state, backbone, grid, report)
     fit_side_information(state, backbone, report)

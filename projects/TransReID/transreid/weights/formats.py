@@ -2,16 +2,16 @@
 
 Known are our own checkpoints, released TransReID and TransReID-SSL models (``base.``), DINO
 and iBOT checkpoints ({"student", "teacher", ...}, of which the teacher is taken) and their bare
-backbones, MoCo v2, MoCo v3 and MoBY (of which the online encoder is taken), DINOv2 with registers,
-timm and DeiT; each with or without the ``module.`` of DataParallel, bare or under "model",
-"state_dict" or "teacher"; and a ViT behind any other prefix.
+backbones, MoCo v2, MoCo v3 and MoBY (of which the online encoder is taken), CLIP's image tower and
+CLIP-ReID, DINOv2 with registers, timm and DeiT; each with or without the ``module.`` of
+DataParallel, bare or under "model", "state_dict" or "teacher"; and a ViT behind any other prefix.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastreid.config import CfgNode
@@ -21,6 +21,8 @@ from reid_common.errors import UserError
 from reid_common.self_supervised import online_backbone
 from torch import Tensor
 
+from .clip import from_clip
+from .reading import Reading
 from .released import State, count_blocks, from_released
 
 BACKBONE = "backbone."
@@ -42,7 +44,7 @@ class Weights:
     state: State  # keys ``backbone.*`` and, for whole models, ``heads.*``
     kind: str  # what they were recognised as, for messages
     source: str  # the file, or timm's name of the model
-    num_heads: int = 0  # of the attention, which shapes do not show; 0 if the file does not say it
+    reading: Reading = field(default_factory=Reading)  # what shapes do not show
 
     @property
     def num_classes(self) -> int:
@@ -71,21 +73,25 @@ def recognise(state: Mapping[str, Any], source: str) -> Weights:
     state = {str(k).removeprefix("module."): v for k, v in state.items() if isinstance(v, Tensor)}
     online = online_backbone(state)
     if online is not None and "cls_token" in online.state:
-        return Weights(_backbone(online.state), online.method, source, online.num_heads)
+        heads = Reading(num_heads=online.num_heads)
+        return Weights(_backbone(online.state), online.method, source, heads)
+    if (clip := from_clip(state)) is not None:
+        return Weights(clip.state, clip.kind, source, clip.reading)
     if "teacher.backbone.cls_token" in state:  # a checkpoint of our DINOPretrain project
         teacher = {k: v for k, v in state.items() if k.startswith("teacher.")}
         state = {key.removeprefix("teacher."): value for key, value in teacher.items()}
     if "base.cls_token" in state:
         stem = " with ICS stem" if "base.patch_embed.conv.0.weight" in state else ""
         head = "JPM" if any(key.startswith("b1.") for key in state) else "without JPM"
-        return Weights(from_released(state), f"released TransReID ({head}){stem}", source)
+        reading = Reading(sie_tokens="all")
+        return Weights(from_released(state), f"released TransReID ({head}){stem}", source, reading)
     if "backbone.cls_token" in state:
         if any(key.startswith("heads.") for key in state):
             return Weights(dict(state), "our checkpoint", source)
         kept = {k.removeprefix(BACKBONE): v for k, v in state.items() if k.startswith(BACKBONE)}
         return Weights(_backbone(kept), "DINO or iBOT checkpoint", source)
     if "cls_token" in state and "patch_embed.proj.weight" in state:
-        heads = int(state.get("num_heads", 0))
+        heads = Reading(num_heads=int(state.get("num_heads", 0)))
         return Weights(_backbone(state), "backbone (timm, DeiT, DINO)", source, heads)
     stem = "patch_embed.proj.weight"
     prefixes = [key.removesuffix(stem) for key in state if key.endswith(stem)]

@@ -20,6 +20,7 @@ State = dict[str, Tensor]
 
 SIE_TABLE = "backbone.sie.sie_embed"
 SIE_PARTS = ("backbone.sie.sie_camera", "backbone.sie.sie_view")  # of an additive table
+NO_PLACE = ("backbone.reg_token", "backbone.proj")
 NOT_RELEASED = ("backbone.sie.camera_table", "backbone.sie.trained_rows")
 PREFIXES = {  # theirs -> ours; the first that fits
     "base.sie_embed": SIE_TABLE,
@@ -99,9 +100,9 @@ def _translate_back(key: str) -> str:
         suffix = "" if match[1] in (None, "0") else f"_{match[1]}"
         return f"{match[2]}{suffix}.{match[3]}"
     for theirs, ours in PREFIXES.items():
-        if key.startswith(ours) and not key.startswith("backbone.reg_token"):
+        if key.startswith(ours) and not key.startswith(NO_PLACE):
             return theirs + key.removeprefix(ours)
     raise UserError(
-        f"{key} has no place in the released format, which holds a ViT without registers, SIE, and "
-        "JPMHead or BNNeckHead; keep the model as our own checkpoint"
+        f"{key} has no place in the released format, which holds a ViT without registers and "
+        "projection, SIE, and JPMHead or BNNeckHead; keep the model as our own checkpoint"
     )
