@@ -124,6 +124,6 @@ def random_state(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[s
         elif len(shape) == 1:
             state[name] = 1 + 0.1 * a if name.endswith(("weight", "gamma")) else 0.05 * a
         else:
-            token = name.endswith(("token", "embed", "embedding"))
+            token = "patch" not in name and any(part in name for part in ("token", "embed", "_pos"))
             state[name] = 0.1 * a if token else a / math.sqrt(math.prod(shape[1:]))
     return state

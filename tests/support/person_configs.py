@@ -32,6 +32,13 @@ def _ssl(vit: str, file: str) -> dict[str, Any]:
     }
 
 
+def _pass(vit: str) -> dict[str, Any]:
+    """TransReID-SSL's recipe with part tokens."""
+    parts = {"MODEL.BACKBONE.PART_TOKENS": 3, "MODEL.HEADS.NAME": "PartTokenHead"}
+    parts |= {"MODEL.HEADS.PART_MIX": "cat", "MODEL.HEADS.PART_NECKS": "each"}
+    return _ssl(vit, f"pass_vit_{vit}_full.pth") | parts
+
+
 def _clip_reid(stride: int, sie: bool) -> dict[str, Any]:
     """The baseline of CLIP-ReID."""
     return {
@@ -65,6 +72,8 @@ def _clip_reid(stride: int, sie: bool) -> dict[str, Any]:
 PERSON_CONFIGS: dict[str, dict[str, Any]] = {
     "personvit_vit_small": _ssl("small", "personvit_vits.pth"),
     "personvit_vit_base": _ssl("base", "personvit_vitb.pth"),
+    "pass_vit_small": _pass("small"),
+    "pass_vit_base": _pass("base"),
     "clip_reid_vit_base": _clip_reid(16, False),
     "clip_reid_vit_base_sie_stride": _clip_reid(12, True),
 }

@@ -48,6 +48,8 @@ def branch_sizes(cfg: CfgNode) -> list[int]:
     head, dim = cfg.MODEL.HEADS.NAME, cfg.MODEL.BACKBONE.FEAT_DIM
     if head == "CLIPReIDHead":
         return [dim, cfg.MODEL.BACKBONE.PROJECTION]
+    if head == "PartTokenHead":
+        return [2 * dim]
     return [dim] * (1 + cfg.MODEL.JPM.NUM_PARTS) if head == "JPMHead" else [dim]
 
 
@@ -67,7 +69,8 @@ FIRST_OF_KIND = {kind_of(path): path for path in reversed(WHOLE)}.values()
 def test_every_config_trains_a_step(path: Path) -> None:
     options = ["MODEL.DEVICE", "cpu", "MODEL.BACKBONE.PRETRAIN", False]
     if path not in FIRST_OF_KIND:
-        options += ["MODEL.BACKBONE.NUM_BLOCKS", BLOCKS]
+        blocks = BLOCKS if path in WHOLE else 1
+        options += ["MODEL.BACKBONE.NUM_BLOCKS", blocks]
     cfg = load_config(path, [*options, "MODEL.HEADS.NUM_CLASSES", NUM_CLASSES])
     model = build_model(cfg).train()
     optimizer, params = build_optimizer(cfg, model)

@@ -10,7 +10,7 @@ from person_backbones import PersonBackbone, model_of, pixels_of, small_vit, spr
 from reid_common.errors import UserError
 from timm.layers import QuickGELU
 from torch import Tensor, nn
-from transreid import CLIPReIDHead, TransReID, TransReIDBackbone, load_weights
+from transreid import CLIPReIDHead, PartTokenHead, TransReID, TransReIDBackbone, load_weights
 from transreid.modeling.side_embedding import SideInformationEmbedding
 from transreid.weights.formats import read_weights
 
@@ -125,7 +125,7 @@ def test_an_openai_file(stride: int, clip_reid: PersonBackbone, tmp_path: Path) 
     report = load_weights(backbone, path, clip_reid.meta["openai_grid"])
     assert report.missing == report.skipped == []
     expected = clip_reid.arrays
-    assert spread(backbone.pos_embed[0], expected[f"init_stride{stride}_pos"]) < TOLERANCE
+    assert spread(backbone.pos_embed[0].detach(), expected[f"init_stride{stride}_pos"]) < TOLERANCE
     with torch.no_grad():
         parts = backbone.forward_projected(clip_reid.images(3, clip_reid.meta["size"]))[1:]
     assert spread(torch.cat(parts, 1), expected[f"init_stride{stride}"]) < TOLERANCE
@@ -159,3 +159,78 @@ def test_half_precision_and_a_scripted_file(clip_reid: PersonBackbone, tmp_path:
     torch.jit.script(nn.Linear(1, 1)).save(tmp_path / "ViT-B-16.pt")
     with pytest.raises(UserError, match=r"TorchScript.*torch\.jit\.load.*state_dict"):
         read_weights(str(tmp_path / "ViT-B-16.pt"))
+
+
+@pytest.fixture(scope="module")
+def part_pass() -> PersonBackbone:
+    return PersonBackbone("pass")
+
+
+def pass_vit(golden: PersonBackbone, parts: int = 3) -> nn.Module:
+    tokens = {"reg_tokens": parts, "no_embed_class": False} if parts else {}
+    return small_vit(golden.meta, **tokens)
+
+
+PASS_FORMS = {
+    "cat": {"mix": "cat", "necks": "each"},
+    "mean": {"mix": "mean", "necks": "each"},
+    "cat_single": {"mix": "cat", "necks": "one"},
+    "mean_single": {"mix": "mean", "necks": "one"},
+}
+
+
+@pytest.mark.parametrize("form", PASS_FORMS)
+def test_a_fine_tuned_pass(form: str, part_pass: PersonBackbone, tmp_path: Path) -> None:
+    """Both mixes, with BN of each token or of the mix; the classifier is of the mix."""
+    head = PartTokenHead(feat_dim=48, num_parts=3, num_classes=7, **PASS_FORMS[form])
+    model = model_of(pass_vit(part_pass), (256, 128), head=head)
+    path = saved(part_pass.state(form), tmp_path)
+    assert read_weights(path).num_classes == 7
+    report = load_weights(model, path)
+    assert report.missing == report.skipped == [] and report.kind == "released PASS model"
+    images = part_pass.images(3, (256, 128))
+    for feat in ("before", "after"):
+        head.test_neck_feat = feat
+        assert spread(features(model, images), part_pass.arrays[f"{form}/{feat}"]) < TOLERANCE
+    head.test_neck_feat = "centered"
+    with torch.no_grad():
+        tokens = model.backbone.forward_features(images)[:, :4]
+    if form == "cat":
+        assert spread(tokens, part_pass.arrays["tokens"]) < TOLERANCE
+        means = torch.stack([norm.running_mean for norm in head.neck.bottleneck.norms])
+        expected = torch.cat([(tokens - means)[:, 0], (tokens - means)[:, 1:].mean(1)], 1)
+        assert spread(features(model, images), expected) < TOLERANCE
+
+
+@pytest.mark.parametrize("form", ["teacher", "bare"])
+@pytest.mark.parametrize("height", [256, 384])
+def test_a_pre_trained_pass(
+    form: str, height: int, part_pass: PersonBackbone, tmp_path: Path
+) -> None:
+    backbone = TransReIDBackbone(pass_vit(part_pass), (height, 128)).eval()
+    state = part_pass.state("pretrain" if form == "teacher" else "pretrain_bare")
+    report = load_weights(backbone, saved(state, tmp_path))
+    assert report.missing == report.skipped == [] and report.kind.startswith("PASS")
+    with torch.no_grad():
+        tokens = backbone.forward_features(part_pass.images(3, (height, 128)))[:, :4]
+    assert spread(tokens, part_pass.arrays[f"pretrain/{form}_{height}"]) < TOLERANCE
+
+
+def test_part_tokens_are_kept_or_dropped_by_word_alone(
+    part_pass: PersonBackbone, personvit: PersonBackbone, tmp_path: Path
+) -> None:
+    path = saved(part_pass.state("pretrain_bare"), tmp_path)
+    plain = TransReIDBackbone(pass_vit(part_pass, 0), (256, 128)).eval()
+    with pytest.raises(UserError, match=r"3 part tokens, this model 0.*PART_TOKENS 3.*DROP_PART"):
+        load_weights(plain, path)
+    two = TransReIDBackbone(pass_vit(part_pass, 2), (256, 128))
+    two.drop_part_tokens = plain.drop_part_tokens = True
+    with pytest.raises(UserError, match="3 part tokens, this model 2"):
+        load_weights(two, path)
+    report = load_weights(plain, path)
+    assert "3 part tokens dropped" in report.table() and report.missing == report.skipped == []
+    state = part_pass.state("pretrain_bare")
+    rows = torch.cat([state["cls_pos"], state["pos_embed"]], 1)
+    assert torch.equal(plain.pos_embed, rows)
+    with pytest.raises(UserError, match="no part tokens, this model 2"):
+        load_weights(two, saved(personvit.state("finetuned"), tmp_path))

@@ -139,3 +139,32 @@ def test_clip_reid(tmp_path: Path) -> None:
     cls = naive_vit(w, image(), heads=12, eps=1e-5, act="quick_gelu", stride=12)[:, 0]
     expected = torch.cat([cls, cls @ heads["image_encoder.proj"]], 1)
     assert got.shape == (1, 1280) and spread(got, expected) < TOLERANCE
+
+
+def pass_shapes(dim: int) -> dict[str, tuple[int, ...]]:
+    """The backbone of PASS under its own names."""
+    shapes = vit_shapes(dim, 12, 128)
+    for number in (1, 2, 3):
+        shapes |= {f"part_token{number}": (1, 1, dim), f"part{number}_pos": (1, 1, dim)}
+    return {**shapes, "cls_pos": (1, 1, dim)}
+
+
+def test_names_and_shapes_of_pass() -> None:
+    shapes = {f"base.{key}": shape for key, shape in pass_shapes(768).items()}
+    shapes |= {"base.fc.weight": (1000, 768), "classifier.weight": (751, 1536)}
+    for suffix in ("", "_1", "_2", "_3"):
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            shapes[f"bottleneck{suffix}.{part}"] = (768,)
+        shapes[f"bottleneck{suffix}.num_batches_tracked"] = ()
+    shapes_agree("MSMT17/pass_vit_base", meta(shapes), "MODEL.HEADS.NUM_CLASSES", 751)
+
+
+def test_pass(tmp_path: Path) -> None:
+    """The bare file, and [cls] among its part tokens."""
+    state = random_state(pass_shapes(384))
+    got = cls_from_file("OccludedDuke/pass_vit_small", state, tmp_path)
+    parts = [state[f"part_token{number}"] for number in (1, 2, 3)]
+    positions = [state["cls_pos"], *(state[f"part{number}_pos"] for number in (1, 2, 3))]
+    table = torch.cat([*positions, state["pos_embed"]], 1)
+    w = {**state, "reg_token": torch.cat(parts, 1), "pos_embed": table}
+    assert spread(got, naive_vit(w, image(), heads=6)[:, 0]) < TOLERANCE

@@ -16,6 +16,7 @@ from .modeling.bnneck import CLASSIFIERS, BNNeck, BNNeckHead
 from .modeling.clip_head import CLIPReIDHead
 from .modeling.jpm_head import JPMHead
 from .modeling.meta_arch import TransReID
+from .modeling.part_head import PartTokenHead
 from .solver import schedule  # noqa: F401  (registers itself)
 from .weights.checkpoint import load_weights
 
@@ -56,6 +57,7 @@ __all__ = [
     "CLIPReIDHead",
     "FeatureExtractor",
     "JPMHead",
+    "PartTokenHead",
     "TransReID",
     "TransReIDBackbone",
     "add_transreid_config",

@@ -8,6 +8,7 @@ from reid_core.config.values import FLAG, PROBABILITY, RATE, TEXT, number, one_o
 
 from .modeling.backbone import SIE_TOKENS
 from .modeling.bnneck import TEST_NECK_FEATS
+from .modeling.part_head import MIXES, NECKS
 from .modeling.patch_embed import STEMS
 from .modeling.side_embedding import TABLES
 from .modeling.side_unknown import POLICIES
@@ -29,6 +30,13 @@ KEYS = (
         ),
         ("PRETRAIN_GRID", (), GRID, "Grid of PRETRAIN_PATH's position embeddings, as (16, 8)"),
         ("STEM", "patch", one_of(*STEMS), "patch: one convolution; ics: TransReID-SSL's IBN stem"),
+        (
+            "PART_TOKENS",
+            0,
+            whole(0),
+            "Prefix tokens behind [cls], with positions of their own: 3 for PASS, 0 for none",
+        ),
+        ("DROP_PART_TOKENS", False, FLAG, "Leave out part tokens that a file has (PART_TOKENS 0)"),
         (
             "PROJECTION",
             0,
@@ -87,6 +95,18 @@ KEYS = (
             "Feature at test time: before (as released) or after the BNNeck, or centered, before "
             "less the mean over the training images that the BNNeck has stored: for models trained "
             "from random weights, whose features before share most of their length",
+        ),
+        (
+            "PART_MIX",
+            "cat",
+            one_of(*MIXES),
+            "PartTokenHead: [cls] and the mean of the part tokens side by side, or their mean",
+        ),
+        (
+            "PART_NECKS",
+            "each",
+            one_of(*NECKS),
+            "PartTokenHead: a BNNeck for each token, before they are mixed, or one for the mix",
         ),
     ),
     *section(

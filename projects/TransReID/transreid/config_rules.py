@@ -15,7 +15,7 @@ from .modeling.patch_embed import OverlapPatchEmbed, patch_grid
 from .modeling.side_unknown import check_policy
 
 FASTREID_HEADS = ("EmbeddingHead", "ClasHead")
-TOKEN_HEADS = ("JPMHead", "CLIPReIDHead")
+TOKEN_HEADS = ("JPMHead", "CLIPReIDHead", "PartTokenHead")
 BUILDER = "build_transreid_backbone"
 PATCHES = ("MODEL.BACKBONE.TIMM_NAME", "MODEL.BACKBONE.STRIDE_SIZE", "INPUT.SIZE_TRAIN")
 
@@ -95,6 +95,11 @@ def head_fits(cfg: CfgNode) -> str | None:
             f"MODEL.HEADS.NAME is {head}, which MODEL.META_ARCHITECTURE {meta} "
             "cannot use; set MODEL.META_ARCHITECTURE TransReID, or MODEL.HEADS.NAME BNNeckHead"
         )
+    if head == "PartTokenHead" and not model.BACKBONE.PART_TOKENS:
+        return (
+            "MODEL.HEADS.NAME is PartTokenHead, but MODEL.BACKBONE.PART_TOKENS is 0; set it to the "
+            "number of part tokens, 3 for PASS, or MODEL.HEADS.NAME BNNeckHead"
+        )
     if (head == "CLIPReIDHead") == (size > 0):
         return None
     if size:
@@ -153,11 +158,12 @@ def something_is_trained(cfg: CfgNode) -> str | None:
     )
 
 
+HEAD_PARTS = ("MODEL.HEADS.NAME", "MODEL.BACKBONE.PART_TOKENS")
 RULES = (
     Rule(("MODEL.HEADS.CLS_LAYER",), head_knows_classifier),
     Rule(("MODEL.BACKBONE.TIMM_NAME", "MODEL.BACKBONE.NUM_BLOCKS"), vit_fits),
     Rule((*PATCHES, "MODEL.BACKBONE.STEM"), patches_fit),
-    Rule(("MODEL.HEADS.NAME", "MODEL.BACKBONE.PROJECTION"), head_fits),
+    Rule((*HEAD_PARTS, "MODEL.BACKBONE.PROJECTION"), head_fits),
     Rule((*PATCHES, "MODEL.JPM.NUM_PARTS"), parts_fit),
     Rule(("MODEL.SIE.UNKNOWN", "MODEL.SIE.CAMERA_DROPOUT"), side_information_fits),
     Rule(("MODEL.LOSSES.GLOBAL_WEIGHT",), something_is_trained, training=True),

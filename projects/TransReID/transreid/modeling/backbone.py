@@ -47,6 +47,7 @@ class TransReIDBackbone(nn.Module):
     Attributes:
         any_size: take images of other sizes, too, with position embeddings made for them in each
             forward pass; False refuses them. For views of several sizes (DINO).
+        drop_part_tokens: leave out part tokens that a file has, and this backbone has not.
         weights_grid: (rows, columns) that position embeddings of files may be for, beside those
             that are known; MODEL.BACKBONE.PRETRAIN_GRID.
     """
@@ -72,6 +73,7 @@ class TransReIDBackbone(nn.Module):
         self.sie_tokens = sie_tokens
         self.gradient_checkpointing = gradient_checkpointing
         self.any_size = False
+        self.drop_part_tokens = False
         self.weights_grid: tuple[int, ...] = ()
         self.embed_dim = vit.embed_dim
         # Distilled DeiT has a second prefix token, which ReID does not use.

@@ -68,7 +68,7 @@ def fitted(
     check_architecture(weights.state, own, weights.source)
     what = f"{weights.source!r} ({weights.kind})"
     check_reading(weights.reading, model, backbone, what)
-    state = fit(weights.state, own, backbone, grid, report)
+    state = fit(weights.state, own, backbone, grid, report, weights.reading.part_tokens)
     fitting = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
     report.loaded = sorted(fitting)
     report.skipped = sorted(set(state) - set(fitting))

@@ -3,7 +3,7 @@
 Known are our own checkpoints, released TransReID and TransReID-SSL models (``base.``), DINO
 and iBOT checkpoints ({"student", "teacher", ...}, of which the teacher is taken) and their bare
 backbones, MoCo v2, MoCo v3 and MoBY (of which the online encoder is taken), CLIP's image tower and
-CLIP-ReID, DINOv2 with registers, timm and DeiT; each with or without the ``module.`` of
+CLIP-ReID, PASS, DINOv2 with registers, timm and DeiT; each with or without the ``module.`` of
 DataParallel, bare or under "model", "state_dict" or "teacher"; and a ViT behind any other prefix.
 """
 
@@ -22,6 +22,7 @@ from reid_common.self_supervised import online_backbone
 from torch import Tensor
 
 from .clip import from_clip
+from .part_tokens import with_prefix_tokens
 from .reading import Reading
 from .released import State, count_blocks, from_released
 
@@ -70,6 +71,17 @@ def recognise(state: Mapping[str, Any], source: str) -> Weights:
     Raises:
         UserError: it holds no ViT.
     """
+    weights = _recognised(state, source)
+    tensors, count = with_prefix_tokens(weights.state)
+    if not count:
+        return weights
+    whole = any(key.startswith("heads.") for key in tensors)
+    pixels = (127.5, 127.5) if whole else None
+    kind = "released PASS model" if whole else f"PASS, {weights.kind}"
+    return Weights(tensors, kind, source, Reading(eps=1e-6, part_tokens=count, pixels=pixels))
+
+
+def _recognised(state: Mapping[str, Any], source: str) -> Weights:
     state = {str(k).removeprefix("module."): v for k, v in state.items() if isinstance(v, Tensor)}
     online = online_backbone(state)
     if online is not None and "cls_token" in online.state:

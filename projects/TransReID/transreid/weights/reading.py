@@ -19,6 +19,7 @@ class Reading:
     activation: str = ""  # class of the MLP's activation
     eps: float = 0.0  # of the norms
     sie_tokens: str = ""  # what MODEL.SIE.TOKENS was
+    part_tokens: int = 0  # prefix tokens behind [cls], with positions of their own
     pixels: tuple[float, float] | None = None  # PIXEL_MEAN and PIXEL_STD of all three channels
 
 
