@@ -39,6 +39,34 @@ def _pass(vit: str) -> dict[str, Any]:
     return _ssl(vit, f"pass_vit_{vit}_full.pth") | parts
 
 
+def _masked(file: str, grid: tuple[int, ...]) -> dict[str, Any]:
+    """TransReID-SSL's recipe with ImageNet's pixels."""
+    pixels = {"MODEL.PIXEL_MEAN": IMAGENET_MEAN, "MODEL.PIXEL_STD": [58.395, 57.12, 57.375]}
+    return _ssl("base", file) | pixels | {"MODEL.BACKBONE.PRETRAIN_GRID": grid}
+
+
+def _dino(name: str, grid: tuple[int, ...], patch: int, size: list[int]) -> dict[str, Any]:
+    """TransReID-SSL's recipe on timm's weights."""
+    return _masked("", grid) | {
+        "MODEL.BACKBONE.TIMM_NAME": name,
+        "MODEL.BACKBONE.PRETRAIN_PATH": "",
+        "MODEL.BACKBONE.STRIDE_SIZE": (patch, patch),
+        "INPUT.SIZE_TRAIN": size,
+        "INPUT.SIZE_TEST": size,
+    }
+
+
+LUPERSON_R50 = {
+    "MODEL.META_ARCHITECTURE": "MGN",
+    "MODEL.BACKBONE.PRETRAIN_PATH": "weights/lupws_r50.pth",
+    "MODEL.PIXEL_MEAN": [89.896, 79.200, 80.073],
+    "MODEL.PIXEL_STD": [63.872, 64.305, 63.839],
+    "INPUT.SIZE_TRAIN": [384, 128],
+    "SOLVER.OPT": "Adam",
+    "SOLVER.BASE_LR": 3.5e-4,
+}
+
+
 def _clip_reid(stride: int, sie: bool) -> dict[str, Any]:
     """The baseline of CLIP-ReID."""
     return {
@@ -74,6 +102,11 @@ PERSON_CONFIGS: dict[str, dict[str, Any]] = {
     "personvit_vit_base": _ssl("base", "personvit_vitb.pth"),
     "pass_vit_small": _pass("small"),
     "pass_vit_base": _pass("base"),
+    "hap_vit_base": _masked("hap_vit_base.pth", (16, 8)),
+    "mae_vit_base": _masked("mae_pretrain_vit_base.pth", (14, 14)),
+    "luperson_r50_mgn": LUPERSON_R50,
+    "dinov2_vit_base": _dino("vit_base_patch14_reg4_dinov2.lvd142m", (37, 37), 14, [252, 126]),
+    "dinov3_vit_base": _dino("vit_base_patch16_dinov3.lvd1689m", (), 16, [256, 128]),
     "clip_reid_vit_base": _clip_reid(16, False),
     "clip_reid_vit_base_sie_stride": _clip_reid(12, True),
 }

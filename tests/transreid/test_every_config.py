@@ -50,6 +50,8 @@ def branch_sizes(cfg: CfgNode) -> list[int]:
         return [dim, cfg.MODEL.BACKBONE.PROJECTION]
     if head == "PartTokenHead":
         return [2 * dim]
+    if cfg.MODEL.META_ARCHITECTURE == "MGN":
+        return [8 * cfg.MODEL.HEADS.EMBEDDING_DIM]
     return [dim] * (1 + cfg.MODEL.JPM.NUM_PARTS) if head == "JPMHead" else [dim]
 
 
@@ -65,12 +67,28 @@ WHOLE = [path for path in LEAVES if path.stem not in PERSON_CONFIGS]
 FIRST_OF_KIND = {kind_of(path): path for path in reversed(WHOLE)}.values()
 
 
-@pytest.mark.parametrize("path", LEAVES, ids=lambda p: f"{p.parent.name}-{p.stem}")
+STEPS = [path for path in LEAVES if path.stem != "luperson_r50_mgn"]
+STEPS += [CONFIGS / "Market1501" / "luperson_r50_mgn.yml"]
+
+
+@pytest.mark.parametrize("dataset", ["MSMT17", "OccludedDuke"])
+def test_a_large_model_has_one_step_on_all_data_sets(dataset: str) -> None:
+    """MGN on LUPerson's ResNet-50: nothing but the data set differs."""
+    paths = [CONFIGS / name / "luperson_r50_mgn.yml" for name in ("Market1501", dataset)]
+    first, other = (load_config(path) for path in paths)
+    for cfg in (first, other):
+        cfg.DATASETS.NAMES, cfg.DATASETS.TESTS, cfg.OUTPUT_DIR = (), (), ""
+    assert first == other
+
+
+@pytest.mark.parametrize("path", STEPS, ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_every_config_trains_a_step(path: Path) -> None:
     options = ["MODEL.DEVICE", "cpu", "MODEL.BACKBONE.PRETRAIN", False]
     if path not in FIRST_OF_KIND:
         blocks = BLOCKS if path in WHOLE else 1
         options += ["MODEL.BACKBONE.NUM_BLOCKS", blocks]
+    if path.stem == "luperson_r50_mgn":
+        options += ["INPUT.SIZE_TRAIN", [96, 32], "INPUT.SIZE_TEST", [96, 32]]  # any size will do
     cfg = load_config(path, [*options, "MODEL.HEADS.NUM_CLASSES", NUM_CLASSES])
     model = build_model(cfg).train()
     optimizer, params = build_optimizer(cfg, model)

@@ -9,13 +9,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import pytest
 import torch
+import torchvision
 from fastreid.modeling import build_backbone, build_model
 from fastreid.utils.checkpoint import Checkpointer
 from naive_vit import naive_vit, random_state, vit_shapes
 from person_backbones import spread
+from reid_common.errors import UserError
 from reid_core.config import load_config
-from torch import Tensor
+from torch import Tensor, nn
 from transreid.weights.formats import recognise
 
 CONFIGS = Path(__file__).parents[2] / "projects" / "TransReID" / "configs"
@@ -168,3 +171,110 @@ def test_pass(tmp_path: Path) -> None:
     table = torch.cat([*positions, state["pos_embed"]], 1)
     w = {**state, "reg_token": torch.cat(parts, 1), "pos_embed": table}
     assert spread(got, naive_vit(w, image(), heads=6)[:, 0]) < TOLERANCE
+
+
+@pytest.mark.parametrize(("name", "grid", "prefix"), [("hap", 129, "mae."), ("mae", 197, "")])
+def test_hap_and_mae(name: str, grid: int, prefix: str, tmp_path: Path) -> None:
+    """Encoders alone; MAE's 14x14 positions resized by hand, HAP's 16x8 as they are."""
+    state = random_state(vit_shapes(768, 2, grid))
+    extra = {"mask_token": torch.ones(1, 1, 512), "decoder_embed.weight": torch.ones(512, 768)}
+    extra |= {"decoder_pos_embed": torch.ones(1, grid, 512)}
+    extra |= {"decoder_blocks.0.norm1.weight": torch.ones(512)}
+    content = {"model": {prefix + k: v for k, v in {**state, **extra}.items()}, "epoch": 79}
+    blocks = ("MODEL.BACKBONE.NUM_BLOCKS", 2)
+    got = cls_from_file(f"Market1501/{name}_vit_base", content, tmp_path, *blocks)
+    if grid == 197:
+        table = state["pos_embed"][:, 1:].view(1, 14, 14, 768).movedim(3, 1)
+        resized = nn.functional.interpolate(table, (16, 8), mode="bilinear").movedim(1, 3)
+        state["pos_embed"] = torch.cat([state["pos_embed"][:, :1], resized.flatten(1, 2)], 1)
+    assert spread(got, naive_vit(state, image(), heads=12)[:, 0]) < TOLERANCE
+
+
+@torch.no_grad()
+def test_luperson_r50(tmp_path: Path) -> None:
+    """A snapshot of MoCo; torchvision's ResNet-50, with FastReID's last stride and pooling."""
+    torch.manual_seed(0)
+    theirs = torchvision.models.resnet50(num_classes=1).eval()
+    for module in theirs.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    state = {k: v for k, v in theirs.state_dict().items() if not k.startswith("fc.")}
+    queries = {f"module.encoder_q.{key}": value for key, value in state.items()}
+    keys = {f"module.encoder_k.{k}": torch.zeros_like(v) for k, v in state.items()}
+    content = {
+        "state_dict": {**keys, **queries, "module.queue": torch.ones(128, 4)},
+        "epoch": 200,
+    }
+    torch.save(content, tmp_path / "lupws_r50.pth")
+    options = ["MODEL.DEVICE", "cpu", "MODEL.BACKBONE.PRETRAIN_PATH", f"{tmp_path}/lupws_r50.pth"]
+    cfg = load_config(CONFIGS / "Market1501/luperson_r50_mgn.yml", options)
+    backbone = build_backbone(cfg).eval()
+    theirs.layer4[0].conv2.stride = theirs.layer4[0].downsample[0].stride = (1, 1)
+    theirs.maxpool = nn.MaxPool2d(3, 2, ceil_mode=True)
+    expected = nn.Sequential(*list(theirs.children())[:-2])(image((128, 64)))
+    assert spread(backbone(image((128, 64))), expected) < TOLERANCE
+
+
+def dinov3_shapes(depth: int) -> dict[str, tuple[int, ...]]:
+    """Meta's names of ViT-B."""
+    shapes = vit_shapes(768, depth, 1)
+    del shapes["pos_embed"]
+    shapes |= {"storage_tokens": (1, 4, 768), "mask_token": (1, 768)}
+    for block in (f"blocks.{number}." for number in range(depth)):
+        shapes |= {f"{block}ls1.gamma": (768,), f"{block}ls2.gamma": (768,)}
+    return shapes
+
+
+def test_dinov3(tmp_path: Path) -> None:
+    """Meta's file: registers, layer scale, rotary positions on 16x8, biases that are zero."""
+    state = random_state(dinov3_shapes(2))
+    for number in range(2):
+        bias = state[f"blocks.{number}.attn.qkv.bias"]
+        bias[:768] = bias[-768:] = 0
+        state[f"blocks.{number}.attn.qkv.bias_mask"] = torch.ones(3 * 768)
+    state["rope_embed.periods"] = (100 ** (torch.arange(16) / 16)).bfloat16()
+    blocks = ("MODEL.BACKBONE.NUM_BLOCKS", 2)
+    got = cls_from_file("Market1501/dinov3_vit_base", state, tmp_path, *blocks)
+    w = {**state, "reg_token": state["storage_tokens"]}
+    w = {k: v for k, v in w.items() if not k.endswith("qkv.bias")}
+    expected = naive_vit(w, image(), heads=12, eps=1e-5)[:, 0]
+    assert spread(got, expected) < TOLERANCE
+    state["blocks.0.attn.qkv.bias"][0] = 1  # which needs a model with such a bias
+    assert "backbone.blocks.0.attn.q_bias" in recognise(state, "a file").state
+    state["rope_embed.periods"] *= 4
+    with pytest.raises(UserError, match="rotary positions of this DINOv3"):
+        recognise(state, "a file")
+
+
+def test_names_and_shapes_of_dinov3() -> None:
+    state = {k: torch.zeros(1).expand(shape) for k, shape in dinov3_shapes(12).items()}
+    cfg = load_config(CONFIGS / "MSMT17/dinov3_vit_base.yml", ["MODEL.DEVICE", "meta"])
+    cfg.MODEL.BACKBONE.PRETRAIN = False
+    with torch.device("meta"):
+        own = {k: v.shape for k, v in build_backbone(cfg).state_dict().items()}
+    given = {k.removeprefix("backbone."): v.shape for k, v in recognise(state, "").state.items()}
+    assert given == own
+
+
+def test_dinov2(tmp_path: Path) -> None:
+    """Meta's file with registers: positions of 37x37 on 18x9, those of [cls] added to it."""
+    shapes = {**vit_shapes(768, 1, 1370, patch=14), "register_tokens": (1, 4, 768)}
+    shapes |= {"blocks.0.ls1.gamma": (768,), "blocks.0.ls2.gamma": (768,)}
+    state = random_state({**shapes, "mask_token": (1, 768)})
+    blocks = ("MODEL.BACKBONE.NUM_BLOCKS", 1)
+    got = cls_from_file("Market1501/dinov2_vit_base", state, tmp_path, *blocks)
+    table = state["pos_embed"][:, 1:].view(1, 37, 37, 768).movedim(3, 1)
+    resized = nn.functional.interpolate(table, (18, 9), mode="bilinear").movedim(1, 3)
+    w = {**state, "cls_token": state["cls_token"] + state["pos_embed"][:, :1]}
+    w |= {"pos_embed": resized.flatten(1, 2), "reg_token": state["register_tokens"]}
+    expected = naive_vit(w, image((252, 126)), heads=12, stride=14)[:, 0]
+    assert spread(got, expected) < TOLERANCE
+
+
+def test_jpm_is_refused_where_positions_are_rotations() -> None:
+    options = ["MODEL.DEVICE", "cpu", "MODEL.BACKBONE.PRETRAIN", False]
+    options += ["MODEL.BACKBONE.NUM_BLOCKS", 1, "MODEL.HEADS.NAME", "JPMHead"]
+    cfg = load_config(CONFIGS / "Market1501/dinov3_vit_base.yml", options)
+    with pytest.raises(UserError, match="rearranges patches"):
+        build_model(cfg)

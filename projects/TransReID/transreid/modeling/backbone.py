@@ -9,7 +9,8 @@ dimensions.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from reid_common.errors import UserError
@@ -32,8 +33,9 @@ class TransReIDBackbone(nn.Module):
     """ViT that reads persons or vehicles of one fixed size.
 
     Args:
-        vit: a plain ViT of timm; its blocks, norms and tokens are taken over, its patch and
-            position embeddings are replaced by new ones for ``image_size`` and ``stride_size``.
+        vit: a plain ViT of timm, or its DINOv3; its blocks, norms and tokens are taken over, its
+            patch and position embeddings are replaced by new ones for ``image_size`` and
+            ``stride_size``.
         image_size: (H, W) in pixels.
         stride_size: (S_h, S_w) in pixels; 16 = no overlap, 12 (11 for Occluded-Duke) as released.
         sie: side information embedding, None for none.
@@ -94,8 +96,11 @@ class TransReIDBackbone(nn.Module):
         self.reg_token = vit.reg_token
         length = self.patch_embed.num_patches
         length += self.num_prefix_tokens if self.pos_embed_has_prefix else 0
-        self.pos_embed = nn.Parameter(torch.empty(1, length, vit.embed_dim))
-        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        self.rope: Any = getattr(vit, "rope", None)  # of DINOv3, in the place of a table
+        self.pos_embed: nn.Parameter | None = None
+        if self.rope is None:
+            self.pos_embed = nn.Parameter(torch.empty(1, length, vit.embed_dim))
+            nn.init.trunc_normal_(self.pos_embed, std=0.02)
         self.pos_drop = vit.pos_drop
         self.norm_pre = vit.norm_pre
         self.sie = sie
@@ -120,7 +125,7 @@ class TransReIDBackbone(nn.Module):
         patches = self.patch_embed(images, self.any_size)
         if masks is not None:
             patches = torch.where(masks[:, :, None], self.masked_embed.to(patches), patches)
-        pos_embed = self._pos_embed(images) if self.any_size else self.pos_embed
+        pos_embed = self._pos_embed(images)
         side: Tensor | float = 0.0 if self.sie is None else self.sie(camids, viewids)
         on_cls = self.sie is not None and self.sie_tokens == "cls"
         cls_token: Tensor = self.cls_token + side if on_cls else self.cls_token
@@ -137,11 +142,23 @@ class TransReIDBackbone(nn.Module):
             tokens = tokens + side
         return self.norm_pre(self.pos_drop(tokens))
 
-    def _pos_embed(self, images: Tensor) -> Tensor:
+    def _grid(self, images: Tensor) -> tuple[int, int]:
         patches = self.patch_embed
-        grid = patch_grid(images.shape[-2:], patches.patch_size, patches.stride)
+        if not self.any_size:
+            return patches.grid_size
+        return patch_grid(images.shape[-2:], patches.patch_size, patches.stride)
+
+    def _pos_embed(self, images: Tensor) -> Tensor | float:
+        """The table of positions for these images, 0 for a ViT that has none."""
+        if self.pos_embed is None:
+            return 0.0
+        patches, grid = self.patch_embed, self._grid(images)
         prefix = self.num_prefix_tokens if self.pos_embed_has_prefix else 0
         return pos_embed_for_view(self.pos_embed, patches.grid_size, grid, prefix)
+
+    def _rope(self, images: Tensor) -> dict[str, Tensor]:
+        """What blocks get beside their tokens: rotary positions, where the ViT has such."""
+        return {} if self.rope is None else {"rope": self.rope.get_embed(shape=self._grid(images))}
 
     def forward_features(
         self,
@@ -154,15 +171,22 @@ class TransReIDBackbone(nn.Module):
 
         ``masks`` (B, N) hides patches, see :meth:`embed`.
         """
-        tokens = self._through(self.blocks, self.embed(images, camids, viewids, masks))
-        return self.norm(tokens)
+        tokens = self.embed(images, camids, viewids, masks)
+        return self.norm(self._through(self.blocks, tokens, self._rope(images)))
 
     def forward(
         self, images: Tensor, camids: Tensor | None = None, viewids: Tensor | None = None
     ) -> Tensor:
         """[cls] after the whole ViT as a feature map (B, D, 1, 1), which FastReID's heads read."""
-        tokens = self._through(self.blocks[:-1], self.embed(images, camids, viewids))
-        return self.norm(cls_of_block(self.blocks[-1], tokens))[:, :, None, None]
+        return self._last_two(images, camids, viewids)[1][:, :, None, None]
+
+    def _last_two(
+        self, images: Tensor, camids: Tensor | None, viewids: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """[cls] that goes into the last block, and [cls] after the norm, (B, D) each."""
+        rope = self._rope(images)
+        tokens = self._through(self.blocks[:-1], self.embed(images, camids, viewids), rope)
+        return tokens[:, 0], self.norm(cls_of_block(self.blocks[-1], tokens, **rope))
 
     def forward_projected(
         self, images: Tensor, camids: Tensor | None = None, viewids: Tensor | None = None
@@ -175,15 +199,19 @@ class TransReIDBackbone(nn.Module):
         """
         if self.proj is None:
             raise UserError("MODEL.BACKBONE.PROJECTION is 0; set it to CLIP's, 512 for ViT-B")
-        tokens = self._through(self.blocks[:-1], self.embed(images, camids, viewids))
-        cls = self.norm(cls_of_block(self.blocks[-1], tokens))
-        return tokens[:, 0], cls, cls @ self.proj
+        inner, cls = self._last_two(images, camids, viewids)
+        return inner, cls, cls @ self.proj
 
-    def _through(self, blocks: Iterable[nn.Module], tokens: Tensor) -> Tensor:
+    def _through(
+        self, blocks: Iterable[nn.Module], tokens: Tensor, rope: dict[str, Tensor]
+    ) -> Tensor:
         """Tokens (B, P + N, D) after the given blocks."""
         recompute = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
         for block in blocks:
-            tokens = checkpoint(block, tokens, use_reentrant=False) if recompute else block(tokens)
+            if recompute:
+                tokens = checkpoint(partial(block, **rope), tokens, use_reentrant=False)
+            else:
+                tokens = block(tokens, **rope)
         return tokens
 
     def pop_last_block(self) -> tuple[nn.Module, nn.Module]:
@@ -192,6 +220,11 @@ class TransReIDBackbone(nn.Module):
         Nothing that the loss does not reach stays behind, so that DistributedDataParallel finds a
         gradient for every parameter.
         """
+        if self.rope is not None:
+            raise UserError(
+                "MODEL.HEADS.NAME JPMHead rearranges patches, which a ViT with rotary positions "
+                "(DINOv3) cannot follow; set MODEL.HEADS.NAME BNNeckHead"
+            )
         block, norm = self.blocks[-1], self.norm
         del self.blocks[-1]
         self.norm = nn.Identity()

@@ -3,7 +3,7 @@
 Known are our own checkpoints, released TransReID and TransReID-SSL models (``base.``), DINO
 and iBOT checkpoints ({"student", "teacher", ...}, of which the teacher is taken) and their bare
 backbones, MoCo v2, MoCo v3 and MoBY (of which the online encoder is taken), CLIP's image tower and
-CLIP-ReID, PASS, DINOv2 with registers, timm and DeiT; each with or without the ``module.`` of
+CLIP-ReID, PASS, DINOv2, DINOv3, timm and DeiT; each with or without the ``module.`` of
 DataParallel, bare or under "model", "state_dict" or "teacher"; and a ViT behind any other prefix.
 """
 
@@ -22,6 +22,7 @@ from reid_common.self_supervised import online_backbone
 from torch import Tensor
 
 from .clip import from_clip
+from .dinov3 import from_dinov3
 from .part_tokens import with_prefix_tokens
 from .reading import Reading
 from .released import State, count_blocks, from_released
@@ -33,7 +34,8 @@ LOCAL_BRANCH = "heads.local_branch."
 BRANCHES = (GLOBAL_BRANCH, LOCAL_BRANCH)
 # Parts of a pretrained model that a ReID backbone does not have.
 HEADS = ("head.", "head_dist.", "head_drop.", "fc.", "fc_norm.", "pre_logits.")
-IGNORED = (*HEADS, "dist_token", "mask_token", "masked_embed", "num_heads")
+DECODERS = ("decoder_", "mask_token", "masked_embed")  # of masked image modelling
+IGNORED = (*HEADS, *DECODERS, "dist_token", "num_heads")
 # Parameters of DINOv2's own files under timm's names.
 DINOV2 = {"register_tokens": "reg_token", ".mlp.w12.": ".mlp.fc1.", ".mlp.w3.": ".mlp.fc2."}
 
@@ -102,9 +104,13 @@ def _recognised(state: Mapping[str, Any], source: str) -> Weights:
             return Weights(dict(state), "our checkpoint", source)
         kept = {k.removeprefix(BACKBONE): v for k, v in state.items() if k.startswith(BACKBONE)}
         return Weights(_backbone(kept), "DINO or iBOT checkpoint", source)
+    if (dinov3 := from_dinov3(state)) is not None:
+        return Weights(_backbone(dinov3), "DINOv3", source, Reading(eps=1e-5))
     if "cls_token" in state and "patch_embed.proj.weight" in state:
         heads = Reading(num_heads=int(state.get("num_heads", 0)))
-        return Weights(_backbone(state), "backbone (timm, DeiT, DINO)", source, heads)
+        masked = any(key.startswith("decoder_") for key in state)
+        kind = "MAE or HAP checkpoint" if masked else "backbone (timm, DeiT, DINO)"
+        return Weights(_backbone(state), kind, source, heads)
     stem = "patch_embed.proj.weight"
     prefixes = [key.removesuffix(stem) for key in state if key.endswith(stem)]
     if prefixes := [prefix for prefix in prefixes if f"{prefix}cls_token" in state]:
