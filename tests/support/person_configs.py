@@ -56,6 +56,20 @@ def _dino(name: str, grid: tuple[int, ...], patch: int, size: list[int]) -> dict
     }
 
 
+def _solider(swin: str, dim: int, base_lr: float) -> dict[str, Any]:
+    """TransReID-SSL's recipe at 384x128 with the authors' learning rate."""
+    return _ssl("base", f"solider_swin_{swin}.pth") | {
+        "MODEL.BACKBONE.TIMM_NAME": "vit_base_patch16_224.orig_in21k_ft_in1k",  # not read
+        "MODEL.BACKBONE.NAME": "build_swin_backbone",
+        "MODEL.BACKBONE.SWIN": swin,
+        "MODEL.BACKBONE.FEAT_DIM": dim,
+        "MODEL.BACKBONE.SEMANTIC_WEIGHT": 0.2,
+        "INPUT.SIZE_TRAIN": [384, 128],
+        "INPUT.SIZE_TEST": [384, 128],
+        "SOLVER.BASE_LR": base_lr,
+    }
+
+
 LUPERSON_R50 = {
     "MODEL.META_ARCHITECTURE": "MGN",
     "MODEL.BACKBONE.PRETRAIN_PATH": "weights/lupws_r50.pth",
@@ -107,6 +121,9 @@ PERSON_CONFIGS: dict[str, dict[str, Any]] = {
     "luperson_r50_mgn": LUPERSON_R50,
     "dinov2_vit_base": _dino("vit_base_patch14_reg4_dinov2.lvd142m", (37, 37), 14, [252, 126]),
     "dinov3_vit_base": _dino("vit_base_patch16_dinov3.lvd1689m", (), 16, [256, 128]),
+    "solider_swin_tiny": _solider("tiny", 768, 8e-4),
+    "solider_swin_small": _solider("small", 768, 2e-4),
+    "solider_swin_base": _solider("base", 1024, 2e-4),
     "clip_reid_vit_base": _clip_reid(16, False),
     "clip_reid_vit_base_sie_stride": _clip_reid(12, True),
 }

@@ -7,6 +7,7 @@ from reid_core.side_information.resolve import resolve_side_information
 
 from . import data  # noqa: F401  (registers itself)
 from .build_backbone import build_transreid_backbone
+from .build_swin import build_swin_backbone
 from .config import KEYS, add_transreid_config
 from .config_rules import RULES
 from .engine.embedding_watch import TransReIDTrainer
@@ -61,6 +62,7 @@ __all__ = [
     "TransReID",
     "TransReIDBackbone",
     "add_transreid_config",
+    "build_swin_backbone",
     "build_transreid_backbone",
     "load_config",
     "load_weights",

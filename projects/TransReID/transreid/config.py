@@ -6,6 +6,7 @@ from fastreid.config import CfgNode
 from reid_core.config.declaration import add_keys, section
 from reid_core.config.values import FLAG, PROBABILITY, RATE, TEXT, number, one_of, sequence, whole
 
+from .build_swin import SWINS
 from .modeling.backbone import SIE_TOKENS
 from .modeling.bnneck import TEST_NECK_FEATS
 from .modeling.part_head import MIXES, NECKS
@@ -30,6 +31,13 @@ KEYS = (
         ),
         ("PRETRAIN_GRID", (), GRID, "Grid of PRETRAIN_PATH's position embeddings, as (16, 8)"),
         ("STEM", "patch", one_of(*STEMS), "patch: one convolution; ics: TransReID-SSL's IBN stem"),
+        ("SWIN", "tiny", one_of(*SWINS), "Size of build_swin_backbone's Swin Transformer"),
+        (
+            "SEMANTIC_WEIGHT",
+            -1.0,
+            number(-1, 1),
+            "w of SOLIDER's controller in that Swin: 0.2 for ReID; negative for none",
+        ),
         (
             "PART_TOKENS",
             0,

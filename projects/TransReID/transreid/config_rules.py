@@ -11,11 +11,13 @@ from fastreid.layers import any_softmax
 from reid_core.config.declaration import Rule
 
 from .build_backbone import check_feat_dim, check_image_sizes
+from .build_swin import check_swin_dim
 from .modeling.patch_embed import OverlapPatchEmbed, patch_grid
 from .modeling.side_unknown import check_policy
 
 FASTREID_HEADS = ("EmbeddingHead", "ClasHead")
 TOKEN_HEADS = ("JPMHead", "CLIPReIDHead", "PartTokenHead")
+SWIN_BUILDER = "build_swin_backbone"
 BUILDER = "build_transreid_backbone"
 PATCHES = ("MODEL.BACKBONE.TIMM_NAME", "MODEL.BACKBONE.STRIDE_SIZE", "INPUT.SIZE_TRAIN")
 
@@ -113,6 +115,25 @@ def head_fits(cfg: CfgNode) -> str | None:
     )
 
 
+def swin_fits(cfg: CfgNode) -> str | None:
+    """A Swin has no [cls], no tokens to rearrange, and no place for side information."""
+    model = cfg.MODEL
+    if model.BACKBONE.NAME != SWIN_BUILDER:
+        return None
+    check_swin_dim(cfg)
+    if model.HEADS.NAME in TOKEN_HEADS:
+        return (
+            f"MODEL.HEADS.NAME is {model.HEADS.NAME}, which needs the tokens of a ViT, but "
+            f"MODEL.BACKBONE.NAME is {SWIN_BUILDER}; set MODEL.HEADS.NAME BNNeckHead"
+        )
+    if model.SIE.CAMERA or model.SIE.VIEW:
+        return (
+            f"MODEL.SIE.CAMERA or VIEW is on, but MODEL.BACKBONE.NAME {SWIN_BUILDER} has no tokens "
+            "that see the whole image to add side information to; set both False"
+        )
+    return None
+
+
 def parts_fit(cfg: CfgNode) -> str | None:
     """The numbers of JPM must not exceed the patches."""
     model = cfg.MODEL
@@ -164,6 +185,7 @@ RULES = (
     Rule(("MODEL.BACKBONE.TIMM_NAME", "MODEL.BACKBONE.NUM_BLOCKS"), vit_fits),
     Rule((*PATCHES, "MODEL.BACKBONE.STEM"), patches_fit),
     Rule((*HEAD_PARTS, "MODEL.BACKBONE.PROJECTION"), head_fits),
+    Rule(("MODEL.BACKBONE.NAME", "MODEL.HEADS.NAME", "MODEL.SIE.CAMERA"), swin_fits),
     Rule((*PATCHES, "MODEL.JPM.NUM_PARTS"), parts_fit),
     Rule(("MODEL.SIE.UNKNOWN", "MODEL.SIE.CAMERA_DROPOUT"), side_information_fits),
     Rule(("MODEL.LOSSES.GLOBAL_WEIGHT",), something_is_trained, training=True),

@@ -74,8 +74,13 @@ class TransReID(Baseline):
         The blocks of the ViT and the branches of JPM, not the embedding, which checks ids.
 
         Raises:
-            UserError: torch 2.4 cannot recompute compiled blocks.
+            UserError: torch 2.4 cannot recompute compiled blocks; a backbone without blocks.
         """
+        if not hasattr(self.backbone, "blocks"):
+            raise UserError(
+                f"MODEL.COMPILE knows the blocks of a ViT, not {type(self.backbone).__name__}; set "
+                "MODEL.COMPILE False"
+            )
         branches = (getattr(self.heads, name, None) for name in ("global_branch", "local_branch"))
         parts = blocks_to_compile(self.backbone)
         return parts + share_drop_paths(branch for branch in branches if branch is not None)

@@ -45,6 +45,11 @@ def check_reading(
         )
     if reading.sie_tokens and backbone.sie is not None:
         _check_sie(reading.sie_tokens, backbone.sie_tokens, what)
+    check_pixels(reading, model, what)
+
+
+def check_pixels(reading: Reading, model: nn.Module, what: str) -> None:
+    """Raise UserError where a whole model normalises pixels in another way than a file's did."""
     mean, std = (getattr(model, name, None) for name in ("pixel_mean", "pixel_std"))
     if reading.pixels is not None and mean is not None and std is not None:
         ours = [*mean.flatten().tolist(), *std.flatten().tolist()]
