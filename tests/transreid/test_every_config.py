@@ -14,6 +14,7 @@ from fastreid.config import CfgNode
 from fastreid.modeling import build_model
 from fastreid.solver import build_optimizer
 from fastreid.utils.events import EventStorage
+from person_configs import PERSON_CONFIGS
 from reid_core.config import load_config
 from torch import Tensor, nn
 
@@ -42,6 +43,18 @@ def untrained(model: nn.Module) -> list[str]:
     return [name for name in names if "block" not in name]
 
 
+def branch_sizes(cfg: CfgNode) -> list[int]:
+    """Numbers of each branch of a head in the feature at test time."""
+    head, dim = cfg.MODEL.HEADS.NAME, cfg.MODEL.BACKBONE.FEAT_DIM
+    if head == "CLIPReIDHead":
+        return [dim, cfg.MODEL.BACKBONE.PROJECTION]
+    if head == "PartTokenHead":
+        return [2 * dim]
+    if cfg.MODEL.META_ARCHITECTURE == "MGN":
+        return [8 * cfg.MODEL.HEADS.EMBEDDING_DIM]
+    return [dim] * (1 + cfg.MODEL.JPM.NUM_PARTS) if head == "JPMHead" else [dim]
+
+
 def kind_of(path: Path) -> tuple[object, ...]:
     """What makes the blocks of a config's backbone."""
     model = load_config(path).MODEL
@@ -49,14 +62,33 @@ def kind_of(path: Path) -> tuple[object, ...]:
     return (backbone.NAME, backbone.TIMM_NAME, backbone.STEM, model.HEADS.NAME)
 
 
-FIRST_OF_KIND = {kind_of(path): path for path in reversed(LEAVES)}.values()
+# Those of person backbones are whole in test_person_true_sizes.py, without memory for them.
+WHOLE = [path for path in LEAVES if path.stem not in PERSON_CONFIGS]
+FIRST_OF_KIND = {kind_of(path): path for path in reversed(WHOLE)}.values()
 
 
-@pytest.mark.parametrize("path", LEAVES, ids=lambda p: f"{p.parent.name}-{p.stem}")
+STEPS = [path for path in LEAVES if path.stem != "luperson_r50_mgn"]
+STEPS += [CONFIGS / "Market1501" / "luperson_r50_mgn.yml"]
+
+
+@pytest.mark.parametrize("dataset", ["MSMT17", "OccludedDuke"])
+def test_a_large_model_has_one_step_on_all_data_sets(dataset: str) -> None:
+    """MGN on LUPerson's ResNet-50: nothing but the data set differs."""
+    paths = [CONFIGS / name / "luperson_r50_mgn.yml" for name in ("Market1501", dataset)]
+    first, other = (load_config(path) for path in paths)
+    for cfg in (first, other):
+        cfg.DATASETS.NAMES, cfg.DATASETS.TESTS, cfg.OUTPUT_DIR = (), (), ""
+    assert first == other
+
+
+@pytest.mark.parametrize("path", STEPS, ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_every_config_trains_a_step(path: Path) -> None:
     options = ["MODEL.DEVICE", "cpu", "MODEL.BACKBONE.PRETRAIN", False]
     if path not in FIRST_OF_KIND:
-        options += ["MODEL.BACKBONE.NUM_BLOCKS", BLOCKS]
+        blocks = BLOCKS if path in WHOLE else 1
+        options += ["MODEL.BACKBONE.NUM_BLOCKS", blocks]
+    if path.stem == "luperson_r50_mgn":
+        options += ["INPUT.SIZE_TRAIN", [96, 32], "INPUT.SIZE_TEST", [96, 32]]  # any size will do
     cfg = load_config(path, [*options, "MODEL.HEADS.NUM_CLASSES", NUM_CLASSES])
     model = build_model(cfg).train()
     optimizer, params = build_optimizer(cfg, model)
@@ -74,11 +106,11 @@ def test_every_config_trains_a_step(path: Path) -> None:
         new = group["params"][0]
         assert torch.isfinite(new).all() and not torch.equal(new, old)
 
-    has_parts = cfg.MODEL.HEADS.NAME == "JPMHead"
-    assert ("loss_cls_local" in losses) == has_parts
+    branches = branch_sizes(cfg)
+    assert ("loss_cls_local" in losses) == (len(branches) > 1)
+    assert ("loss_triplet_inner" in losses) == (cfg.MODEL.HEADS.NAME == "CLIPReIDHead")
     if hasattr(model.backbone, "blocks"):
         model.backbone.blocks = model.backbone.blocks[:1]  # the shape needs no depth
     with torch.no_grad():
         features = model.eval()(batch)
-    branches = 1 + (cfg.MODEL.JPM.NUM_PARTS if has_parts else 0)
-    assert features.shape == (BATCH, branches * cfg.MODEL.BACKBONE.FEAT_DIM)
+    assert features.shape == (BATCH, sum(branches))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from person_configs import DATA_SETS, PERSON_CONFIGS, expected_values
 from reid_common.errors import UserError
 from reid_core.config import load_config
 from reid_core.run.validation import validate_config
@@ -188,9 +189,17 @@ def test_a_config_of_transreid_ssl(dataset: str, name: str) -> None:
 def test_no_config_is_left_out() -> None:
     expected = {f"{dataset}/{name}" for dataset, names in RELEASED.items() for name in names}
     expected |= {f"{dataset}/{name}" for dataset in ("Market1501", "MSMT17") for name in SSL}
+    expected |= {f"{dataset}/{name}" for dataset in DATA_SETS for name in PERSON_CONFIGS}
     found = {f"{p.parent.name}/{p.stem}" for p in CONFIGS.glob("*/*.yml") if "Base-" not in p.name}
     expected |= {f"Market1501/{name}" for name in FROM_SCRATCH}
     assert {name for name in found if not name.startswith("ToyReID/")} == expected
+
+
+@pytest.mark.parametrize("dataset", DATA_SETS)
+@pytest.mark.parametrize("name", PERSON_CONFIGS)
+def test_a_config_of_a_person_backbone(dataset: str, name: str) -> None:
+    expected = expected_values(dataset, name)
+    assert values(load_config(CONFIGS / dataset / f"{name}.yml"), *expected) == expected
 
 
 @pytest.mark.parametrize("name", FROM_SCRATCH)

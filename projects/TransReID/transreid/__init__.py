@@ -7,14 +7,17 @@ from reid_core.side_information.resolve import resolve_side_information
 
 from . import data  # noqa: F401  (registers itself)
 from .build_backbone import build_transreid_backbone
+from .build_swin import build_swin_backbone
 from .config import KEYS, add_transreid_config
 from .config_rules import RULES
 from .engine.embedding_watch import TransReIDTrainer
 from .inference.extractor import FeatureExtractor
 from .modeling.backbone import TransReIDBackbone
 from .modeling.bnneck import CLASSIFIERS, BNNeck, BNNeckHead
+from .modeling.clip_head import CLIPReIDHead
 from .modeling.jpm_head import JPMHead
 from .modeling.meta_arch import TransReID
+from .modeling.part_head import PartTokenHead
 from .solver import schedule  # noqa: F401  (registers itself)
 from .weights.checkpoint import load_weights
 
@@ -52,11 +55,14 @@ moved_modules(
 __all__ = [
     "BNNeck",
     "BNNeckHead",
+    "CLIPReIDHead",
     "FeatureExtractor",
     "JPMHead",
+    "PartTokenHead",
     "TransReID",
     "TransReIDBackbone",
     "add_transreid_config",
+    "build_swin_backbone",
     "build_transreid_backbone",
     "load_config",
     "load_weights",

@@ -24,11 +24,13 @@ def build_transreid_backbone(cfg: CfgNode) -> TransReIDBackbone:
 
     options = cfg.MODEL.BACKBONE
     check_image_sizes(cfg)
-    heads = options.get("NUM_HEADS", 0)
+    heads, parts = options.get("NUM_HEADS", 0), options.get("PART_TOKENS", 0)
+    tokens = {"reg_tokens": parts, "no_embed_class": False} if parts else {}
     vit = create_vit(
         options.TIMM_NAME,
         options.NUM_BLOCKS,
         **({"num_heads": heads} if heads else {}),
+        **tokens,
         drop_path_rate=options.DROP_PATH_RATIO,
         proj_drop_rate=options.DROP_RATIO,
         attn_drop_rate=options.ATT_DROP_RATE,
@@ -41,7 +43,10 @@ def build_transreid_backbone(cfg: CfgNode) -> TransReIDBackbone:
         _build_sie(cfg, vit.embed_dim),
         stem=options.get("STEM", "patch"),
         gradient_checkpointing=options.get("GRADIENT_CHECKPOINTING", False),
+        sie_tokens=cfg.MODEL.get("SIE", {}).get("TOKENS", "all"),
+        projection=options.get("PROJECTION", 0),
     )
+    backbone.drop_part_tokens = options.get("DROP_PART_TOKENS", False)
     backbone.weights_grid = tuple(options.get("PRETRAIN_GRID", ()))
     if options.PRETRAIN and options.PRETRAIN_PATH:
         load_weights(backbone, options.PRETRAIN_PATH, options.PRETRAIN_GRID)

@@ -6,7 +6,10 @@ from fastreid.config import CfgNode
 from reid_core.config.declaration import add_keys, section
 from reid_core.config.values import FLAG, PROBABILITY, RATE, TEXT, number, one_of, sequence, whole
 
+from .build_swin import SWINS
+from .modeling.backbone import SIE_TOKENS
 from .modeling.bnneck import TEST_NECK_FEATS
+from .modeling.part_head import MIXES, NECKS
 from .modeling.patch_embed import STEMS
 from .modeling.side_embedding import TABLES
 from .modeling.side_unknown import POLICIES
@@ -28,6 +31,26 @@ KEYS = (
         ),
         ("PRETRAIN_GRID", (), GRID, "Grid of PRETRAIN_PATH's position embeddings, as (16, 8)"),
         ("STEM", "patch", one_of(*STEMS), "patch: one convolution; ics: TransReID-SSL's IBN stem"),
+        ("SWIN", "tiny", one_of(*SWINS), "Size of build_swin_backbone's Swin Transformer"),
+        (
+            "SEMANTIC_WEIGHT",
+            -1.0,
+            number(-1, 1),
+            "w of SOLIDER's controller in that Swin: 0.2 for ReID; negative for none",
+        ),
+        (
+            "PART_TOKENS",
+            0,
+            whole(0),
+            "Prefix tokens behind [cls], with positions of their own: 3 for PASS, 0 for none",
+        ),
+        ("DROP_PART_TOKENS", False, FLAG, "Leave out part tokens that a file has (PART_TOKENS 0)"),
+        (
+            "PROJECTION",
+            0,
+            whole(0),
+            "P: CLIP's linear projection of [cls], for CLIPReIDHead; 512 for ViT-B, 0 for none",
+        ),
         ("GRADIENT_CHECKPOINTING", False, FLAG, "Recompute the blocks to save memory", TRAIN),
     ),
     *section(
@@ -55,6 +78,13 @@ KEYS = (
             "With CAMERA and VIEW both on: joint, a row for each pair S_(C, V), as in the paper; "
             "or additive, S_C + S_V, C + V rows, for few images of each pair",
         ),
+        (
+            "TOKENS",
+            "all",
+            one_of(*SIE_TOKENS),
+            "What side information is added to: all tokens (equation 4), or cls, [cls] alone, as "
+            "CLIP-ReID does",
+        ),
     ),
     *section(
         "MODEL.JPM",
@@ -73,6 +103,18 @@ KEYS = (
             "Feature at test time: before (as released) or after the BNNeck, or centered, before "
             "less the mean over the training images that the BNNeck has stored: for models trained "
             "from random weights, whose features before share most of their length",
+        ),
+        (
+            "PART_MIX",
+            "cat",
+            one_of(*MIXES),
+            "PartTokenHead: [cls] and the mean of the part tokens side by side, or their mean",
+        ),
+        (
+            "PART_NECKS",
+            "each",
+            one_of(*NECKS),
+            "PartTokenHead: a BNNeck for each token, before they are mixed, or one for the mix",
         ),
     ),
     *section(

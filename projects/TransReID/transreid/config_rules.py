@@ -11,10 +11,13 @@ from fastreid.layers import any_softmax
 from reid_core.config.declaration import Rule
 
 from .build_backbone import check_feat_dim, check_image_sizes
+from .build_swin import check_swin_dim
 from .modeling.patch_embed import OverlapPatchEmbed, patch_grid
 from .modeling.side_unknown import check_policy
 
 FASTREID_HEADS = ("EmbeddingHead", "ClasHead")
+TOKEN_HEADS = ("JPMHead", "CLIPReIDHead", "PartTokenHead")
+SWIN_BUILDER = "build_swin_backbone"
 BUILDER = "build_transreid_backbone"
 PATCHES = ("MODEL.BACKBONE.TIMM_NAME", "MODEL.BACKBONE.STRIDE_SIZE", "INPUT.SIZE_TRAIN")
 
@@ -85,16 +88,57 @@ def patches_fit(cfg: CfgNode) -> str | None:
     )
 
 
+def head_fits(cfg: CfgNode) -> str | None:
+    """Heads that read more than [cls] need TransReID, and CLIP's head its projection."""
+    model = cfg.MODEL
+    head, meta, size = model.HEADS.NAME, model.META_ARCHITECTURE, model.BACKBONE.PROJECTION
+    if head in TOKEN_HEADS and meta != "TransReID" and model.BACKBONE.NAME == BUILDER:
+        return (
+            f"MODEL.HEADS.NAME is {head}, which MODEL.META_ARCHITECTURE {meta} "
+            "cannot use; set MODEL.META_ARCHITECTURE TransReID, or MODEL.HEADS.NAME BNNeckHead"
+        )
+    if head == "PartTokenHead" and not model.BACKBONE.PART_TOKENS:
+        return (
+            "MODEL.HEADS.NAME is PartTokenHead, but MODEL.BACKBONE.PART_TOKENS is 0; set it to the "
+            "number of part tokens, 3 for PASS, or MODEL.HEADS.NAME BNNeckHead"
+        )
+    if (head == "CLIPReIDHead") == (size > 0):
+        return None
+    if size:
+        return (
+            f"MODEL.BACKBONE.PROJECTION is {size}, but MODEL.HEADS.NAME {head} does not read it, "
+            "and it would never be trained; set MODEL.HEADS.NAME CLIPReIDHead, or PROJECTION 0"
+        )
+    return (
+        "MODEL.HEADS.NAME is CLIPReIDHead, but MODEL.BACKBONE.PROJECTION is 0; set it to the size "
+        "of CLIP's projection, 512 for ViT-B"
+    )
+
+
+def swin_fits(cfg: CfgNode) -> str | None:
+    """A Swin has no [cls], no tokens to rearrange, and no place for side information."""
+    model = cfg.MODEL
+    if model.BACKBONE.NAME != SWIN_BUILDER:
+        return None
+    check_swin_dim(cfg)
+    if model.HEADS.NAME in TOKEN_HEADS:
+        return (
+            f"MODEL.HEADS.NAME is {model.HEADS.NAME}, which needs the tokens of a ViT, but "
+            f"MODEL.BACKBONE.NAME is {SWIN_BUILDER}; set MODEL.HEADS.NAME BNNeckHead"
+        )
+    if model.SIE.CAMERA or model.SIE.VIEW:
+        return (
+            f"MODEL.SIE.CAMERA or VIEW is on, but MODEL.BACKBONE.NAME {SWIN_BUILDER} has no tokens "
+            "that see the whole image to add side information to; set both False"
+        )
+    return None
+
+
 def parts_fit(cfg: CfgNode) -> str | None:
-    """The numbers of JPM must not exceed the patches, and it needs its meta-architecture."""
+    """The numbers of JPM must not exceed the patches."""
     model = cfg.MODEL
     if model.HEADS.NAME != "JPMHead" or model.BACKBONE.NAME != BUILDER:
         return None
-    if model.META_ARCHITECTURE != "TransReID":
-        return (
-            f"MODEL.HEADS.NAME is JPMHead, which MODEL.META_ARCHITECTURE {model.META_ARCHITECTURE} "
-            "cannot use; set MODEL.META_ARCHITECTURE TransReID, or MODEL.HEADS.NAME BNNeckHead"
-        )
     vit = vit_sizes(model.BACKBONE.TIMM_NAME)
     rows, columns = patch_grid(cfg.INPUT.SIZE_TRAIN, vit.patch, model.BACKBONE.STRIDE_SIZE)
     for key in ("NUM_PARTS", "SHIFT_NUM", "SHUFFLE_GROUPS"):
@@ -135,10 +179,13 @@ def something_is_trained(cfg: CfgNode) -> str | None:
     )
 
 
+HEAD_PARTS = ("MODEL.HEADS.NAME", "MODEL.BACKBONE.PART_TOKENS")
 RULES = (
     Rule(("MODEL.HEADS.CLS_LAYER",), head_knows_classifier),
     Rule(("MODEL.BACKBONE.TIMM_NAME", "MODEL.BACKBONE.NUM_BLOCKS"), vit_fits),
     Rule((*PATCHES, "MODEL.BACKBONE.STEM"), patches_fit),
+    Rule((*HEAD_PARTS, "MODEL.BACKBONE.PROJECTION"), head_fits),
+    Rule(("MODEL.BACKBONE.NAME", "MODEL.HEADS.NAME", "MODEL.SIE.CAMERA"), swin_fits),
     Rule((*PATCHES, "MODEL.JPM.NUM_PARTS"), parts_fit),
     Rule(("MODEL.SIE.UNKNOWN", "MODEL.SIE.CAMERA_DROPOUT"), side_information_fits),
     Rule(("MODEL.LOSSES.GLOBAL_WEIGHT",), something_is_trained, training=True),

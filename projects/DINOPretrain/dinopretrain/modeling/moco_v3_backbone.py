@@ -12,6 +12,7 @@ import math
 
 import torch
 from fastreid.config import CfgNode
+from reid_common.errors import UserError
 from torch import Tensor, nn
 from transreid.modeling.backbone import TransReIDBackbone
 
@@ -55,6 +56,11 @@ def prepare_vit(backbone: TransReIDBackbone, cfg: CfgNode) -> None:
 def fix_positions(backbone: TransReIDBackbone, scrambled: bool) -> None:
     """Sine-cosine positions of the backbone's grid, 0 for [cls], without a gradient."""
     positions = sincos_positions(backbone.patch_embed.grid_size, backbone.embed_dim, scrambled)
+    if backbone.pos_embed is None:
+        raise UserError(
+            "MoCo v3 has fixed positions, but this ViT rotates queries and keys instead (DINOv3); "
+            "choose another MODEL.BACKBONE.TIMM_NAME"
+        )
     backbone.pos_embed.zero_()
     backbone.pos_embed[:, -positions.shape[1] :] = positions
     backbone.pos_embed.requires_grad_(False)

@@ -16,18 +16,19 @@ if TYPE_CHECKING:
     from timm.layers import Attention
 
 
-def cls_of_block(block: nn.Module, tokens: Tensor) -> Tensor:
-    """[cls] (B, D) after a transformer block, equal to ``block(tokens)[:, 0]``.
+def cls_of_block(block: nn.Module, tokens: Tensor, **rope: Tensor) -> Tensor:
+    """[cls] (B, D) after a transformer block, equal to ``block(tokens, **rope)[:, 0]``.
 
     Args:
         block: timm's pre-norm ``Block``; any other block is run in full.
         tokens: (B, L, D), [cls] first.
+        **rope: rotary positions, for blocks that take them.
     """
     from timm.layers import Attention  # late: timm takes seconds to import
     from timm.models.vision_transformer import Block
 
     if type(block) is not Block or type(block.attn) is not Attention:
-        return block(tokens)[:, 0]
+        return block(tokens, **rope)[:, 0]
     cls = tokens[:, :1]
     attended = _cls_attention(block.attn, block.norm1(tokens))
     cls = cls + block.drop_path1(block.ls1(attended))

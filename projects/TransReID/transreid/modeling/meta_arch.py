@@ -51,6 +51,9 @@ class TransReID(Baseline):
             )
         if hasattr(self.heads, "adopt_last_block"):
             self.heads.adopt_last_block(self.backbone)
+        # What a head reads: [cls] as (B, D, 1, 1), or what another method of the backbone returns.
+        tokens = getattr(self.heads, "reads_tokens", False)
+        self.method = getattr(self.heads, "reads", "forward_features" if tokens else "")
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -61,14 +64,23 @@ class TransReID(Baseline):
             "local_weight": cfg.MODEL.LOSSES.LOCAL_WEIGHT,
         }
 
+    def _reads(self, images: Tensor, *ids: Tensor | None) -> Any:
+        backbone = getattr(self.backbone, self.method) if self.method else self.backbone
+        return backbone(images, *ids)
+
     def parts_to_compile(self) -> list[nn.Module]:
         """Modules for MODEL.COMPILE: what does the work, and little beside it.
 
         The blocks of the ViT and the branches of JPM, not the embedding, which checks ids.
 
         Raises:
-            UserError: torch 2.4 cannot recompute compiled blocks.
+            UserError: torch 2.4 cannot recompute compiled blocks; a backbone without blocks.
         """
+        if not hasattr(self.backbone, "blocks"):
+            raise UserError(
+                f"MODEL.COMPILE knows the blocks of a ViT, not {type(self.backbone).__name__}; set "
+                "MODEL.COMPILE False"
+            )
         branches = (getattr(self.heads, name, None) for name in ("global_branch", "local_branch"))
         parts = blocks_to_compile(self.backbone)
         return parts + share_drop_paths(branch for branch in branches if branch is not None)
@@ -82,9 +94,7 @@ class TransReID(Baseline):
         """
         images = self.preprocess_image(batched_inputs)
         ids = [_ids(batched_inputs, key, images.device) for key in ("camids", "viewids")]
-        reads_tokens = getattr(self.heads, "reads_tokens", False)
-        backbone = self.backbone.forward_features if reads_tokens else self.backbone
-        features = backbone(images, *ids)
+        features = self._reads(images, *ids)
         if not self.training:
             return self.heads(features)
         targets = own_targets(batched_inputs, images.device)
@@ -114,7 +124,16 @@ class TransReID(Baseline):
                 weighted[f"{name}_local"] = self.local_weight * mean
         for name, loss in super().losses(first, gt_labels).items():
             weighted[name] = self.global_weight * loss
-        return weighted
+        return weighted | self._inner_losses(first, gt_labels)
+
+    def _inner_losses(self, outputs: dict[str, Tensor], gt_labels: Tensor) -> dict[str, Tensor]:
+        """Metric losses on the features "inner" (B, D), which have no classifier, if there are."""
+        if "inner" not in outputs:
+            return {}
+        with get_event_storage().name_scope("inner"):
+            losses = super().losses({**outputs, "features": outputs["inner"]}, gt_labels)
+        losses.pop("loss_cls", None)
+        return {f"{name}_inner": self.global_weight * loss for name, loss in losses.items()}
 
 
 def _float32(branches: Iterable[dict[str, Any]]) -> list[dict[str, Tensor]]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import difflib
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import timm
 from reid_common.errors import UserError
 from timm.layers import PatchEmbed
+from timm.layers.pos_embed_sincos import RotaryEmbeddingDinoV3
 from timm.models import register_model
+from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -96,11 +98,23 @@ def create_vit(name: str, num_blocks: int = 0, **options: Any) -> VisionTransfor
     return plain_vit(created)
 
 
+def rotary(vit: nn.Module) -> bool:
+    """Whether this is timm's DINOv3: class Eva, positions by rotation of queries and keys alone."""
+    rope = getattr(vit, "rope", None)
+    return isinstance(vit, Eva) and isinstance(rope, RotaryEmbeddingDinoV3) and not vit.rope_mixed
+
+
 def plain_vit(vit: nn.Module) -> VisionTransformer:
-    """Return ``vit`` if it is a plain ViT with [cls] and learnt positions, else raise UserError."""
+    """Return ``vit`` if it is a plain ViT with [cls] and learnt positions, or timm's DINOv3.
+
+    Raises:
+        UserError: any other model.
+    """
     # A hybrid's patches come from a CNN, and some ViTs normalise their patches.
     patches = getattr(vit, "patch_embed", None)
     plain = type(patches) is PatchEmbed and isinstance(patches.norm, nn.Identity)
+    if plain and rotary(vit) and vit.pos_embed is None and vit.cls_token is not None:
+        return cast(VisionTransformer, vit)
     if not isinstance(vit, VisionTransformer) or not plain:
         raise UserError(
             f"MODEL.BACKBONE.TIMM_NAME gives a {type(vit).__name__}; TransReID needs a plain ViT "

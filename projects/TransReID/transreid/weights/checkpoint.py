@@ -17,8 +17,16 @@ from reid_common.errors import UserError
 from torch import nn
 
 from ..modeling.backbone import TransReIDBackbone
-from .fitting import CAMERA_TABLE, TRAINED_ROWS, fit, same_cameras, with_record
+from .fitting import (
+    CAMERA_TABLE,
+    TRAINED_ROWS,
+    check_architecture,
+    fit,
+    same_cameras,
+    with_record,
+)
 from .formats import BACKBONE, BRANCHES, SIE, State, Weights, read_weights, recognise
+from .reading import check_reading
 
 
 def load_weights(model: nn.Module, path: str | Weights, grid: Sequence[int] = ()) -> LoadReport:
@@ -57,8 +65,10 @@ def fitted(
     own, backbone = _own_state(model)
     whole = not isinstance(model, TransReIDBackbone)
     report = LoadReport(weights.source, weights.kind, whole=whole)
-    check_num_heads(weights, own, backbone)
-    state = fit(weights.state, own, backbone, grid, report)
+    check_architecture(weights.state, own, weights.source)
+    what = f"{weights.source!r} ({weights.kind})"
+    check_reading(weights.reading, model, backbone, what)
+    state = fit(weights.state, own, backbone, grid, report, weights.reading.part_tokens)
     fitting = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
     report.loaded = sorted(fitting)
     report.skipped = sorted(set(state) - set(fitting))
@@ -77,20 +87,6 @@ def fitted(
         )
     check_all_used(report)
     return fitting, report
-
-
-def check_num_heads(weights: Weights, own: State, backbone: TransReIDBackbone) -> None:
-    """Raise UserError where a file says that its attention has another number of heads."""
-    first: Any = backbone.blocks[0] if len(backbone.blocks) else None
-    ours = 0 if first is None else first.attn.num_heads
-    width = own[BACKBONE + "cls_token"].shape[-1]
-    if weights.num_heads in (0, ours) or weights.state[BACKBONE + "cls_token"].shape[-1] != width:
-        return  # not known, right, or another ViT altogether, which has a message of its own
-    raise UserError(
-        f"{weights.source!r} ({weights.kind}) was trained with {weights.num_heads} heads, this "
-        f"model has {ours}: all shapes are equal, but the features would be wrong. Set "
-        f"MODEL.BACKBONE.NUM_HEADS {weights.num_heads}"
-    )
 
 
 def check_all_used(report: LoadReport) -> None:

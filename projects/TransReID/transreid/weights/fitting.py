@@ -21,6 +21,7 @@ from ..modeling.patch_embed import resize_pos_embed
 from ..modeling.side_embedding import SideInformationEmbedding, added_pairs
 from ..modeling.side_unknown import unknown_rows
 from .formats import BACKBONE, SIE, State, has_branches, num_blocks, with_branches, without_branches
+from .part_tokens import fit_part_tokens
 from .released import SIE_PARTS, SIE_TABLE
 
 # (rows, columns) of 256x128 images in patches of 16: the published LUPerson weights.
@@ -31,15 +32,20 @@ TRAINED_ROWS = SIE + RECORD
 
 
 def fit(
-    given: State, own: State, backbone: TransReIDBackbone, grid: Sequence[int], report: LoadReport
+    given: State,
+    own: State,
+    backbone: TransReIDBackbone,
+    grid: Sequence[int],
+    report: LoadReport,
+    part_tokens: int = 0,
 ) -> State:
     """Make a copy of the weights of a file fit a model, whose state dict is ``own``.
 
     Raises:
-        UserError: another width, depth or stem; see the functions below.
+        UserError: see the functions below.
     """
-    check_architecture(given, own, report.source)
     state = dict(with_branches(given) if has_branches(own) else without_branches(given))
+    fit_part_tokens(state, backbone, part_tokens, report)
     fit_pos_embed(state, backbone, grid, report)
     fit_side_information(state, backbone, report)
     fit_classifiers(state, own, report)

@@ -2,16 +2,16 @@
 
 Known are our own checkpoints, released TransReID and TransReID-SSL models (``base.``), DINO
 and iBOT checkpoints ({"student", "teacher", ...}, of which the teacher is taken) and their bare
-backbones, MoCo v2, MoCo v3 and MoBY (of which the online encoder is taken), DINOv2 with registers,
-timm and DeiT; each with or without the ``module.`` of DataParallel, bare or under "model",
-"state_dict" or "teacher"; and a ViT behind any other prefix.
+backbones, MoCo v2, MoCo v3 and MoBY (of which the online encoder is taken), CLIP's image tower and
+CLIP-ReID, PASS, DINOv2, DINOv3, timm and DeiT; each with or without the ``module.`` of
+DataParallel, bare or under "model", "state_dict" or "teacher"; and a ViT behind any other prefix.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastreid.config import CfgNode
@@ -21,6 +21,10 @@ from reid_common.errors import UserError
 from reid_common.self_supervised import online_backbone
 from torch import Tensor
 
+from .clip import from_clip
+from .dinov3 import from_dinov3
+from .part_tokens import with_prefix_tokens
+from .reading import Reading
 from .released import State, count_blocks, from_released
 
 BACKBONE = "backbone."
@@ -30,7 +34,8 @@ LOCAL_BRANCH = "heads.local_branch."
 BRANCHES = (GLOBAL_BRANCH, LOCAL_BRANCH)
 # Parts of a pretrained model that a ReID backbone does not have.
 HEADS = ("head.", "head_dist.", "head_drop.", "fc.", "fc_norm.", "pre_logits.")
-IGNORED = (*HEADS, "dist_token", "mask_token", "masked_embed", "num_heads")
+DECODERS = ("decoder_", "mask_token", "masked_embed")  # of masked image modelling
+IGNORED = (*HEADS, *DECODERS, "dist_token", "num_heads")
 # Parameters of DINOv2's own files under timm's names.
 DINOV2 = {"register_tokens": "reg_token", ".mlp.w12.": ".mlp.fc1.", ".mlp.w3.": ".mlp.fc2."}
 
@@ -42,7 +47,7 @@ class Weights:
     state: State  # keys ``backbone.*`` and, for whole models, ``heads.*``
     kind: str  # what they were recognised as, for messages
     source: str  # the file, or timm's name of the model
-    num_heads: int = 0  # of the attention, which shapes do not show; 0 if the file does not say it
+    reading: Reading = field(default_factory=Reading)  # what shapes do not show
 
     @property
     def num_classes(self) -> int:
@@ -68,25 +73,44 @@ def recognise(state: Mapping[str, Any], source: str) -> Weights:
     Raises:
         UserError: it holds no ViT.
     """
+    weights = _recognised(state, source)
+    tensors, count = with_prefix_tokens(weights.state)
+    if not count:
+        return weights
+    whole = any(key.startswith("heads.") for key in tensors)
+    pixels = (127.5, 127.5) if whole else None
+    kind = "released PASS model" if whole else f"PASS, {weights.kind}"
+    return Weights(tensors, kind, source, Reading(eps=1e-6, part_tokens=count, pixels=pixels))
+
+
+def _recognised(state: Mapping[str, Any], source: str) -> Weights:
     state = {str(k).removeprefix("module."): v for k, v in state.items() if isinstance(v, Tensor)}
     online = online_backbone(state)
     if online is not None and "cls_token" in online.state:
-        return Weights(_backbone(online.state), online.method, source, online.num_heads)
+        heads = Reading(num_heads=online.num_heads)
+        return Weights(_backbone(online.state), online.method, source, heads)
+    if (clip := from_clip(state)) is not None:
+        return Weights(clip.state, clip.kind, source, clip.reading)
     if "teacher.backbone.cls_token" in state:  # a checkpoint of our DINOPretrain project
         teacher = {k: v for k, v in state.items() if k.startswith("teacher.")}
         state = {key.removeprefix("teacher."): value for key, value in teacher.items()}
     if "base.cls_token" in state:
         stem = " with ICS stem" if "base.patch_embed.conv.0.weight" in state else ""
         head = "JPM" if any(key.startswith("b1.") for key in state) else "without JPM"
-        return Weights(from_released(state), f"released TransReID ({head}){stem}", source)
+        reading = Reading(sie_tokens="all")
+        return Weights(from_released(state), f"released TransReID ({head}){stem}", source, reading)
     if "backbone.cls_token" in state:
         if any(key.startswith("heads.") for key in state):
             return Weights(dict(state), "our checkpoint", source)
         kept = {k.removeprefix(BACKBONE): v for k, v in state.items() if k.startswith(BACKBONE)}
         return Weights(_backbone(kept), "DINO or iBOT checkpoint", source)
+    if (dinov3 := from_dinov3(state)) is not None:
+        return Weights(_backbone(dinov3), "DINOv3", source, Reading(eps=1e-5))
     if "cls_token" in state and "patch_embed.proj.weight" in state:
-        heads = int(state.get("num_heads", 0))
-        return Weights(_backbone(state), "backbone (timm, DeiT, DINO)", source, heads)
+        heads = Reading(num_heads=int(state.get("num_heads", 0)))
+        masked = any(key.startswith("decoder_") for key in state)
+        kind = "MAE or HAP checkpoint" if masked else "backbone (timm, DeiT, DINO)"
+        return Weights(_backbone(state), kind, source, heads)
     stem = "patch_embed.proj.weight"
     prefixes = [key.removesuffix(stem) for key in state if key.endswith(stem)]
     if prefixes := [prefix for prefix in prefixes if f"{prefix}cls_token" in state]:

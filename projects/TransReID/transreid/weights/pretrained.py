@@ -10,6 +10,7 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
+from typing import Any
 
 import timm
 from fastreid_compat.repairs.checkpoints.load_report import LoadReport
@@ -32,12 +33,19 @@ def load_timm_pretrained(backbone: TransReIDBackbone, name: str) -> LoadReport:
             downloaded.
     """
     source = get_pretrained_cfg(name) if timm.is_model(name) else None
+    if ".openai" in name and "quickgelu" not in name:
+        raise UserError(
+            f"MODEL.BACKBONE.TIMM_NAME {name!r} has GELU, but OpenAI's CLIP was trained with "
+            f"QuickGELU: set {name.replace('_clip_', '_clip_quickgelu_')!r}"
+        )
+    # The classifier of timm's CLIP towers is CLIP's projection, transposed.
+    classes: dict[str, Any] = {} if backbone.proj is not None else {"num_classes": 0}
     offline = constants.HF_HUB_OFFLINE
     from_hub = source is not None and source.hf_hub_id and not offline
     unreachable = bool(from_hub) and not answers(constants.ENDPOINT)
     constants.HF_HUB_OFFLINE = offline or unreachable  # then it takes files from its cache only
     try:
-        vit = timm.create_model(name, pretrained=True, num_classes=0)
+        vit = timm.create_model(name, pretrained=True, **classes)
     except Exception as error:  # timm and huggingface_hub raise a dozen types when offline
         reason = " ".join(str(error).split())
         if unreachable:
@@ -49,7 +57,10 @@ def load_timm_pretrained(backbone: TransReIDBackbone, name: str) -> LoadReport:
         ) from error
     finally:
         constants.HF_HUB_OFFLINE = offline
-    return load_weights(backbone, recognise(vit.state_dict(), f"timm {name}"))
+    state = vit.state_dict()
+    if backbone.proj is not None and "head.weight" in state:
+        state["proj"] = state.pop("head.weight").T
+    return load_weights(backbone, recognise(state, f"timm {name}"))
 
 
 def answers(url: str, patience: float = PATIENCE) -> bool:

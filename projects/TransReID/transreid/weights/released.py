@@ -20,6 +20,7 @@ State = dict[str, Tensor]
 
 SIE_TABLE = "backbone.sie.sie_embed"
 SIE_PARTS = ("backbone.sie.sie_camera", "backbone.sie.sie_view")  # of an additive table
+NO_PLACE = ("backbone.reg_token", "backbone.proj")
 NOT_RELEASED = ("backbone.sie.camera_table", "backbone.sie.trained_rows")
 PREFIXES = {  # theirs -> ours; the first that fits
     "base.sie_embed": SIE_TABLE,
@@ -54,13 +55,15 @@ def from_released(state: State) -> State:
     if with_jpm:
         dead += [f"base.blocks.{count_blocks(state, 'base') - 1}.", "base.norm."]
     kept = {key: value for key, value in state.items() if not key.startswith(tuple(dead))}
-    return {_translate(key, with_jpm): value for key, value in kept.items()}
+    with_parts = "base.cls_pos" in state  # PASS: a BNNeck for each token, one classifier
+    return {_translate(key, with_jpm, with_parts): value for key, value in kept.items()}
 
 
-def _translate(key: str, with_jpm: bool) -> str:
+def _translate(key: str, with_jpm: bool, with_parts: bool) -> str:
     if match := re.fullmatch(r"(bottleneck|classifier)(?:_(\d+))?\.(.+)", key):
         neck = f"heads.necks.{match[2] or 0}" if with_jpm else "heads.neck"
-        return f"{neck}.{match[1]}.{match[3]}"
+        norm = f".norms.{match[2] or 0}" if with_parts and match[1] == "bottleneck" else ""
+        return f"{neck}.{match[1]}{norm}.{match[3]}"
     for theirs, ours in PREFIXES.items():
         if key.startswith(theirs):
             return ours + key.removeprefix(theirs)
@@ -99,9 +102,9 @@ def _translate_back(key: str) -> str:
         suffix = "" if match[1] in (None, "0") else f"_{match[1]}"
         return f"{match[2]}{suffix}.{match[3]}"
     for theirs, ours in PREFIXES.items():
-        if key.startswith(ours) and not key.startswith("backbone.reg_token"):
+        if key.startswith(ours) and not key.startswith(NO_PLACE):
             return theirs + key.removeprefix(ours)
     raise UserError(
-        f"{key} has no place in the released format, which holds a ViT without registers, SIE, and "
-        "JPMHead or BNNeckHead; keep the model as our own checkpoint"
+        f"{key} has no place in the released format, which holds a ViT without registers and "
+        "projection, SIE, and JPMHead or BNNeckHead; keep the model as our own checkpoint"
     )

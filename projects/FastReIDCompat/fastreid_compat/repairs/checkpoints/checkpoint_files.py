@@ -168,6 +168,12 @@ def read_file(path: str) -> Any:
                 f"checkpoint {path} holds {refused[1]} objects, which can run code when they are "
                 "read; save it anew with tensors and plain data alone"
             ) from error
+        if "TorchScript" in str(error):
+            raise UserError(
+                f"checkpoint {path} is a program (TorchScript), as OpenAI's CLIP files are; if you "
+                f"trust it, save its weights alone: torch.save(torch.jit.load({path!r}, "
+                "map_location='cpu').state_dict(), 'weights.pth')"
+            ) from error
         raise UserError(
             f"checkpoint {path} cannot be read, it is damaged or of another format "
             f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); take another"
