@@ -12,6 +12,7 @@ Letters: B images, (H, W) a map, C its channels, D channels of the last stage.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -129,10 +130,11 @@ class SwinBackbone(nn.Module):
         self.patch_embed = PatchEmbed(
             None, PATCH, 3, embed_dim, norm_layer=nn.LayerNorm, flatten=False, output_fmt="NHWC"
         )
-        rates = torch.linspace(0, drop_path_rate, sum(depths)).split(list(depths))
+        step = drop_path_rate / max(sum(depths) - 1, 1)
+        rates = iter([number * step for number in range(sum(depths))])
         self.stages = nn.ModuleList(
-            SwinStage(embed_dim * 2**i, num_heads[i], rate.tolist(), last=i == len(depths) - 1)
-            for i, rate in enumerate(rates)
+            SwinStage(embed_dim * 2**i, num_heads[i], [*islice(rates, depth)], i + 1 == len(depths))
+            for i, depth in enumerate(depths)
         )
         self.norm = nn.LayerNorm(self.embed_dim)
         self.semantic_weight = semantic_weight
