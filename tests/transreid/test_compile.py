@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from fastreid.modeling.meta_arch import build_model
@@ -13,6 +15,7 @@ from timm.layers import DropPath
 from torch import Tensor
 from torch.torch_version import TorchVersion
 from transreid.modeling.drop_path import share_drop_paths
+from transreid_configs import LEAVES, random_batch
 
 OLD = torch.__version__ < "2.5"
 
@@ -95,6 +98,46 @@ def test_blocks_with_drop_path_share_a_graph(head, blocks, graphs, caplog) -> No
     assert f"MODEL.COMPILE: {graphs} graph(s) after 3 training passes" in caplog.text
     assert "gave up" not in caplog.text
     assert list(model.state_dict()) == keys
+
+
+def graph_of(path: Path) -> tuple[object, ...]:
+    """What decides which graphs the blocks of a config become."""
+    model = load_config(path).MODEL
+    backbone = model.BACKBONE
+    sides = model.SIE.CAMERA, model.SIE.VIEW
+    return backbone.NAME, backbone.STEM, "dinov3" in backbone.TIMM_NAME, model.HEADS.NAME, *sides
+
+
+# Swins are not compiled; of FastReID's ResNets the smallest: MGN's ResNet-50 takes long.
+COMPILED = [path for path in LEAVES if path.stem.partition("_")[0] not in ("solider", "luperson")]
+GRAPHS = {graph_of(path): path for path in reversed(COMPILED)}.values()
+PLAIN = ("vit_small_patch16_224", "vit_base_patch16_224", "deit_base_distilled_patch16_224")
+WARM_UP = 2  # passes; FastReID's ResNets change an attribute in the first
+
+
+@pytest.mark.parametrize("path", GRAPHS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_kind_of_config_compiles_once(path: Path) -> None:
+    """No graph breaks, and none is made again, at drop path 0.1."""
+    torch._dynamo.reset()
+    counters = torch._dynamo.utils.counters
+    counters.clear()
+    small = {"NUM_BLOCKS": 2, "DROP_PATH_RATIO": 0.1, "PRETRAIN": False, "STRIDE_SIZE": [16, 16]}
+    backbone = load_config(path).MODEL.BACKBONE
+    if backbone.NAME == "build_transreid_backbone" and backbone.TIMM_NAME in PLAIN:
+        small |= {"TIMM_NAME": "vit_tiny_patch16_224", "FEAT_DIM": 192}
+    options: list[object] = ["MODEL.DEVICE", "cpu", "MODEL.HEADS.NUM_CLASSES", 4]
+    options += ["INPUT.SIZE_TRAIN", [128, 64], "INPUT.SIZE_TEST", [128, 64]]
+    for key, value in small.items():
+        options += [f"MODEL.BACKBONE.{key}", value]
+    cfg = load_config(path, options)
+    model = build_model(cfg).train()
+    compile_model(model, backend="eager")
+    data = random_batch(cfg)
+    with EventStorage(0):
+        for number in range(WARM_UP + 1):
+            with torch._dynamo.config.patch(error_on_recompile=number == WARM_UP):
+                sum(model(data).values()).backward()
+    assert counters["stats"]["unique_graphs"] and not counters["graph_break"]
 
 
 def test_a_shared_drop_path_is_timms() -> None:

@@ -16,25 +16,11 @@ from fastreid.solver import build_optimizer
 from fastreid.utils.events import EventStorage
 from person_configs import PERSON_CONFIGS
 from reid_core.config import load_config
-from torch import Tensor, nn
+from torch import nn
+from transreid_configs import BATCH, CONFIGS, LEAVES, random_batch
 
-CONFIGS = Path(__file__).parents[2] / "projects" / "TransReID" / "configs"
-LEAVES = sorted(p for p in CONFIGS.glob("**/*.yml") if not p.name.startswith("Base-"))
 NUM_CLASSES = 4
 BLOCKS = 2
-# Two images of two persons: the least that batch normalisation and the triplet loss can do with.
-BATCH = 2
-
-
-def random_batch(cfg: CfgNode) -> dict[str, Tensor]:
-    """Images of the config's size, pixels 0..255, from its last camera and viewpoint."""
-    sie = cfg.MODEL.SIE
-    return {
-        "images": torch.rand(BATCH, 3, *cfg.INPUT.SIZE_TRAIN) * 255,
-        "targets": torch.arange(BATCH),
-        "camids": torch.full((BATCH,), max(sie.NUM_CAMERAS - 1, 0)),
-        "viewids": torch.full((BATCH,), max(sie.NUM_VIEWS - 1, 0)),
-    }
 
 
 def untrained(model: nn.Module) -> list[str]:
