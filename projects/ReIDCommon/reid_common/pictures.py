@@ -89,39 +89,45 @@ def draw_contact_sheet(
         raise UserError(f"nothing to draw in {str(out)!r}: there is no image")
     check_picture_name(out)
     check_images(tile.image for tile in tiles if not isinstance(tile.image, np.ndarray))
-    shape = len(rows), max(map(len, rows))
     below = GAP + LINE * max(tile.caption.count("\n") + bool(tile.caption) for tile in tiles)
-    size = shape[1] * (cell[1] + GAP), shape[0] * (cell[0] + below)
-    space = {"wspace": GAP / cell[1], "hspace": below / cell[0]}
-    edges = {"left": 0, "right": 1, "bottom": 0, "top": 1}
-    figure, axes = plt.subplots(
-        *shape, figsize=size, dpi=90, squeeze=False, gridspec_kw={**edges, **space}
-    )
-    for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
-        axis.spines[:].set_visible(False)
-    for line, row in zip(axes, rows, strict=True):
-        for axis, tile in zip(line, row, strict=False):
+    height, width = cell[0] + below, cell[1] + GAP
+    columns = max(map(len, rows))
+    size = columns * width, len(rows) * height
+    figure = plt.figure(figsize=size, dpi=90)
+    # One pair of axes in inches: one for each image would take most of the time.
+    axis = figure.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(size[1], 0))
+    axis.set_axis_off()
+    for number, row in enumerate(rows):
+        for place, tile in enumerate(row):
             if tile is not None:
-                _show(axis, tile, bits)
-    for axis, label in zip(axes[:, 0], row_labels, strict=False):
-        axis.set_ylabel(label, fontsize=8)
-    for axis, label in zip(axes[0], column_labels, strict=False):
-        axis.set_title(label, fontsize=8)
+                _show(axis, tile, (place * width + GAP / 2, number * height), cell, bits)
+    for number, label in enumerate(row_labels[: len(rows)]):
+        middle = number * height + cell[0] / 2
+        axis.text(-GAP, middle, label, fontsize=8, rotation=90, ha="right", va="center")
+    for place, label in enumerate(column_labels[:columns]):
+        axis.text((place + 0.5) * width, -GAP, label, fontsize=8, ha="center", va="bottom")
     above = 0.3 if column_labels else 0.1
     figure.suptitle(title, y=1 + above / size[1], va="bottom", fontsize=11)
     save_figure(figure, out)
 
 
-def _show(axis: plt.Axes, tile: Tile, bits: int) -> None:
+def _show(
+    axis: plt.Axes, tile: Tile, corner: tuple[float, float], cell: tuple[float, float], bits: int
+) -> None:
+    """Draw a tile in the middle of a cell whose upper left corner is at ``corner`` (x, y)."""
     given = tile.image
     with Image.fromarray(given) if isinstance(given, np.ndarray) else Image.open(given) as image:
         small = image.convert("RGB")
         small.thumbnail((THUMBNAIL, THUMBNAIL))
-    axis.imshow(ImageOps.posterize(small, bits))
-    axis.set_xlabel(tile.caption, fontsize=7, color=tile.colour or NEUTRAL, labelpad=2)
-    for spine in axis.spines.values() if tile.colour else ():
-        spine.set(visible=True, edgecolor=tile.colour, linewidth=3)
+    scale = min(cell[0] / small.height, cell[1] / small.width)
+    tall, wide = scale * small.height, scale * small.width
+    x, y = corner[0] + (cell[1] - wide) / 2, corner[1] + (cell[0] - tall) / 2
+    axis.imshow(ImageOps.posterize(small, bits), extent=(x, x + wide, y + tall, y), aspect="auto")
+    colour, below = tile.colour or NEUTRAL, y + tall + 0.03
+    axis.text(x + wide / 2, below, tile.caption, fontsize=7, color=colour, ha="center", va="top")
+    if tile.colour:
+        corner, edge = (x, y), tile.colour
+        axis.add_patch(plt.Rectangle(corner, wide, tall, fill=False, edgecolor=edge, linewidth=3))
 
 
 @dataclass

@@ -20,7 +20,7 @@ from small_pipeline import KEPT, write_data, write_pipeline
 
 TOOL = Path(__file__).parents[3] / "tools" / "conditional_pretrain.py"
 FORKING = Path(forked.__file__), "reid_commands.pretrain"
-EPOCHS = 20
+EPOCHS = 8
 
 
 class Run:
