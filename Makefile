@@ -42,9 +42,8 @@ demo-cfs: setup
 study: setup
 	$(BIN)/python tools/cfs_study.py --seeds 1 2 3 --domain
 
-# Three workers for two cores: many tests wait for a process of their own.
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 # Trackers in an environment of their own, over .venv: two of them are AGPL-3.0, and some ask for other versions.
 # CONFIG=config.yaml WEIGHTS=model_final.pth: with your model instead of a small random one.
