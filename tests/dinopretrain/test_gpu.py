@@ -6,7 +6,6 @@ import contextlib
 import copy
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from fastreid.engine.train_loop import HookBase
 from fastreid.modeling import build_model
 from fastreid.utils.events import EventStorage
 from fastreid_compat.repairs.distributed import launch as distributed
+from python_forks import free_port
 from small_dino import ITERS_PER_EPOCH, start
 from torch.nn.parallel import DistributedDataParallel
 
@@ -162,12 +162,6 @@ def test_pieces_give_the_undivided_batch(cuda_cfg, tmp_path, checkpointing) -> N
     assert losses == pytest.approx(expected, rel=5e-3)
     way = distance(whole.dino.state_dict(), before)
     assert distance(cut.dino.state_dict(), whole.dino.state_dict()) < 0.05 * way
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import torch
 from fastreid.engine import default_argument_parser, defaults, launch
 from fastreid.utils import comm
 from fastreid_compat.repairs.distributed import launch as distributed
+from python_forks import free_port
 from reid_common.errors import UserError
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
@@ -97,12 +98,6 @@ def test_torchrun(tmp_path):
     assert done.returncode == 0, done.stderr
     check_two(tmp_path, *read(tmp_path))
     assert [(tmp_path / f"returned{rank}").read_text() for rank in (0, 1)] == ["1", "1"]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Commands of a pipeline in forks of the process that runs it, which has imported everything.
 
+That process trains nothing itself: a fork of one that has could not calculate gradients.
 ``forked.py MODULE WORDS`` is ``python -m MODULE WORDS`` so, and prints how many were forked.
 """
 
@@ -13,15 +14,11 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
 from cfs.pipeline import process
-from cfs.pipeline.process import run_command
 
 
 def run_forked(command: Sequence[str], log: Path, tick: Callable[[], None]) -> int:
     """As ``cfs.pipeline.process.run_command``, of ``python -m MODULE``, without Python's start."""
-    if torch.get_num_threads() > 1:
-        return run_command(command, log, tick)  # threads of a fork's parent would keep it waiting
     log.parent.mkdir(parents=True, exist_ok=True)
     child = os.fork()
     if child == 0:
@@ -30,23 +27,12 @@ def run_forked(command: Sequence[str], log: Path, tick: Callable[[], None]) -> i
     return os.waitstatus_to_exitcode(status)
 
 
-def autograd_survived() -> bool:
-    """Whether a fork can calculate gradients: not where a test before has started its threads."""
-    try:
-        torch.ones(1, requires_grad=True).sum().backward()
-    except RuntimeError:
-        return False
-    return True
-
-
 def _run_here(command: Sequence[str], log: Path) -> None:
     status = 1
     try:
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        if not autograd_survived():
-            os.execv(command[0], command)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
         assert command[1] == "-m"
         sys.argv = list(command[2:])

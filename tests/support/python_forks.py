@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from multiprocessing import forkserver
 from pathlib import Path
+from unittest.mock import patch
 
 CONTEXT = multiprocessing.get_context("forkserver")
 IMPORTED = ["reid_commands.train", "reid_commands.scores.score", "cfs.pipeline.run"]
@@ -74,15 +75,19 @@ def run(
     return start(*words, environment=environment, cwd=cwd).finish()
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def run_together(processes: int, *words: object) -> subprocess.CompletedProcess[str]:
     """``torchrun --nproc_per_node PROCESSES WORDS``, without torchrun; what all of them wrote.
 
     FastReID's launch joins processes that were started so, whatever number it is asked for.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     common |= dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(processes))
     started = [
         start(*words, environment={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)})
@@ -97,16 +102,8 @@ def run_together(processes: int, *words: object) -> subprocess.CompletedProcess[
 def _serve() -> None:
     """Start the fork server, once: with one thread and without a GPU, as the tests are."""
     CONTEXT.set_forkserver_preload(IMPORTED)
-    before = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")}
-    os.environ.update(OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
-    try:
+    with patch.dict(os.environ, OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES=""):
         forkserver.ensure_running()
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _python(words: list[str], environment: dict[str, str], cwd: str, out: str, err: str) -> None:

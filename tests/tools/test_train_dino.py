@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
 
 import pytest
 import torch
-from python_forks import Fork, start
+from python_forks import Fork, free_port, start
 from small_dino import assert_same_weights, small_dino_cfg, write_noise
 
 TRAIN = Path(__file__).parents[2] / "tools" / "train_net.py"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def finish(*processes: Fork) -> None:
