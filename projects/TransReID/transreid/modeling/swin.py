@@ -27,27 +27,24 @@ from timm.models.swin_transformer import (
 from torch import Tensor, nn
 
 WINDOW = 7
+SHIFT = WINDOW // 2  # of every other block
 PATCH = 4
 
 
-def shift_mask(height: int, width: int, shift: int, like: Tensor) -> Tensor | None:
+def shift_mask(x: Tensor) -> Tensor:
     """What attention adds in rolled windows, (windows, 49, 49): -100 between parts that were apart.
 
     Args:
-        height: of the padded map, a multiple of the window; so ``width``.
-        width: see there.
-        shift: by which it was rolled; None is returned for 0.
-        like: tensor whose device and dtype the mask has.
+        x: map (B, H, W, C) before it is padded; the mask has its device and dtype.
     """
-    if not shift:
-        return None
-    parts = torch.zeros(1, height, width, 1, device=like.device)
-    slices = (slice(0, -WINDOW), slice(-WINDOW, -shift), slice(-shift, None))
+    height, width = (side + -side % WINDOW for side in x.shape[1:3])
+    parts = torch.zeros(1, height, width, 1, device=x.device)
+    slices = (slice(0, -WINDOW), slice(-WINDOW, -SHIFT), slice(-SHIFT, None))
     for number, (rows, columns) in enumerate((r, c) for r in slices for c in slices):
         parts[:, rows, columns] = number
     windows = window_partition(parts, (WINDOW, WINDOW)).flatten(1)
     apart = windows[:, None] != windows[:, :, None]
-    return torch.zeros(apart.shape, device=like.device, dtype=like.dtype).masked_fill(apart, -100.0)
+    return torch.zeros(apart.shape, device=x.device, dtype=x.dtype).masked_fill(apart, -100.0)
 
 
 class SwinBlock(nn.Module):
@@ -69,17 +66,16 @@ class SwinBlock(nn.Module):
         self.mlp = Mlp(dim, 4 * dim)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, H, W, C) -> (B, H, W, C)."""
-        x = x + self.drop_path(self._attend(self.norm1(x)))
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Map (B, H, W, C) -> (B, H, W, C); ``mask`` is that of shifted windows."""
+        x = x + self.drop_path(self._attend(self.norm1(x), mask if self.shift else None))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
-    def _attend(self, x: Tensor) -> Tensor:
+    def _attend(self, x: Tensor, mask: Tensor | None) -> Tensor:
         height, width = x.shape[1:3]
         x = F.pad(x, (0, 0, 0, -width % WINDOW, 0, -height % WINDOW))
         size, (rows, columns) = (WINDOW, WINDOW), x.shape[1:3]
         x = torch.roll(x, (-self.shift, -self.shift), (1, 2))
-        mask = shift_mask(rows, columns, self.shift, x)
         windows = self.attn(window_partition(x, size).flatten(1, 2), mask=mask)
         x = window_reverse(windows.unflatten(1, size), size, rows, columns)
         x = torch.roll(x, (self.shift, self.shift), (1, 2))
@@ -91,18 +87,18 @@ class SwinStage(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, rates: Sequence[float], last: bool) -> None:
         super().__init__()
-        shifts = [0 if number % 2 == 0 else WINDOW // 2 for number in range(len(rates))]
-        self.blocks = nn.Sequential(
-            *(
-                SwinBlock(dim, num_heads, shift, rate)
-                for shift, rate in zip(shifts, rates, strict=True)
-            )
+        self.blocks = nn.ModuleList(
+            SwinBlock(dim, num_heads, SHIFT * (number % 2), rate)
+            for number, rate in enumerate(rates)
         )
         self.downsample = nn.Identity() if last else PatchMerging(dim, 2 * dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, C) -> (B, H / 2, W / 2, 2C), of the last stage as it was."""
-        return self.downsample(self.blocks(x))
+        mask = shift_mask(x)
+        for block in self.blocks:
+            x = block(x, mask)
+        return self.downsample(x)
 
 
 class SwinBackbone(nn.Module):
@@ -116,6 +112,8 @@ class SwinBackbone(nn.Module):
             between stages; negative for none.
         drop_path_rate: of the last block; it grows from 0.
     """
+
+    semantic_weights: Tensor  # (2,): w, 1 - w
 
     def __init__(
         self,
@@ -137,7 +135,8 @@ class SwinBackbone(nn.Module):
             for i, depth in enumerate(depths)
         )
         self.norm = nn.LayerNorm(self.embed_dim)
-        self.semantic_weight = semantic_weight
+        pair = torch.tensor([semantic_weight, 1 - semantic_weight])
+        self.register_buffer("semantic_weights", pair, persistent=False)
         self.semantic_embed_w, self.semantic_embed_b = nn.ModuleList(), nn.ModuleList()
         if semantic_weight >= 0:
             dims = [embed_dim * 2 ** (i + 1) for i in range(len(depths) - 1)]
@@ -148,12 +147,11 @@ class SwinBackbone(nn.Module):
     def forward_features(self, images: Tensor, *_: Any) -> Tensor:
         """The last map after the norm, (B, h, w, D), of images (B, 3, H, W)."""
         x = self.patch_embed(images)
-        weights = x.new_tensor([self.semantic_weight, 1 - self.semantic_weight])
         for number, stage in enumerate(self.stages):
             x = stage(x)
             if number < len(self.semantic_embed_w):
-                scale = F.softplus(self.semantic_embed_w[number](weights))
-                x = scale * x + self.semantic_embed_b[number](weights)
+                scale = F.softplus(self.semantic_embed_w[number](self.semantic_weights))
+                x = scale * x + self.semantic_embed_b[number](self.semantic_weights)
         return self.norm(x)
 
     def forward(self, images: Tensor, *_: Any) -> Tensor:
