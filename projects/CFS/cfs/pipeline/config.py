@@ -49,8 +49,8 @@ def default_config() -> CfgNode:
     for stage in TRAINED:
         cfg[stage.upper()] = CfgNode({"CONFIG": "", "OPTS": [], "NUM_GPUS": 0})
     # As the options of tools/cfs_scores.py score
-    score = {"BATCH_SIZE": BATCH_SIZE, "SHARD_SIZE": SHARD_SIZE, "PRECISION": "fp32"}
-    cfg.SCORE = CfgNode({**score, "MAX_BAD": MOST})
+    sizes = {"BATCH_SIZE": BATCH_SIZE, "SHARD_SIZE": SHARD_SIZE}
+    cfg.SCORE = CfgNode({**sizes, "PRECISION": "fp32", "MAX_BAD": MOST})
     cfg.EVALUATE = CfgNode()
     # Test sets; () = those of TARGET's and FINETUNE's configs
     cfg.EVALUATE.TESTS = ()

@@ -62,6 +62,11 @@ def known_pairs(record: Tensor, num_cameras: int, num_views: int, additive: bool
     return pairs.any(1)[:, None] & pairs.any(0) if additive else pairs
 
 
+def trained_ids(known: Tensor) -> list[list[int]]:
+    """0-based cameras, then viewpoints, that are in a pair (C, V) of :func:`known_pairs`."""
+    return [known.any(axis).nonzero().flatten().tolist() for axis in (1, 0)]
+
+
 def record_of(stored: Mapping[str, Tensor], rows: int) -> Tensor:
     """The record (rows,) of a checkpoint's SIE tensors; all trained where it has none."""
     record = stored.get(RECORD)

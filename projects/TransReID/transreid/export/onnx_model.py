@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from reid_common.errors import UserError
+from reid_core.side_information.trained import trained_ids
 from torch import Tensor, nn
 
 from ..inference.extractor import features_of
@@ -42,12 +43,10 @@ class SieTable(nn.Module):
         self.num_cameras, self.num_views = sie.num_cameras, sie.num_views
         self.camera, self.view = camera, view
         unknown = [] if sie.unknown == "error" else [-1]
-        known = sie.known()
-        trained = [torch.nonzero(known.any(axis)).flatten().tolist() for axis in (1, 0)]
         axes = (camera, sie.num_cameras, "camera"), (view, sie.num_views, "view")
         cameras, views = (
             torch.tensor(_ids_of_axis(choice, size, unknown, name, ids))
-            for (choice, size, name), ids in zip(axes, trained, strict=True)
+            for (choice, size, name), ids in zip(axes, trained_ids(sie.known()), strict=True)
         )
         camids, viewids = torch.meshgrid(cameras, views, indexing="ij")
         with torch.no_grad():

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from reid_common.errors import UserError
 from reid_common.published import CONFIG
+from reid_core.side_information.trained import trained_ids
 
 from ..inference.extraction import describe
 from ..inference.extractor import FeatureExtractor
@@ -116,9 +117,10 @@ def metadata(extractor: FeatureExtractor, config_file: str, profile: Profile) ->
 def _trained(sie: SideInformationEmbedding | None) -> dict[str, list[Any]]:
     """Which cameras and viewpoints, 0-based, training images had, and which pairs had none."""
     known = torch.zeros(0, 0).bool() if sie is None else sie.known().cpu()
-    cameras, views = known.any(1), known.any(0)
+    apart = known.any(1)[:, None] & known.any(0) & ~known
+    cameras, views = trained_ids(known)
     return {
-        "trained_cameras": cameras.nonzero().flatten().tolist() if sie and sie.num_cameras else [],
-        "trained_views": views.nonzero().flatten().tolist() if sie and sie.num_views else [],
-        "untrained_pairs": (cameras[:, None] & views & ~known).nonzero().tolist(),
+        "trained_cameras": cameras if sie and sie.num_cameras else [],
+        "trained_views": views if sie and sie.num_views else [],
+        "untrained_pairs": apart.nonzero().tolist(),
     }

@@ -21,6 +21,7 @@ from fastreid.config import CfgNode
 from fastreid.data import build as data_build
 from reid_common.errors import UserError
 from reid_core.run.devices import find_device
+from reid_core.side_information.trained import trained_ids
 from torch import Tensor, nn
 
 from .image_inputs import ImageInput, as_list, batch_entries, to_rgb
@@ -100,7 +101,7 @@ class FeatureExtractor:
         self.known_ids = (0, 0)
         if sie is not None:
             known = sie.known().cpu()  # (C, V)
-            self._trained = [known.any(axis).nonzero().flatten().tolist() for axis in (1, 0)]
+            self._trained = trained_ids(known)
             if known.any():
                 self.known_ids = tuple(known.nonzero()[0].tolist())
 

@@ -137,14 +137,26 @@ def head_arguments(cfg: CfgNode) -> dict[str, Any]:
     }
 
 
-def check_neck_feats(neck_feat: str, test_neck_feat: str) -> None:
-    """Raise UserError when a feature is not one of NECK_FEATS, TEST_NECK_FEATS."""
-    check_choice("MODEL.HEADS.NECK_FEAT", neck_feat, NECK_FEATS)
-    check_choice("MODEL.HEADS.TEST_NECK_FEAT", test_neck_feat, TEST_NECK_FEATS)
+class NeckHead(nn.Module):
+    """What all heads of this package share: which features their BNNecks give.
+
+    Args:
+        neck_feat: feature of the metric losses, one of NECK_FEATS.
+        test_neck_feat: feature at test time, one of TEST_NECK_FEATS.
+
+    Raises:
+        UserError: another one.
+    """
+
+    def __init__(self, neck_feat: str, test_neck_feat: str) -> None:
+        super().__init__()
+        check_choice("MODEL.HEADS.NECK_FEAT", neck_feat, NECK_FEATS)
+        check_choice("MODEL.HEADS.TEST_NECK_FEAT", test_neck_feat, TEST_NECK_FEATS)
+        self.neck_feat, self.test_neck_feat = neck_feat, test_neck_feat
 
 
 @REID_HEADS_REGISTRY.register()
-class BNNeckHead(nn.Module):
+class BNNeckHead(NeckHead):
     """The head of TransReID's baseline: [cls], BNNeck, classifier.
 
     Unlike FastReID's EmbeddingHead it can give the feature before BN at test time, as the released
@@ -160,9 +172,7 @@ class BNNeckHead(nn.Module):
     def __init__(
         self, *, neck_feat: str = "before", test_neck_feat: str = "before", **neck: Any
     ) -> None:
-        super().__init__()
-        check_neck_feats(neck_feat, test_neck_feat)
-        self.neck_feat, self.test_neck_feat = neck_feat, test_neck_feat
+        super().__init__(neck_feat, test_neck_feat)
         self.neck = BNNeck(**neck)
 
     @classmethod

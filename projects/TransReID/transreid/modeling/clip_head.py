@@ -15,11 +15,11 @@ from fastreid.config import CfgNode, configurable
 from fastreid.modeling.heads import REID_HEADS_REGISTRY
 from torch import Tensor, nn
 
-from .bnneck import BNNeck, check_neck_feats, head_arguments
+from .bnneck import BNNeck, NeckHead, head_arguments
 
 
 @REID_HEADS_REGISTRY.register()
-class CLIPReIDHead(nn.Module):
+class CLIPReIDHead(NeckHead):
     """Two BNNecks on what :meth:`TransReIDBackbone.forward_projected` returns.
 
     Args:
@@ -42,9 +42,7 @@ class CLIPReIDHead(nn.Module):
         test_neck_feat: str = "before",
         **neck: Any,
     ) -> None:
-        super().__init__()
-        check_neck_feats(neck_feat, test_neck_feat)
-        self.neck_feat, self.test_neck_feat = neck_feat, test_neck_feat
+        super().__init__(neck_feat, test_neck_feat)
         self.necks = nn.ModuleList([BNNeck(feat_dim, **neck), BNNeck(projection, **neck)])
 
     @classmethod

@@ -16,7 +16,7 @@ from fastreid.modeling.heads import REID_HEADS_REGISTRY
 from reid_common.errors import UserError
 from torch import Tensor, nn
 
-from .bnneck import BNNeck, check_neck_feats, head_arguments
+from .bnneck import BNNeck, NeckHead, head_arguments
 from .cls_attention import cls_of_block
 from .jigsaw import jigsaw_parts
 from .stacked_necks import can_be_stacked, stacked_outputs
@@ -38,7 +38,7 @@ class Branch(nn.Module):
 
 
 @REID_HEADS_REGISTRY.register()
-class JPMHead(nn.Module):
+class JPMHead(NeckHead):
     """Global and local branches, each with BNNeck and classifier of its own.
 
     ``adopt_last_block`` must be called once before use (the meta-architecture TransReID does): both
@@ -78,8 +78,7 @@ class JPMHead(nn.Module):
         scale: float = 1,
         margin: float = 0.0,
     ) -> None:
-        super().__init__()
-        check_neck_feats(neck_feat, test_neck_feat)
+        super().__init__(neck_feat, test_neck_feat)
         counts = {"NUM_PARTS": num_parts, "SHIFT_NUM": shift_num, "SHUFFLE_GROUPS": shuffle_groups}
         for key, value in counts.items():
             if value < 1:
@@ -87,7 +86,6 @@ class JPMHead(nn.Module):
         self.num_parts, self.rearrange = num_parts, rearrange
         self.global_only = global_only
         self.shift_num, self.shuffle_groups = shift_num, shuffle_groups
-        self.neck_feat, self.test_neck_feat = neck_feat, test_neck_feat
         self.num_prefix_tokens = 1
         # Index 0 is the global branch, 1..k are the parts.
         self.necks = nn.ModuleList(

@@ -16,7 +16,7 @@ from fastreid.modeling.heads import REID_HEADS_REGISTRY
 from reid_core.config.values import check_choice
 from torch import Tensor, nn
 
-from .bnneck import BNNeck, check_neck_feats, head_arguments
+from .bnneck import BNNeck, NeckHead, head_arguments
 
 MIXES = ("cat", "mean")
 NECKS = ("each", "one")
@@ -65,7 +65,7 @@ class TokenNorms(nn.Module):
 
 
 @REID_HEADS_REGISTRY.register()
-class PartTokenHead(nn.Module):
+class PartTokenHead(NeckHead):
     """PASS's feature, its BNNecks and one classifier.
 
     Args:
@@ -92,9 +92,7 @@ class PartTokenHead(nn.Module):
         test_neck_feat: str = "before",
         **neck: Any,
     ) -> None:
-        super().__init__()
-        check_neck_feats(neck_feat, test_neck_feat)
-        self.neck_feat, self.test_neck_feat = neck_feat, test_neck_feat
+        super().__init__(neck_feat, test_neck_feat)
         self.num_tokens, self.mix = 1 + num_parts, mix
         self.neck = BNNeck(2 * feat_dim if mix == "cat" else feat_dim, **neck)
         self.neck.bottleneck = cast(Any, TokenNorms(feat_dim, 1 + num_parts, mix, necks))

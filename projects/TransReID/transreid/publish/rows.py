@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reid_core.side_information.rows import CameraTable
+from reid_core.side_information.trained import trained_ids
 
 from ..inference.extractor import FeatureExtractor
 
@@ -12,9 +13,10 @@ from ..inference.extractor import FeatureExtractor
 def _trained(extractor: FeatureExtractor, axis: int) -> list[bool]:
     """Of each camera (axis 0) or viewpoint (1) whether a training image had it; [] for none."""
     sie: Any = getattr(getattr(extractor.model, "backbone", None), "sie", None)
-    if sie is None or not (sie.num_views if axis else sie.num_cameras):
+    if sie is None:
         return []
-    return sie.known().cpu().any(1 - axis).tolist()
+    trained = trained_ids(sie.known())[axis]
+    return [row in trained for row in range(sie.num_views if axis else sie.num_cameras)]
 
 
 def camera_rows(extractor: FeatureExtractor) -> list[list[str]]:

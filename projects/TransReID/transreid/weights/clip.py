@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from .reading import Reading
+from .reading import HALF, Reading
 from .released import State
 
 HEAD_DIM = 64  # of every CLIP tower: width / 64 heads
@@ -71,7 +71,7 @@ def from_clip(state: Mapping[str, Tensor]) -> Found | None:
         return Found(found, "CLIP's image tower", reading)
     if "cv_embed" in state:
         found["backbone.sie.sie_embed"] = state["cv_embed"][:, None]
-    whole = replace(reading, sie_tokens="cls", pixels=(127.5, 127.5))
+    whole = replace(reading, sie_tokens="cls", pixels=HALF)
     return Found(found | heads, "released CLIP-ReID", whole)
 
 

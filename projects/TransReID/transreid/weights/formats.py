@@ -24,7 +24,7 @@ from torch import Tensor
 from .clip import from_clip
 from .dinov3 import from_dinov3
 from .part_tokens import with_prefix_tokens
-from .reading import Reading
+from .reading import HALF, Reading
 from .released import State, count_blocks, from_released
 
 BACKBONE = "backbone."
@@ -78,7 +78,7 @@ def recognise(state: Mapping[str, Any], source: str) -> Weights:
     if not count:
         return weights
     whole = any(key.startswith("heads.") for key in tensors)
-    pixels = (127.5, 127.5) if whole else None
+    pixels = HALF if whole else None
     kind = "released PASS model" if whole else f"PASS, {weights.kind}"
     return Weights(tensors, kind, source, Reading(eps=1e-6, part_tokens=count, pixels=pixels))
 

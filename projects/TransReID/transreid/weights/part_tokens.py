@@ -59,7 +59,7 @@ def fit_part_tokens(
         raise UserError(
             f"{report.source!r} has {count} part tokens, this model {own}: set "
             f"MODEL.BACKBONE.PART_TOKENS {count} to keep them (and MODEL.HEADS.NAME PartTokenHead "
-            "for PASS's feature), or MODEL.BACKBONE.DROP_PART_TOKENS True to go on without them"
+            "for PASS's feature), or MODEL.BACKBONE.DROP_PART_TOKENS True to load the rest"
         )
     if count:
         del state[TOKENS]

@@ -10,6 +10,9 @@ from torch import nn
 
 from ..modeling.backbone import TransReIDBackbone
 
+# PIXEL_MEAN and PIXEL_STD of TransReID's relatives
+HALF = (127.5, 127.5)
+
 
 @dataclass(frozen=True)
 class Reading:

@@ -17,7 +17,7 @@ from reid_common.errors import UserError
 from torch import Tensor, nn
 
 from ..modeling.swin import SwinBackbone
-from .reading import Reading, check_pixels
+from .reading import HALF, Reading, check_pixels
 from .released import State
 
 PARTS = {
@@ -28,7 +28,6 @@ PARTS = {
 }
 DEAD = re.compile(r"(^|\.)(norm[0-2]\.|semantic_embed_[wb]\.3\.|fc\.)")  # which no feature reads
 MERGED = re.compile(r"\.downsample\.(norm|reduction)\.")
-PIXELS = (127.5, 127.5)
 
 
 def from_solider(state: dict[str, Any]) -> State | None:
@@ -100,7 +99,7 @@ def adapt_swin(model: nn.Module, state: dict[str, Any], path: str) -> State | No
             "MODEL.BACKBONE.PRETRAIN_PATH and train, or take a model of SOLIDER-REID"
         )
     check_backbone(model, whole, path)
-    check_pixels(Reading(pixels=PIXELS), model, repr(path))
+    check_pixels(Reading(pixels=HALF), model, repr(path))
     return whole
 
 
