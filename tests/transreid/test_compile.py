@@ -8,14 +8,18 @@ import pytest
 import torch
 from fastreid.modeling.meta_arch import build_model
 from fastreid.utils.events import EventStorage
+from python_forks import run_together
 from reid_common.errors import UserError
 from reid_core.config import load_config
+from reid_core.config.declaration import check_config
 from reid_core.run.compiling import compile_model
 from timm.layers import DropPath
 from torch import Tensor
 from torch.torch_version import TorchVersion
+from transreid.config_rules import RULES
 from transreid.modeling.drop_path import share_drop_paths
-from transreid_configs import LEAVES, random_batch
+from transreid_configs import CONFIGS, LEAVES, random_batch
+from two_compiled import WATCHED
 
 OLD = torch.__version__ < "2.5"
 
@@ -58,6 +62,7 @@ def batch(count: int) -> dict[str, Tensor]:
 )
 def test_compiled_is_the_same(head: str, checkpointing: bool) -> None:
     torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
     key = {"MODEL__BACKBONE__GRADIENT_CHECKPOINTING": checkpointing}
     plain, compiled = build(head, **key), build(head, **key)
     compiled.load_state_dict(plain.state_dict())
@@ -76,11 +81,15 @@ def test_compiled_is_the_same(head: str, checkpointing: bool) -> None:
         for count in (8, 3, 1):
             data = batch(count)
             torch.testing.assert_close(compiled(data), plain(data), atol=1e-5, rtol=1e-4)
+    assert not torch._dynamo.utils.counters["graph_break"]
 
 
-@pytest.mark.parametrize("head, blocks, graphs", [("BNNeckHead", 12, 2), ("JPMHead", 4, 4)])
+@pytest.mark.parametrize("head, blocks, graphs", [("BNNeckHead", 12, 3), ("JPMHead", 4, 5)])
 def test_blocks_with_drop_path_share_a_graph(head, blocks, graphs, caplog) -> None:
-    """Each block has a rate of its own. The first has none; JPM's branches are two graphs more."""
+    """Each block has a rate of its own; the first has none, and one graph is of the losses.
+
+    JPM's branches are two more.
+    """
     torch._dynamo.reset()
     counters = torch._dynamo.utils.counters
     counters.clear()
@@ -167,3 +176,29 @@ def test_torch_2_4_cannot_recompute_compiled_blocks(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch, "__version__", TorchVersion("2.4.1+cpu"))
     with pytest.raises(UserError, match=r"GRADIENT_CHECKPOINTING needs torch 2\.5"):
         compile_model(model)
+
+
+def test_two_processes_that_compile_train_as_without(tmp_path: Path) -> None:
+    """DistributedDataParallel over compiled parts, with checkpointing and without."""
+    done = run_together(2, Path(__file__).parent / "two_compiled.py", tmp_path)
+    assert done.returncode == 0, done.stderr
+    first, second = (torch.load(tmp_path / f"{rank}.pth") for rank in (0, 1))
+    for name in ("compiled", "recomputed"):
+        assert first[name]["graph_breaks"] == 0 and first[name]["graphs"] > 2
+        for key, value in first["eager"]["weights"].items():
+            close = {"atol": 1e-5, "rtol": 1e-5, "msg": f"{name}: {key}"}
+            torch.testing.assert_close(first[name]["weights"][key], value, **close)
+            if "running" not in key:  # each process has its own
+                torch.testing.assert_close(second[name]["weights"][key], value, **close)
+    start = first["eager"]["start"]
+    assert not torch.equal(first["eager"]["weights"][WATCHED], start)
+
+
+def test_where_blocks_are_recomputed_cuda_graphs_are_refused() -> None:
+    options = ["MODEL.COMPILE", True, "MODEL.COMPILE_MODE", "reduce-overhead"]
+    options += ["MODEL.BACKBONE.GRADIENT_CHECKPOINTING", True]
+    cfg = load_config(CONFIGS / "Base-TransReID.yml", options)
+    with pytest.raises(UserError, match=r"COMPILE_MODE is reduce-overhead.*CHECKPOINTING is True"):
+        check_config(cfg, [], RULES)
+    for key in ("MODEL.COMPILE_MODE", "default"), ("MODEL.COMPILE", False):
+        check_config(load_config(CONFIGS / "Base-TransReID.yml", [*options, *key]), [], RULES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -57,10 +58,8 @@ class Child:
     def _ask(self, question: Any) -> Any:
         stdin: Any = self.process.stdin
         stdout: Any = self.process.stdout
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it has ended: there is no answer either
             print(json.dumps(question), file=stdin, flush=True)
-        except BrokenPipeError:
-            pass  # it has ended: there is no answer either
         answer = stdout.readline()
         if not answer:
             code = self.process.wait()
