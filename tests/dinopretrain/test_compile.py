@@ -50,6 +50,7 @@ def test_drop_path_does_not_compile_again() -> None:
 
 def test_cuda_graphs_need_a_batch_in_one_piece() -> None:
     keys = {**DINO, "MODEL.COMPILE": True, "MODEL.COMPILE_MODE": "reduce-overhead"}
+    keys["SOLVER.WARMUP_ITERS"] = 0
     check_dino_config(small_config(keys))
     with pytest.raises(UserError, match=r"DINO\.MICRO_BATCH is 2; set it to 0"):
         check_dino_config(small_config({**keys, "DINO.MICRO_BATCH": 2}))

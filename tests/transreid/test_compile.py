@@ -19,7 +19,6 @@ from torch.torch_version import TorchVersion
 from transreid.config_rules import RULES
 from transreid.modeling.drop_path import share_drop_paths
 from transreid_configs import CONFIGS, LEAVES, random_batch
-from two_compiled import WATCHED
 
 OLD = torch.__version__ < "2.5"
 
@@ -179,19 +178,17 @@ def test_torch_2_4_cannot_recompute_compiled_blocks(monkeypatch: pytest.MonkeyPa
 
 
 def test_two_processes_that_compile_train_as_without(tmp_path: Path) -> None:
-    """DistributedDataParallel over compiled parts, with checkpointing and without."""
+    """DistributedDataParallel over compiled parts, JPM's among them, whose blocks recompute."""
     done = run_together(2, Path(__file__).parent / "two_compiled.py", tmp_path)
     assert done.returncode == 0, done.stderr
     first, second = (torch.load(tmp_path / f"{rank}.pth") for rank in (0, 1))
-    for name in ("compiled", "recomputed"):
-        assert first[name]["graph_breaks"] == 0 and first[name]["graphs"] > 2
-        for key, value in first["eager"]["weights"].items():
-            close = {"atol": 1e-5, "rtol": 1e-5, "msg": f"{name}: {key}"}
-            torch.testing.assert_close(first[name]["weights"][key], value, **close)
-            if "running" not in key:  # each process has its own
-                torch.testing.assert_close(second[name]["weights"][key], value, **close)
-    start = first["eager"]["start"]
-    assert not torch.equal(first["eager"]["weights"][WATCHED], start)
+    assert first["compiled"]["graph_breaks"] == 0 and first["compiled"]["graphs"] > 2
+    for key, value in first["eager"]["weights"].items():
+        close = {"atol": 1e-5, "rtol": 1e-5, "msg": key}
+        torch.testing.assert_close(first["compiled"]["weights"][key], value, **close)
+        if "running" not in key:  # each process has its own
+            torch.testing.assert_close(second["compiled"]["weights"][key], value, **close)
+    assert all(moved.any() for moved in first["eager"]["moved"])
 
 
 def test_where_blocks_are_recomputed_cuda_graphs_are_refused() -> None:

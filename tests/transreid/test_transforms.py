@@ -211,7 +211,7 @@ def test_on_the_device_batches_repeat_and_resume(loading, num_workers: int) -> N
 def test_noise_of_a_batch_is_standard_normal_and_waits_for_nothing() -> None:
     seed_all(3)
     images = torch.full((40, 3, 64, 32), -1000.0)
-    drawn = [draw_rectangle(64, 32, 0.9) for _ in images]
+    drawn = [draw_rectangle((64, 32), 0.9) for _ in images]
     erase = NoiseErasing(0.9, MEAN, STD)
     with counted() as operators:
         out = erase.on_batch(images, torch.tensor(drawn), seed=5)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -53,7 +53,7 @@ def backend_of(name: str, mode: str = DEFAULT) -> Any:
         return name
     options = torch._inductor.list_mode_options(mode)
 
-    def compiled_or_eager(graph: torch.fx.GraphModule, inputs: Any, **_: Any) -> Callable[..., Any]:
+    def compiled_or_eager(graph: torch.fx.GraphModule, inputs: Any, **_: Any) -> Any:
         from torch._inductor.compile_fx import compile_fx  # late: seconds
 
         try:

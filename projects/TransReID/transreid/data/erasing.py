@@ -37,8 +37,9 @@ class Rectangle(NamedTuple):
     width: int = 0
 
 
-def draw_rectangle(height: int, width: int, probability: float) -> Rectangle:
+def draw_rectangle(size: Sequence[int], probability: float) -> Rectangle:
     """Draw, from ``random`` and in timm's order, what to erase of an image of (height, width)."""
+    height, width = size
     if random.random() > probability:
         return Rectangle()
     logs = [math.log(ratio) for ratio in ASPECT]
@@ -67,10 +68,11 @@ class NoiseErasing:
 
     def __call__(self, image: Tensor) -> Tensor:
         """Erase in a copy of ``image`` (C, H, W), float32; the image itself where nothing is."""
-        top, left, height, width = draw_rectangle(*image.shape[-2:], self.probability)
+        channels, *size = image.shape
+        top, left, height, width = draw_rectangle(size, self.probability)
         if not height:
             return image
-        noise = torch.empty(len(image), height, width).normal_()
+        noise = torch.empty(channels, height, width).normal_()
         image = image.clone()
         image[:, top : top + height, left : left + width] = noise * self.std + self.mean
         return image
@@ -117,7 +119,7 @@ class BytesToDevice:
         pixels = np.array(self.steps(image))
         sample: dict[str, Any] = {"images": torch.from_numpy(pixels)}
         if self.erase is not None:
-            rectangle = draw_rectangle(*pixels.shape[:2], self.erase.probability)
+            rectangle = draw_rectangle(pixels.shape[:2], self.erase.probability)
             sample["erase"] = torch.tensor([*rectangle, random.randrange(SEEDS)])
         return sample
 
