@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import reid_core  # noqa: F401  (first: repairs FastReID)
 import torch
 import torchvision.transforms as tv
 from fastreid.data.transforms import build_transforms
