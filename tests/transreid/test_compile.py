@@ -199,3 +199,27 @@ def test_where_blocks_are_recomputed_cuda_graphs_are_refused() -> None:
         check_config(cfg, [], RULES)
     for key in ("MODEL.COMPILE_MODE", "default"), ("MODEL.COMPILE", False):
         check_config(load_config(CONFIGS / "Base-TransReID.yml", [*options, *key]), [], RULES)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_cuda_graphs_train_as_without() -> None:
+    torch._dynamo.reset()
+    plain, replayed = (build("JPMHead", MODEL__DEVICE="cuda") for _ in range(2))
+    replayed.load_state_dict(plain.state_dict())
+    compile_model(replayed, mode="reduce-overhead")
+    data = {name: value.cuda() for name, value in batch(8).items()}
+    for model in (plain.train(), replayed.train()):
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+        with EventStorage(0):
+            for _ in range(5):
+                optimizer.zero_grad()
+                sum(model(data).values()).backward()
+                optimizer.step()
+    for ours, theirs in zip(replayed.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-2)
+    replayed.eval()
+    with torch.no_grad():
+        first = replayed(data)
+        before = first.clone()
+        replayed({**data, "images": data["images"] / 2})
+    assert torch.equal(first, before)
