@@ -69,10 +69,10 @@ class StackedLosses(nn.Module):
     def _weighted(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         own, parts = {}, {}
         for name, loss in losses.items():
-            first, rest = loss.split((1, len(loss) - 1))
+            first, *rest = loss.split((1, len(loss) - 1)) if len(loss) > 1 else (loss,)
             own[name] = _scaled(first.squeeze(0), self.global_weight)
-            if len(rest):
-                parts[f"{name}_local"] = _scaled(rest.mean(), self.local_weight)
+            if rest:
+                parts[f"{name}_local"] = _scaled(rest[0].mean(), self.local_weight)
         return parts | own
 
 
