@@ -19,6 +19,18 @@ GRID = sequence(whole(1), (0, 2), "[rows, columns], or () for the grid of TIMM_N
 
 KEYS = (
     *section(
+        "INPUT",
+        (
+            "ON_DEVICE",
+            False,
+            FLAG,
+            "Images go to the device as bytes, a quarter of float32, and random erasing is done "
+            "there, batch by batch: for GPUs whose loader is the limit. The same images, but for "
+            "the numbers of the noise. With INPUT.TRANSFORM TransReID",
+            TRAIN,
+        ),
+    ),
+    *section(
         "MODEL.BACKBONE",
         ("TIMM_NAME", "vit_base_patch16_224", TEXT, "Any plain ViT of timm, of dimension FEAT_DIM"),
         ("NUM_BLOCKS", 0, whole(0), "Keep only the first blocks of that ViT; 0 for all"),

@@ -9,6 +9,7 @@ import torch
 from fastreid.config import CfgNode
 from fastreid.layers import any_softmax
 from reid_core.config.declaration import Rule
+from reid_core.run.compile_modes import wants_cuda_graphs
 
 from .build_backbone import check_feat_dim, check_image_sizes
 from .build_swin import check_swin_dim
@@ -179,6 +180,26 @@ def something_is_trained(cfg: CfgNode) -> str | None:
     )
 
 
+def graphs_can_be_replayed(cfg: CfgNode) -> str | None:
+    """A CUDA graph of a block cannot be recorded anew within the backward pass."""
+    if not wants_cuda_graphs(cfg) or not cfg.MODEL.BACKBONE.GRADIENT_CHECKPOINTING:
+        return None
+    return (
+        "MODEL.COMPILE_MODE is reduce-overhead, whose CUDA graphs cannot recompute blocks, but "
+        "MODEL.BACKBONE.GRADIENT_CHECKPOINTING is True; set it False, or COMPILE_MODE default"
+    )
+
+
+def transform_knows_device(cfg: CfgNode) -> str | None:
+    """Only the released pipeline finishes images on the device."""
+    if not cfg.INPUT.ON_DEVICE or cfg.INPUT.TRANSFORM == "TransReID":
+        return None
+    return (
+        f"INPUT.ON_DEVICE is True, which INPUT.TRANSFORM {cfg.INPUT.TRANSFORM} does not have; set "
+        "it False, or INPUT.TRANSFORM TransReID"
+    )
+
+
 HEAD_PARTS = ("MODEL.HEADS.NAME", "MODEL.BACKBONE.PART_TOKENS")
 RULES = (
     Rule(("MODEL.HEADS.CLS_LAYER",), head_knows_classifier),
@@ -189,4 +210,6 @@ RULES = (
     Rule((*PATCHES, "MODEL.JPM.NUM_PARTS"), parts_fit),
     Rule(("MODEL.SIE.UNKNOWN", "MODEL.SIE.CAMERA_DROPOUT"), side_information_fits),
     Rule(("MODEL.LOSSES.GLOBAL_WEIGHT",), something_is_trained, training=True),
+    Rule(("MODEL.BACKBONE.GRADIENT_CHECKPOINTING",), graphs_can_be_replayed, training=True),
+    Rule(("INPUT.ON_DEVICE", "INPUT.TRANSFORM"), transform_knows_device, training=True),
 )

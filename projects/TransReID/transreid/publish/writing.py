@@ -34,7 +34,7 @@ from .thresholds import read_thresholds
 
 # Keys that say where something was on the machine of the run, or how it was computed there.
 OF_THE_MACHINE = (
-    *("OUTPUT_DIR", "MODEL.WEIGHTS", "MODEL.DEVICE", "MODEL.COMPILE"),
+    *("OUTPUT_DIR", "MODEL.WEIGHTS", "MODEL.DEVICE", "MODEL.COMPILE", "MODEL.COMPILE_MODE"),
     *("MODEL.BACKBONE.PRETRAIN_PATH", "DATASETS.SIDE_INFORMATION", "DATASETS.FILTER_CACHE"),
     "TEST.FASTEVAL.FEATURE_DIR",
 )
