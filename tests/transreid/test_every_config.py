@@ -36,7 +36,9 @@ def branch_sizes(cfg: CfgNode) -> list[int]:
         return [dim, cfg.MODEL.BACKBONE.PROJECTION]
     if head == "PartTokenHead":
         return [2 * dim]
-    if cfg.MODEL.META_ARCHITECTURE == "MGN":
+    if head == "LocalityHead":
+        return [dim, 2 * dim]
+    if cfg.MODEL.META_ARCHITECTURE == "LUPersonMGN":
         return [8 * cfg.MODEL.HEADS.EMBEDDING_DIM]
     return [dim] * (1 + cfg.MODEL.JPM.NUM_PARTS) if head == "JPMHead" else [dim]
 
@@ -54,10 +56,11 @@ FIRST_OF_KIND = {kind_of(path): path for path in reversed(WHOLE)}.values()
 
 
 def model_of(path: Path) -> CfgNode:
-    """A config without what its data set says: names, folder, number of cameras, warm-up."""
+    """A config without what its data set says: names, folder, cameras, warm-up, frozen epochs."""
     cfg = load_config(path)
     cfg.DATASETS.NAMES, cfg.DATASETS.TESTS, cfg.OUTPUT_DIR = (), (), ""
     cfg.MODEL.SIE.NUM_CAMERAS = cfg.SOLVER.WARMUP_ITERS = cfg.SOLVER.WARMUP_EPOCHS = 0
+    cfg.SOLVER.FREEZE_ITERS = 0
     return cfg
 
 
@@ -77,8 +80,9 @@ def test_every_config_trains_a_step(path: Path) -> None:
     if path not in FIRST_OF_KIND:
         blocks = BLOCKS if path in WHOLE else 1
         options += ["MODEL.BACKBONE.NUM_BLOCKS", blocks]
-    if path.stem == "luperson_r50_mgn":
+    if path.stem.startswith("luperson"):
         options += ["INPUT.SIZE_TRAIN", [96, 32], "INPUT.SIZE_TEST", [96, 32]]  # any size will do
+        options += ["SOLVER.FREEZE_ITERS", 0]
     cfg = load_config(path, [*options, "MODEL.HEADS.NUM_CLASSES", NUM_CLASSES])
     model = build_model(cfg).train()
     optimizer, params = build_optimizer(cfg, model)

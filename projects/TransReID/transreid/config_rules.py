@@ -14,9 +14,12 @@ from .build_backbone import check_feat_dim, check_image_sizes
 from .build_swin import check_swin_dim
 from .modeling.patch_embed import OverlapPatchEmbed, patch_grid
 from .modeling.side_unknown import check_policy
+from .solver.layer_decay import no_layers
 
 FASTREID_HEADS = ("EmbeddingHead", "ClasHead")
-TOKEN_HEADS = ("JPMHead", "CLIPReIDHead", "PartTokenHead")
+TOKEN_HEADS = ("JPMHead", "CLIPReIDHead", "PartTokenHead", "LocalityHead")
+WITH_PARTS = ("JPMHead", "CLIPReIDHead", "LocalityHead")  # whose losses LOCAL_WEIGHT weights
+WITH_BIAS = ("LinearHead", "LocalityHead")
 SWIN_BUILDER = "build_swin_backbone"
 BUILDER = "build_transreid_backbone"
 PATCHES = ("MODEL.BACKBONE.TIMM_NAME", "MODEL.BACKBONE.STRIDE_SIZE", "INPUT.SIZE_TRAIN")
@@ -150,6 +153,25 @@ def parts_fit(cfg: CfgNode) -> str | None:
     return None
 
 
+def head_has_neck(cfg: CfgNode) -> str | None:
+    """HAP's classifiers have a bias, which margins have no place for, and one has no BNNeck."""
+    heads = cfg.MODEL.HEADS
+    if heads.NAME in WITH_BIAS and heads.CLS_LAYER != "Linear":
+        return (
+            f"MODEL.HEADS.CLS_LAYER is {heads.CLS_LAYER!r}, but the classifier of {heads.NAME} has "
+            "a bias; set it to Linear, or MODEL.HEADS.NAME BNNeckHead"
+        )
+    if heads.NAME != "LinearHead":
+        return None
+    for key in ("NECK_FEAT", "TEST_NECK_FEAT"):
+        if heads[key] != "before":
+            return (
+                f"MODEL.HEADS.{key} is {heads[key]!r}, but LinearHead has no BNNeck; set it to "
+                "before, or MODEL.HEADS.NAME BNNeckHead"
+            )
+    return None
+
+
 def head_knows_classifier(cfg: CfgNode) -> str | None:
     """FastReID's heads know FastReID's classifiers alone."""
     heads = cfg.MODEL.HEADS
@@ -170,7 +192,7 @@ def side_information_fits(cfg: CfgNode) -> None:
 def something_is_trained(cfg: CfgNode) -> str | None:
     """Not all losses may have the weight 0."""
     model = cfg.MODEL
-    local = model.LOSSES.LOCAL_WEIGHT if model.HEADS.NAME == "JPMHead" else 0
+    local = model.LOSSES.LOCAL_WEIGHT if model.HEADS.NAME in WITH_PARTS else 0
     if model.META_ARCHITECTURE != "TransReID" or model.LOSSES.GLOBAL_WEIGHT or local:
         return None
     return (
@@ -179,9 +201,25 @@ def something_is_trained(cfg: CfgNode) -> str | None:
     )
 
 
+def layers_are_known(cfg: CfgNode) -> str | None:
+    """A learning rate by depth needs to know the depth, and a schedule that keeps the ratios."""
+    solver, backbone = cfg.SOLVER, cfg.MODEL.BACKBONE.NAME
+    if solver.LAYER_DECAY == 1:
+        return None
+    if backbone not in (BUILDER, SWIN_BUILDER):
+        return no_layers(solver.LAYER_DECAY, f"MODEL.BACKBONE.NAME {backbone}")
+    if solver.SCHED != "CosineAnnealingLR" or not solver.ETA_MIN_LR:
+        return None
+    return (
+        f"SOLVER.ETA_MIN_LR is {solver.ETA_MIN_LR}, at which all layers would end, with "
+        f"SOLVER.LAYER_DECAY {solver.LAYER_DECAY}; set it to 0, or SOLVER.SCHED WarmupCosineLR"
+    )
+
+
 HEAD_PARTS = ("MODEL.HEADS.NAME", "MODEL.BACKBONE.PART_TOKENS")
 RULES = (
     Rule(("MODEL.HEADS.CLS_LAYER",), head_knows_classifier),
+    Rule(("MODEL.HEADS.NAME", "MODEL.HEADS.TEST_NECK_FEAT"), head_has_neck),
     Rule(("MODEL.BACKBONE.TIMM_NAME", "MODEL.BACKBONE.NUM_BLOCKS"), vit_fits),
     Rule((*PATCHES, "MODEL.BACKBONE.STEM"), patches_fit),
     Rule((*HEAD_PARTS, "MODEL.BACKBONE.PROJECTION"), head_fits),
@@ -189,4 +227,5 @@ RULES = (
     Rule((*PATCHES, "MODEL.JPM.NUM_PARTS"), parts_fit),
     Rule(("MODEL.SIE.UNKNOWN", "MODEL.SIE.CAMERA_DROPOUT"), side_information_fits),
     Rule(("MODEL.LOSSES.GLOBAL_WEIGHT",), something_is_trained, training=True),
+    Rule(("SOLVER.LAYER_DECAY", "MODEL.BACKBONE.NAME"), layers_are_known, training=True),
 )
