@@ -8,37 +8,24 @@ import re
 import pytest
 from reid_commands.studies import dino as dino_study
 from reid_core.data.opened_sets import opened_set
+from small_studies import command_line, draw_data
 from synthetic import write_market
-from toyreid.people import ToySpec, render_toyreid
-from toyreid.pool.plan import PoolSpec
-from toyreid.pool.render import render_pool
 from transreid import load_config, training
 
 OPTIONS = {
-    "MODEL.DEVICE": "cpu",
-    "MODEL.BACKBONE.NUM_BLOCKS": 1,
-    "DINO.OUT_DIM": 32,
-    "DINO.HIDDEN_DIM": 32,
     "DINO.LOCAL_VIEWS": 1,
-    "DINO.STOP_ON_COLLAPSE": False,
-    "DATALOADER.NUM_WORKERS": 0,
-    "DATALOADER.NUM_INSTANCE": 2,
-    "SOLVER.IMS_PER_BATCH": 8,
     "SOLVER.MAX_EPOCH": 2,
     "SOLVER.WARMUP_EPOCHS": 1,
-    "SOLVER.WARMUP_ITERS": 0,
     "TEST.EVAL_PERIOD": 2,
 }
 
 
 def test_the_study_in_miniature(tmp_path, monkeypatch, capsys) -> None:
     data = tmp_path / "data"
-    render_toyreid(data, ToySpec(num_train_ids=8, num_test_ids=6, num_distractors=2))
-    render_pool(data, PoolSpec(num_images=40))
+    draw_data(data, 40)
     monkeypatch.setenv("FASTREID_DATASETS", str(data))
-    options = [str(part) for pair in OPTIONS.items() for part in pair]
     out = tmp_path / "out"
-    line = ["--seeds", "1", *options, "--out", str(out)]
+    line = command_line(out, OPTIONS)
     assert dino_study.main(line) == 0
     scores = json.loads((out / "dino_study.json").read_text())
     assert list(scores) == ["from scratch", "DINO on ToyUnlabeled"]

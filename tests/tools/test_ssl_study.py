@@ -10,37 +10,24 @@ from reid_commands.benchmarks import ssl_step
 from reid_commands.benchmarks.harness import PEAK, WALL
 from reid_commands.studies import ssl as ssl_study
 from reid_core.config import load_config
-from toyreid.people import ToySpec, render_toyreid
-from toyreid.pool.plan import PoolSpec
-from toyreid.pool.render import render_pool
+from small_studies import command_line, draw_data
 from transreid import training
 
 OPTIONS = {
-    "MODEL.DEVICE": "cpu",
-    "MODEL.BACKBONE.NUM_BLOCKS": 1,
     "MOCO.HIDDEN_DIM": 32,
     "MOCO.QUEUE_SIZE": 16,
-    "DINO.OUT_DIM": 32,
-    "DINO.HIDDEN_DIM": 32,
-    "DINO.STOP_ON_COLLAPSE": False,
-    "DATALOADER.NUM_WORKERS": 0,
-    "DATALOADER.NUM_INSTANCE": 2,
-    "SOLVER.IMS_PER_BATCH": 8,
     "SOLVER.MAX_EPOCH": 1,
     "SOLVER.WARMUP_EPOCHS": 0,
-    "SOLVER.WARMUP_ITERS": 0,
     "TEST.EVAL_PERIOD": 1,
 }
 
 
 def test_the_study_in_miniature(tmp_path, monkeypatch, capsys) -> None:
     data = tmp_path / "data"
-    render_toyreid(data, ToySpec(num_train_ids=8, num_test_ids=6, num_distractors=2))
-    render_pool(data, PoolSpec(num_images=24))
+    draw_data(data, 24)
     monkeypatch.setenv("FASTREID_DATASETS", str(data))
-    options = [str(part) for pair in OPTIONS.items() for part in pair]
     out = tmp_path / "out"
-    line = ["--seeds", "1", "--methods", "MoBY", *options, "--out", str(out)]
+    line = command_line(out, OPTIONS, "--methods", "MoBY")
     assert ssl_study.main(line) == 0
     scores = json.loads((out / "ssl_study.json").read_text())
     assert list(scores) == ["from scratch", "MoBY"]
