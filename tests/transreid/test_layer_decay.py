@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from pathlib import Path
+import math
 
 import pytest
 import torch
-from fastreid.engine import DefaultTrainer
 from fastreid.modeling import build_model
-from fastreid.solver import build_optimizer
+from fastreid.solver import build_lr_scheduler, build_optimizer
 from fastreid.utils.params import ContiguousParams
 from reid_common.errors import UserError
 from reid_core.config import load_config
 from reid_core.run.validation import validate_config
-from small_trainer import KillAt, Killed
+from small_trainer import KillAt
+from small_transreid import train_in
 from transreid.solver.layer_decay import layer_scales
 from transreid_configs import CONFIGS
 
@@ -108,32 +107,42 @@ def test_layers_of_mae_and_simmim() -> None:
         assert heads == {1.0}
 
 
-def test_ratios_last_over_every_schedule_and_the_log_shows_the_base_rate(cfg) -> None:
-    """Killed and resumed, the weights are those of an uninterrupted run."""
+def test_ratios_last_and_killed_and_resumed_equals_uninterrupted(cfg, tmp_path) -> None:
+    """The log shows SOLVER.BASE_LR's layer."""
     cfg.SOLVER.MAX_EPOCH, cfg.SOLVER.WARMUP_EPOCHS, cfg.TEST.EVAL_PERIOD = 3, 2, 0
-    cfg.SOLVER.SCHED, cfg.SOLVER.ETA_MIN_FACTOR, folder = "WarmupCosineLR", 0.1, cfg.OUTPUT_DIR
-
-    def run(name: str, *hooks, resume: bool = False) -> DefaultTrainer:
-        cfg.OUTPUT_DIR = f"{folder}/{name}"
-        Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
-        torch.manual_seed(cfg.SEED)
-        trainer = DefaultTrainer(cfg)
-        trainer.resume_or_load(resume)
-        trainer.register_hooks(list(hooks))
-        with contextlib.suppress(Killed):
-            trainer.train()
-        return trainer
-
-    whole = run("whole")
-    ratios = {group["lr"] / group["initial_lr"] for group in whole.optimizer.param_groups}
-    assert max(ratios) == pytest.approx(min(ratios))
-    rows = [json.loads(row) for row in (Path(cfg.OUTPUT_DIR) / "metrics.json").open()]
+    cfg.SOLVER.SCHED, cfg.SOLVER.ETA_MIN_FACTOR = "WarmupCosineLR", 0.1
+    whole, killed = train_in(cfg, tmp_path / "whole"), tmp_path / "killed"
+    assert ratios(whole.optimizer) == pytest.approx([0.1] * len(whole.optimizer.param_groups))
+    rows = [json.loads(row) for row in (tmp_path / "whole/metrics.json").open()]
     logged = [row["lr"] for row in rows if "lr" in row]
     assert logged[-1] == pytest.approx(0.1 * BASE)  # where the cosine ends
-    run("killed", KillAt(4))
-    resumed = run("killed", resume=True)
-    for name, value in resumed.model.state_dict().items():
-        assert torch.equal(value, whole.model.state_dict()[name]), name
+    train_in(cfg, killed, KillAt(4))
+    resumed = train_in(cfg, killed, resume=True).model.state_dict()
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(resumed[name], value), name
+
+
+def ratios(optimizer: torch.optim.Optimizer) -> list[float]:
+    return [group["lr"] / group["initial_lr"] for group in optimizer.param_groups]
+
+
+def test_ratios_last_over_a_warm_up_and_half_a_cosine(cfg) -> None:
+    """HAP's schedule: 2 epochs of 4 iterations from 0, then a cosine to 0 over 4 more."""
+    solver = cfg.SOLVER
+    solver.SCHED, solver.ETA_MIN_LR, solver.MAX_EPOCH = "CosineAnnealingLR", 0.0, 6
+    solver.WARMUP_ITERS, solver.WARMUP_FACTOR, solver.DELAY_EPOCHS = 8, 0.0, 2
+    optimizer, _ = build_optimizer(cfg, build_model(cfg))
+    schedules = build_lr_scheduler(cfg, optimizer, 4)
+    seen = []
+    for step in range(8):
+        seen.append(ratios(optimizer))
+        optimizer.step()
+        schedules["warmup_sched"].step()
+        assert len(set(seen[-1])) == 1 and seen[-1][0] == step / 8
+    for epoch in range(5):
+        found = (1 + math.cos(math.pi * epoch / 4)) / 2
+        assert ratios(optimizer) == pytest.approx([found] * len(optimizer.param_groups), abs=1e-12)
+        schedules["lr_sched"].step()
 
 
 @pytest.mark.parametrize(

@@ -207,8 +207,8 @@ class TransReIDBackbone(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """[cls] after the norm (B, D), and the patches before it as a map (B, D, rows, columns)."""
         tokens = self._through(self.blocks, self.embed(images, camids, viewids), self._rope(images))
-        patches = tokens[:, self.num_prefix_tokens :].mT.unflatten(2, self._grid(images))
-        return self.norm(tokens[:, 0]), patches
+        patches = tokens[:, self.num_prefix_tokens :].transpose(1, 2)
+        return self.norm(tokens[:, 0]), patches.unflatten(2, self._grid(images))
 
     def _through(
         self, blocks: Iterable[nn.Module], tokens: Tensor, rope: dict[str, Tensor]
