@@ -138,10 +138,21 @@ def graphs_have_one_piece(cfg: CfgNode) -> str | None:
     )
 
 
+def layers_learn_alike(cfg: CfgNode) -> str | None:
+    """Rates by depth keep pre-trained weights, of which there are none."""
+    if cfg.SOLVER.LAYER_DECAY == 1:
+        return None
+    return (
+        f"SOLVER.LAYER_DECAY is {cfg.SOLVER.LAYER_DECAY}, which is for fine-tuning; "
+        f"{cfg.MODEL.META_ARCHITECTURE} trains all layers alike: set it to 1.0"
+    )
+
+
 MASKED = ("IBOT",)
 RULES = (
     rule_of(METHODS, local_views_hold_a_patch, "DINO.LOCAL_SIZE", "MODEL.BACKBONE.TIMM_NAME"),
     rule_of(METHODS, warm_up_is_in_epochs, "DINO.OUT_DIM", "SOLVER.WARMUP_EPOCHS"),
+    rule_of(METHODS, layers_learn_alike, "DINO.OUT_DIM", "SOLVER.LAYER_DECAY"),
     rule_of(
         METHODS, backbone_can_recompute, "DINO.OUT_DIM", "MODEL.BACKBONE.GRADIENT_CHECKPOINTING"
     ),

@@ -152,6 +152,14 @@ KEYS = (
             TRAIN,
         ),
         ("ETA_MIN_FACTOR", 0.002, PROBABILITY, "Last learning rate / SOLVER.BASE_LR", TRAIN),
+        (
+            "LAYER_DECAY",
+            1.0,
+            number(above=0, high=1),
+            "Learning rate of a layer / that of the layer above it: blocks, patches and positions "
+            "(BEiT); 1.0 for the same everywhere, 0.4 for HAP",
+            TRAIN,
+        ),
     ),
 )
 

@@ -11,7 +11,7 @@ import importlib
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,8 +52,7 @@ class OnnxExtractor:
         self._range = InputRange(kinds[self.metadata["color"]])
         height, width = json.loads(self.metadata["image_size"])
         self._size = (width, height)
-        found = re.search(r"interpolation=(\w+)", self.metadata["transform"])
-        self._resample = Image.Resampling[found[1].upper() if found else "BILINEAR"]
+        self._resample = Image.Resampling[_interpolation(self.metadata).upper()]
         self._inputs = [item.name for item in self.session.get_inputs()]
         fixed = self.session.get_inputs()[0].shape[0]
         self._fixed = fixed if isinstance(fixed, int) else 0
@@ -92,6 +91,12 @@ class OnnxExtractor:
         if missing:  # the last image again, up to the fixed number
             feeds = {k: np.concatenate([v, v[-1:].repeat(missing, 0)]) for k, v in feeds.items()}
         return self.session.run(["features"], feeds)[0][:count]
+
+
+def _interpolation(metadata: Mapping[str, str]) -> str:
+    """How images are resized; files of before said it in the text of the transform alone."""
+    found = re.search(r"interpolation=(\w+)", metadata["transform"])
+    return metadata.get("interpolation") or (found[1] if found else "bilinear")
 
 
 def _session(path: str, threads: int) -> Any:
