@@ -91,6 +91,13 @@ def find_profile(
     return profile if batch is None else replace(profile, batch=batch)
 
 
+def profile_of(metadata: Mapping[str, str]) -> Profile:
+    """The profile that a file's metadata tell; files from before there were profiles are plain."""
+    profile = PROFILES[metadata.get("profile", PLAIN)]
+    kinds = {replace(profile, input_range=kind).color: kind for kind in KINDS}
+    return replace(profile, input_range=kinds[metadata["color"]])
+
+
 def check_profile(path: str, metadata: Mapping[str, str], expected: str = PLAIN) -> None:
     """Raise UserError where a file is not of the profile that a reader gives images for.
 
