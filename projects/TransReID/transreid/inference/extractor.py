@@ -27,7 +27,7 @@ from .backends.torch_model import PRECISIONS, TorchModel
 from .image_inputs import ImageInput, as_list, batch_entries, to_rgb
 from .published_model import published_model
 from .source_view import OfSource
-from .sources import graph_source, trained_source
+from .sources import Source, graph_source, trained_source
 from .trained_model import build_trained_model, inference_config
 
 __all__ = ["PRECISIONS", "FeatureExtractor", "features_of"]
@@ -127,6 +127,14 @@ class FeatureExtractor(OfSource):
             raise UserError(f"device {str(device)!r}: exported files run on the CPU here")
         self.device = torch.device("cpu")
         self._source = graph_source(path, backend or AUTO, precision or AUTO)
+
+    @classmethod
+    def of(cls, source: Source, batch_size: int = 64) -> FeatureExtractor:
+        """An extractor of a source of its own, as for an exported file of any profile."""
+        extractor = cls.__new__(cls)
+        extractor.device, extractor.batch_size = torch.device("cpu"), batch_size
+        extractor._source = source
+        return extractor
 
     @classmethod
     def from_pretrained(

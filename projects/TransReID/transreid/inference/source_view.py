@@ -9,6 +9,7 @@ from reid_common.errors import UserError
 from torch import nn
 
 from .backends.automatic import Automatic
+from .backends.backend import Backend
 from .sources import Source
 
 
@@ -32,6 +33,11 @@ class OfSource:
         """What will choose backend and precision at the first images; None: they are chosen."""
         compute = self._source.compute
         return compute if isinstance(compute, Automatic) and compute.chosen is None else None
+
+    @property
+    def computes(self) -> Backend:
+        """From a batch of pixels and ids to features."""
+        return self._source.compute
 
     def about(self) -> dict[str, Any]:
         """What the features depend on: "config", "weights" and "weights_sha256"."""

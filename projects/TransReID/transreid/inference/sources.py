@@ -21,7 +21,7 @@ from reid_core.side_information.trained import trained_ids
 from torch import Tensor, nn
 from torchvision.transforms.functional import pil_to_tensor
 
-from ..export.profiles import check_profile
+from ..export.profiles import PLAIN, check_profile
 from .backends.automatic import Automatic
 from .backends.backend import AUTO, TORCH, Backend
 from .backends.candidates import GraphFile, built
@@ -110,15 +110,20 @@ def trained_source(
 
 
 def graph_source(
-    path: str, backend: str = AUTO, precision: str = AUTO, threads: int | None = None
+    path: str,
+    backend: str = AUTO,
+    precision: str = AUTO,
+    threads: int | None = None,
+    any_profile: bool = False,
 ) -> Source:
-    """Of an exported file of the profile "plain".
+    """Of an exported file.
 
     Args:
         path: .onnx, .xml or .pt2.
         backend: what runs it; "auto": the first that does.
         precision: of OpenVINO; "auto": float32, or what the file is quantised to.
         threads: of a product of matrices; None: those of PyTorch, 0: the program's own choice.
+        any_profile: of whatever profile, which is then given what its consumer gives; else "plain".
 
     Raises:
         UserError: no such file, one of another profile, a program that is not installed.
@@ -126,7 +131,7 @@ def graph_source(
     threads = torch.get_num_threads() if threads is None else threads
     wanted = "fp32" if precision in (AUTO, "int8") else precision
     runner = open_runner(path, backend, threads, wanted)
-    check_profile(path, runner.metadata)
+    check_profile(path, runner.metadata, runner.metadata.get("profile") if any_profile else PLAIN)
     graph = GraphModel(runner)
     if precision not in (AUTO, graph.precision):
         raise UserError(

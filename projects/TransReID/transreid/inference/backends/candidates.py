@@ -79,6 +79,11 @@ class GraphFile:
                 file.unlink(missing_ok=True)
 
 
+def installed(backend: str) -> bool:
+    """Whether the package of a backend is installed."""
+    return importlib.util.find_spec(backend) is not None
+
+
 def settings(device: torch.device, backend: str, precision: str) -> list[tuple[str, str]]:
     """(backend, precision) of what is tried where the user names one of them, or none (auto).
 
@@ -94,7 +99,7 @@ def settings(device: torch.device, backend: str, precision: str) -> list[tuple[s
         for kind in kinds
         if backend in (AUTO, one) and precision in (AUTO, kind)
     ]
-    found = [x for x in found if x[0] == TORCH or importlib.util.find_spec(x[0]) is not None]
+    found = [x for x in found if installed(x[0])]
     if not found:
         raise UserError(
             f"backend {backend} with precision {precision}: there is nothing to choose from on "
