@@ -53,7 +53,7 @@ def _readers(graph: Graph, norms: Sequence[Any], by_name: dict[str, Layer]) -> l
                 found.append(by_name[node.name])
             elif _keeps_channels(graph, node):
                 tensors.append(node.output[0])
-            else:
+            elif node.op_type != "Shape":  # which reads no value
                 return []
     return found
 

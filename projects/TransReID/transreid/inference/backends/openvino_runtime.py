@@ -63,8 +63,8 @@ class OpenVino:
 
 def _metadata(model: Any, path: str) -> dict[str, str]:
     if not path.endswith(".onnx"):
-        found = model.get_rt_info().get(SECTION)
-        return {k: v.astype(str) for k, v in found.astype(dict).items()} if found else {}
+        found = model.get_rt_info([SECTION]).value if model.has_rt_info([SECTION]) else {}
+        return {key: str(value) for key, value in found.items()}
     onnx = packages.package("onnx", f"reading the metadata of {path!r}", packages.ONNX)
     graph = onnx.load(path, load_external_data=False)
     return {item.key: item.value for item in graph.metadata_props}
