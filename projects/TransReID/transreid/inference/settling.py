@@ -51,7 +51,8 @@ def settle(
         return
     images, ids = _first_images(extractor, items, extractor.batch_size)
     if images:
-        undecided.choose((torch.stack(images), *torch.tensor(ids).unbind(1)))
+        camids, viewids = torch.tensor(ids).unbind(1)
+        undecided.choose((torch.stack(images), camids, viewids))
 
 
 def _first_images(

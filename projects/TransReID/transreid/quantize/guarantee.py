@@ -94,9 +94,9 @@ def compare(first: np.ndarray, second: np.ndarray, test: Test) -> list[Paired]:
         raise UserError(
             f"{len(positives)} pairs of one identity and {len(negatives)} of two: TPR needs both"
         )
-    accepted = [_accepted(x, positives, negatives, test.far) for x in (first, second)]
+    one, other = (_accepted(x, positives, negatives, test.far) for x in (first, second))
     name = f"TPR at FAR {test.far:g}"
-    return [*rows, _paired(name, *accepted, test.pids[positives[:, 0]], test)]
+    return [*rows, _paired(name, one, other, test.pids[positives[:, 0]], test)]
 
 
 def _precisions(features: np.ndarray, test: Test) -> np.ndarray:

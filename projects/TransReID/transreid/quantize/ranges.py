@@ -9,8 +9,8 @@ Letters: C channels of an activation, B images.
 from __future__ import annotations
 
 import importlib
-import json
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,8 +78,18 @@ def calibrate(
     missing = shards.missing()
     session = _watched(graph, tensors) if missing else None
     for number, rows in shown(missing, "calibrate", len(missing)):
-        write_arrays(shards.file(number), _extremes(session, extractor, [items[i] for i in rows]))
-    return _merged(shards, tensors)
+        feeds = batches(extractor, [items[i] for i in rows])
+        write_arrays(shards.file(number), _extremes(session, feeds))
+    return _merged([shards.file(number) for number, _ in shards.ranges()], tensors)
+
+
+def ranges_of(graph: Graph, feeds: Iterable[dict[str, Any]]) -> Ranges:
+    """Ranges over batches in memory, inputs of the graph by name; nothing is kept."""
+    tensors = list(dict.fromkeys(layer.activation for layer in graph.layers()))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "all.npz"
+        write_arrays(file, _extremes(_watched(graph, tensors), feeds))
+        return _merged([file], tensors)
 
 
 def _watched(graph: Graph, tensors: Sequence[str]) -> Any:
@@ -100,22 +110,19 @@ def _watched(graph: Graph, tensors: Sequence[str]) -> Any:
     )
 
 
-def _extremes(
-    session: Any, extractor: FeatureExtractor, items: Sequence[ImageItem]
-) -> dict[str, Any]:
+def _extremes(session: Any, batches_of_shard: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Arrays of a shard: low0, high0 (C,), low1, ... in the order of the session's outputs."""
     found: dict[str, np.ndarray] = {}
-    names = [item.name for item in session.get_outputs()]
-    for feeds in batches(extractor, items):
+    for feeds in batches_of_shard:
         for number, value in enumerate(session.run(None, feeds)):
             flat = value.reshape(-1, value.shape[-1])
             for name, extreme in ((f"low{number}", np.minimum), (f"high{number}", np.maximum)):
                 own = extreme.reduce(flat, 0)
                 found[name] = extreme(found[name], own) if name in found else own
-    return {**found, "names": json.dumps(names)}
+    return found
 
 
-def batches(extractor: FeatureExtractor, items: Sequence[ImageItem]) -> Any:
+def batches(extractor: FeatureExtractor, items: Sequence[ImageItem]) -> Iterator[dict[str, Any]]:
     """Yield inputs of the graph for listed images, in batches of the extractor or the graph."""
     model: Any = extractor.computes
     size = model.runner.batch or extractor.batch_size
@@ -127,11 +134,11 @@ def batches(extractor: FeatureExtractor, items: Sequence[ImageItem]) -> Any:
         yield model.feeds(images, *ids.unbind(1))
 
 
-def _merged(shards: Shards, tensors: Sequence[str]) -> Ranges:
+def _merged(files: Sequence[Path], tensors: Sequence[str]) -> Ranges:
     ranges = Ranges({}, {})
-    for number, _ in shards.ranges():
+    for file in files:
         names = [f"{end}{i}" for i in range(len(tensors)) for end in ("low", "high")]
-        arrays = read_npz(shards.file(number), names)
+        arrays = read_npz(file, names)
         for i, tensor in enumerate(tensors):
             low, high = arrays[f"low{i}"], arrays[f"high{i}"]
             ranges.low[tensor] = np.minimum(ranges.low.get(tensor, low), low)

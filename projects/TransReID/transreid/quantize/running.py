@@ -175,8 +175,8 @@ def _begin(job: Job) -> None:
 
 def _test(job: Job) -> Test:
     items = job.validation.items
-    ids = (np.array([getattr(item, name) for item in items]) for name in ("pid", "camid"))
-    return Test(*ids, job.validation.num_query, job.margin, job.far)
+    pids, camids = np.array([(item.pid, item.camid) for item in items]).T
+    return Test(pids, camids, job.validation.num_query, job.margin, job.far)
 
 
 def _features(job: Job, extractor: FeatureExtractor, name: str) -> np.ndarray:

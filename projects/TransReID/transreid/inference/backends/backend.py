@@ -28,8 +28,11 @@ class Backend(Protocol):
         precision: number format of matrix products: fp32, bf16, fp16 or int8.
     """
 
-    backend: str
-    precision: str
+    @property
+    def backend(self) -> str: ...  # noqa: D102
+
+    @property
+    def precision(self) -> str: ...  # noqa: D102
 
     def __call__(self, images: Tensor, camids: Tensor, viewids: Tensor) -> Tensor:
         """Features (B, D), float32 on the CPU, L2-normalised.

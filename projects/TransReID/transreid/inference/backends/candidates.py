@@ -27,7 +27,7 @@ from .torch_model import TorchModel
 
 # Backend -> precisions that are tried, by the kind of device. float16 is not among those of CPUs:
 # PyTorch's matrix products are slow in it on those without kernels of their own.
-TRIED = {
+TRIED: dict[str, dict[str, tuple[str, ...]]] = {
     "cpu": {TORCH: ("fp32", "bf16"), ONNX_RUNTIME: ("fp32",), OPENVINO: ("fp32", "bf16")},
     "cuda": {TORCH: ("fp32", "bf16", "fp16")},
 }

@@ -53,6 +53,8 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def _version(name: str) -> str:
+    if name == "torch":
+        return torch.__version__  # with the build: +cpu, +cu130
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
