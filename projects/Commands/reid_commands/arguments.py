@@ -27,9 +27,8 @@ def add_model_arguments(parser: argparse.ArgumentParser, batch_size: int = 64) -
 def add_weights(parser: argparse.ArgumentParser) -> None:
     """Add the checkpoint."""
     text = (
-        "checkpoint (default: MODEL.WEIGHTS); or, without --config-file, a folder of transreid "
-        "publish, USER/NAME on the Hugging Face hub, or (where only features are needed) an "
-        "exported file: .onnx, .xml, .pt2"
+        "checkpoint (default: MODEL.WEIGHTS); without --config-file: folder of transreid publish, "
+        "USER/NAME on the Hugging Face hub, or .onnx, .xml, .pt2"
     )
     parser.add_argument("--weights", metavar="PTH", help=text)
 
@@ -46,12 +45,12 @@ def add_speed_arguments(
 ) -> None:
     """Add precision (``auto``: or None or "auto"), processes that read, and images of a shard."""
     add = parser.add_argument
-    precision = "number format of matrix products (fp32)"
-    choices, default = ((AUTO, *PRECISIONS), None) if auto else ((*PRECISIONS,), "fp32")
-    add("--precision", choices=choices, default=default, help=precision)
+    choices, default = ((*PRECISIONS, AUTO), None) if auto else ((*PRECISIONS,), "fp32")
+    precision = f"of matrix products: {', '.join(choices)} (fp32)"
+    add("--precision", choices=choices, default=default, metavar="NAME", help=precision)
     workers = "processes that read images; 0: none (one per core, at most 8)"
     add("--num-workers", type=int, default=min(8, num_cores()), metavar="N", help=workers)
-    shards = "images that are lost at most when the command is killed (%(default)s)"
+    shards = "images lost at most when it is killed (%(default)s)"
     add("--shard-size", type=int, default=shard_size, metavar="N", help=shards)
 
 
@@ -72,12 +71,9 @@ def add_max_bad(parser: argparse.ArgumentParser, what: str = "images that cannot
 def add_backend_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what computes the features, and how that is chosen."""
     add = parser.add_argument
-    backend = (
-        "what computes features (torch; of an exported file what runs it); auto, here or at "
-        "--precision: measured once on this machine, the fastest that agrees with float32"
-    )
-    add("--backend", choices=(AUTO, *BACKENDS), help=backend)
-    add("--remeasure", action="store_true", help="with auto: measure again, take no earlier choice")
+    backend = f"{', '.join(BACKENDS)}, or auto: the fastest, as measured once (torch)"
+    add("--backend", choices=(*BACKENDS, AUTO), metavar="NAME", help=backend)
+    add("--remeasure", action="store_true", help="with auto: measure again")
 
 
 def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +83,7 @@ def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
     add_speed_arguments(parser, SHARD_SIZE, auto=True)
     add_backend_arguments(parser)
     add("--global-only", action="store_true", help="leave out the parts of JPM: 5 times shorter")
-    camera = "0-based camera of the images for which the list gives none"
+    camera = "0-based camera of images whose list gives none"
     add("--camera", type=int, metavar="N", help=camera)
     add("--overwrite", action="store_true", help="overwrite files made with other settings")
     add_max_bad(parser)

@@ -194,8 +194,7 @@ KEYS = (
         (
             "AMP.DTYPE",
             v.one_of("auto", "fp16", "bf16", "measured"),
-            "auto: bf16 on GPUs and CPUs that have it, fp16 on other GPUs, else fp32; measured: on "
-            "a CPU bf16 where the model's products are faster in it, decided before step 1",
+            "auto: bf16 where the device has it, fp16 on other GPUs, else fp32; measured: CPUs by time",
             TRAIN,
         ),
         ("OPT", OPTIMIZERS, "Optimizer; of MoCo and MoBY also LARS", TRAIN),

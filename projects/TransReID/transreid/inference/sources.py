@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from fastreid.config import CfgNode
 from fastreid.data import build as data_build
@@ -19,7 +20,6 @@ from reid_common.errors import UserError
 from reid_core.run.feature_inputs import relevant_config, state_digest
 from reid_core.side_information.trained import trained_ids
 from torch import Tensor, nn
-from torchvision.transforms.functional import pil_to_tensor
 
 from ..export.profiles import PLAIN, check_profile
 from .backends.automatic import Automatic
@@ -177,4 +177,5 @@ class _Resize:
         self.resample = Image.Resampling[found[1].upper() if found else "BILINEAR"]
 
     def __call__(self, image: Image.Image) -> Tensor:
-        return pil_to_tensor(image.resize(self.size, self.resample)).float()
+        pixels = np.asarray(image.resize(self.size, self.resample), np.float32)
+        return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
