@@ -276,6 +276,12 @@ def test_openvino_with_weights_in_float16(model, tmp_path) -> None:
     images = [picture(1), picture(2)]
     expected = FeatureExtractor(*model, device="cpu")(images)
     assert (FeatureExtractor("", path)(images) * expected).sum(1).min() > 0.9995
+    try:
+        lower = FeatureExtractor("", path, precision="bf16")
+    except UserError as error:  # never float32 under another name
+        assert "calculates in f32 on this processor" in str(error)
+    else:
+        assert lower.precision == "bf16"
 
 
 def test_bad_requests(model, tmp_path) -> None:

@@ -24,11 +24,11 @@ class OpenVino:
     Args:
         path: the file, which exists.
         threads: of a product of matrices; 0: OpenVINO's own choice.
-        precision: number format of what is not quantised: fp32, bf16 or fp16. OpenVINO falls back
-            to float32 where the processor lacks it.
+        precision: number format of what is not quantised: fp32, bf16 or fp16.
 
     Raises:
-        UserError: openvino is missing, or the file is none that it reads.
+        UserError: openvino is missing, the file is none that it reads, or OpenVINO would calculate
+            in float32 instead, because the processor lacks what was asked for.
     """
 
     backend = OPENVINO
@@ -49,6 +49,12 @@ class OpenVino:
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise UserError(f"{path!r} is no file that OpenVINO can run: {reason}") from error
+        used = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        if used != HINTS[precision]:
+            raise UserError(
+                f"OpenVINO calculates in {used} on this processor, not in {precision}; leave the "
+                "precision out"
+            )
         self.metadata = _metadata(model, path)
         known = self.metadata.get("precision", "fp32")
         self.precision = known if known == "int8" else precision
