@@ -16,13 +16,14 @@ from small_inference import small_cfg, write_config, write_model
 from transreid.deploy.trained import export_trained
 from transreid.inference.exported_model import ExportedModel
 from transreid.inference.extractor import FeatureExtractor
+from transreid.inference.sources import graph_source
 from transreid.quantize import ranges as calibration
 from transreid.quantize import sensitivity
 from transreid.quantize.graph import read_graph
 from transreid.quantize.guarantee import Test, compare
 from transreid.quantize.images import calibration_images, validation_images
 from transreid.quantize.ranges import calibrate
-from transreid.quantize.running import Attempt, Job, Recipe, _steps, quantise
+from transreid.quantize.running import Attempt, Job, Outcome, Recipe, _steps, quantise
 from transreid.quantize.smoothing import smooth
 from transreid.quantize.writing import write_graph
 
@@ -45,11 +46,21 @@ def dataset(tmp_path_factory) -> str:
     return write_identities(tmp_path_factory.mktemp("identities"))
 
 
+def job_in(folder: Path, model: Path, dataset: str) -> Job:
+    images = calibration_images(dataset, 12, ()), validation_images(dataset, ())
+    return Job(model, folder / "int8.onnx", *images, 0.05, 0.02, (dataset, dataset))
+
+
 @pytest.fixture
 def job(model, dataset, tmp_path) -> Job:
-    images = calibration_images(dataset, 12, ()), validation_images(dataset, ())
-    names = (dataset, dataset)
-    return Job(model, tmp_path / "int8.onnx", *images, 0.05, 0.02, names)
+    return job_in(tmp_path, model, dataset)
+
+
+@pytest.fixture(scope="module")
+def careful(model, dataset, tmp_path_factory) -> tuple[Job, Outcome]:
+    """The job with the default recipe, done."""
+    job = job_in(tmp_path_factory.mktemp("careful"), model, dataset)
+    return job, quantise(job)
 
 
 def cosines(job: Job, path: Path) -> torch.Tensor:
@@ -59,8 +70,8 @@ def cosines(job: Job, path: Path) -> torch.Tensor:
     return (first * second).sum(1)
 
 
-def test_a_careful_int8_model_is_accepted_and_keeps_its_profile(job, tmp_path) -> None:
-    outcome = quantise(job)
+def test_a_careful_int8_model_is_accepted_and_keeps_its_profile(careful) -> None:
+    job, outcome = careful
     assert outcome.accepted and outcome.num_smoothed > 0
     assert outcome.attempts[-1].kept == [], "nothing had to go back to float32"
     assert cosines(job, job.out).min() > 0.98
@@ -183,6 +194,28 @@ def test_a_small_mean_difference_that_is_not_sure_is_refused() -> None:
     assert compare(first, second, paired_test(0.5))[0].accepted
 
 
+def test_the_job_of_a_command_line(tmp_path, monkeypatch) -> None:
+    """A checkpoint beside its config: exported once, with its cameras; the default output."""
+    folder, cfg = tmp_path / "run", small_cfg(DATASETS__CAMERAS="('list:2',)")
+    folder.mkdir()
+    write_config(folder, cfg)
+    weights = write_model(folder, cfg, num_cameras=2)
+    dataset = write_identities(tmp_path / "images", 5)
+    monkeypatch.chdir(tmp_path)
+    words = [weights, "--calibration", dataset, "--validate", dataset, "--global-only"]
+    job, model = command.job_of(command.parser().parse_args(words))
+    assert model is not None and job.out == Path("model.int8.onnx")
+    assert (job.margin, job.far, job.recipe) == (0.005, 0.001, Recipe())
+    assert job.extractor(job.model).feature_dim == 192
+    assert len(job.calibration) == 10 and job.validation.num_query == 5
+    assert {item.camid for item in job.calibration} == {0, 1}, "rows of the model's table"
+    before = job.model.stat().st_mtime_ns
+    command.job_of(command.parser().parse_args(words))
+    assert job.model.stat().st_mtime_ns == before, "it is exported once"
+    with pytest.raises(UserError, match="as it was exported"):
+        command.job_of(command.parser().parse_args([str(job.model), *words[1:]]))
+
+
 def test_steps_double() -> None:
     assert _steps(0) == [0]
     assert _steps(1) == [0, 1]
@@ -210,11 +243,9 @@ def test_too_few_identities_are_refused() -> None:
         compare(features(0.3, 2), features(0.3, 2), few)
 
 
-def test_openvino_runs_an_int8_file(job) -> None:
+def test_openvino_runs_an_int8_file(careful) -> None:
     pytest.importorskip("openvino", reason="pip install openvino")
-    from transreid.inference.sources import graph_source
-
-    assert quantise(job).accepted
+    job, _ = careful
     paths = [item.path for item in job.validation.items]
     expected = job.extractor(job.model)(paths)
     source = graph_source(str(job.out), "openvino", any_profile=True)

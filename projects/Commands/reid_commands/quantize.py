@@ -22,6 +22,7 @@ from fastreid_compat.repairs.distributed.launch import num_cores
 from reid_common.digests import file_digest
 from reid_common.errors import UserError
 from reid_common.files import read_json, write_json
+from reid_common.timing import Comparison
 from reid_core.config import load_config
 from reid_core.run.command_line import add_config_arguments, command_parser, positive
 from transreid.deploy.trained import export_trained
@@ -68,7 +69,8 @@ def parser() -> argparse.ArgumentParser:
 
 def job_of(args: argparse.Namespace) -> tuple[Job, Model | None]:
     """The job of a command line, and the trained model; None of an .onnx file."""
-    out = args.out or Path(f"{Path(args.model).name.removesuffix('.onnx')}.int8.onnx")
+    name = Path(args.model).name.removesuffix(".onnx").removesuffix(".pth")
+    out = args.out or Path(f"{name}.int8.onnx")
     recipe = Recipe(not args.per_tensor, not args.no_smoothing, args.most_kept)
     model, file = None, Path(args.model)
     if file.suffix == ".onnx":
@@ -98,7 +100,9 @@ def _exported(model: Model, folder: Path, args: argparse.Namespace) -> Path:
     return file
 
 
-def speed_of(job: Job, outcome: Outcome, model: Model | None, args: argparse.Namespace):
+def speed_of(
+    job: Job, outcome: Outcome, model: Model | None, args: argparse.Namespace
+) -> Comparison:
     """Time float32 and the accepted, or the last, int8 graph in all that is installed."""
     last = job.folder / f"int8_{len(outcome.attempts[-1].kept)}.onnx"
     contenders: dict[str, Backend] = {}

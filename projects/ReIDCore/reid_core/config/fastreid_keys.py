@@ -194,7 +194,7 @@ KEYS = (
         (
             "AMP.DTYPE",
             v.one_of("auto", "fp16", "bf16", "measured"),
-            "auto: bf16 where the device has it, fp16 on other GPUs, else fp32; measured: CPUs by time",
+            "auto: bf16 where it is native, fp16 on other GPUs, else fp32; measured: CPUs by time",
             TRAIN,
         ),
         ("OPT", OPTIMIZERS, "Optimizer; of MoCo and MoBY also LARS", TRAIN),

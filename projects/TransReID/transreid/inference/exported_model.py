@@ -1,24 +1,22 @@
 """Our own reader of an exported file: images in, the features of ``FeatureExtractor`` out.
 
 It runs in ONNX Runtime, OpenVINO or PyTorch, and refuses a file that was exported for another
-program. ``FeatureExtractor`` reads such files as well; this reader needs no camera table.
+program.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
 
 import torch
-from torch import Tensor
 
 from .backends.backend import AUTO
 from .backends.graph_model import GraphModel
-from .image_inputs import ImageInput, as_list, batch_entries, to_rgb
+from .extractor import FeatureExtractor
 from .sources import graph_source
 
 
-class ExportedModel:
+class ExportedModel(FeatureExtractor):
     """An exported model of the profile "plain" as a function from images to features.
 
     Args:
@@ -42,33 +40,11 @@ class ExportedModel:
         threads: int = 0,
         backend: str = AUTO,
     ) -> None:
+        self.device = torch.device("cpu")
         self._source = graph_source(os.fspath(path), backend, threads=threads)
-        compute = self._source.compute
-        assert isinstance(compute, GraphModel)
-        self.metadata = compute.runner.metadata
-        self.batch_size = compute.runner.batch or batch_size
-
-    @property
-    def feature_dim(self) -> int:
-        """D."""
-        return self._source.feature_dim
-
-    def __call__(
-        self,
-        images: ImageInput | Iterable[ImageInput],
-        camids: int | Sequence[int | None] | Tensor | None = None,
-        viewids: int | Sequence[int | None] | Tensor | None = None,
-    ) -> Tensor:
-        """Features (N, D), float32, L2-normalised; arguments as for ``FeatureExtractor``."""
-        inputs = as_list(images)
-        given = {"camids": camids, "viewids": viewids}
-        ids = [torch.tensor(batch_entries(x, len(inputs), name)) for name, x in given.items()]
-        rows = [torch.empty(0, self.feature_dim)]
-        for start in range(0, len(inputs), self.batch_size):
-            part = slice(start, start + self.batch_size)
-            pixels = torch.stack([self._source.transform(to_rgb(image)) for image in inputs[part]])
-            rows.append(self._source.compute(pixels, *(column[part] for column in ids)))
-        return torch.cat(rows)
+        assert isinstance(self.computes, GraphModel)
+        self.metadata = self.computes.runner.metadata
+        self.batch_size = self.computes.runner.batch or batch_size
 
 
 OnnxExtractor = ExportedModel  # its name before there were other files than ONNX

@@ -29,10 +29,14 @@ class Backend(Protocol):
     """
 
     @property
-    def backend(self) -> str: ...  # noqa: D102
+    def backend(self) -> str:
+        """Its name."""
+        ...
 
     @property
-    def precision(self) -> str: ...  # noqa: D102
+    def precision(self) -> str:
+        """Its number format."""
+        ...
 
     def __call__(self, images: Tensor, camids: Tensor, viewids: Tensor) -> Tensor:
         """Features (B, D), float32 on the CPU, L2-normalised.
