@@ -31,7 +31,7 @@ from transreid.inference.backends.candidates import installed
 from transreid.inference.sources import graph_source
 from transreid.quantize.images import calibration_images, validation_images
 from transreid.quantize.report import measured_speed, write_report
-from transreid.quantize.running import Job, Outcome, Recipe, quantise
+from transreid.quantize.running import Job, Outcome, Recipe, check_request, quantise
 
 from .arguments import share
 from .command import command
@@ -72,6 +72,9 @@ def job_of(args: argparse.Namespace) -> tuple[Job, Model | None]:
     name = Path(args.model).name.removesuffix(".onnx").removesuffix(".pth")
     out = args.out or Path(f"{name}.int8.onnx")
     recipe = Recipe(not args.per_tensor, not args.no_smoothing, args.most_kept)
+    check_request(out, args.margin / 100, args.far)
+    calibration_images(args.calibration, 1, ())  # what is missing is found before the export
+    validation_images(args.validate, ())
     model, file = None, Path(args.model)
     if file.suffix == ".onnx":
         if args.config_file or args.opts or args.global_only:

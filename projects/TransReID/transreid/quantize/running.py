@@ -23,8 +23,9 @@ from ..inference.extractor import FeatureExtractor
 from ..inference.feature_files import read_features
 from ..inference.image_lists import ImageItem
 from ..inference.sources import graph_source
+from ..inference.verification import check_rates
 from .graph import Graph, Layer, read_graph
-from .guarantee import Paired, Test, compare
+from .guarantee import Paired, Test, check_margin, compare
 from .images import LabelledImages
 from .ranges import Ranges, calibrate
 from .sensitivity import sensitivities
@@ -154,9 +155,16 @@ def _steps(most: int) -> list[int]:
     return [0, *doubled, *([most] if most else [])]
 
 
+def check_request(out: Path, margin: float, far: float) -> None:
+    """Raise UserError for a name, margin or false accept rate that cannot work."""
+    if out.suffix != ".onnx":
+        raise UserError(f"--out {str(out)!r}: name it so that it ends in .onnx")
+    check_margin(margin)
+    check_rates([far])
+
+
 def _begin(job: Job) -> None:
-    if job.out.suffix != ".onnx":
-        raise UserError(f"--out {str(job.out)!r}: name it so that it ends in .onnx")
+    check_request(job.out, job.margin, job.far)
     about: dict[str, Any] = {
         "model_sha256": file_digest(job.model),
         "recipe": asdict(job.recipe),
