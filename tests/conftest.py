@@ -7,12 +7,17 @@ from collections.abc import Iterator
 import pytest
 import reid_core  # noqa: F401  (first: repairs FastReID)
 import torch
+import yaml
 from fastreid.config import get_cfg
 from reid_core.data.opened_sets import forget_opened_sets
 from reid_core.run.command_line import forget_loggers
 from small_dino import small_dino_cfg, write_noise
 from small_transreid import make_small_transreid
 from synthetic import write_market
+
+# Every test of a config reads three files or so: PyYAML's parser in C takes a tenth of the time.
+yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+yaml.SafeDumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 @pytest.fixture(autouse=True)

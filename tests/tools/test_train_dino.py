@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from python_forks import Fork, free_port, start
+from python_forks import Fork, free_port, run_together, start
 from small_dino import assert_same_weights, small_dino_cfg, write_noise
 
 TRAIN = Path(__file__).parents[2] / "tools" / "train_net.py"
@@ -31,7 +31,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def test_two_machines_and_torchrun(config, tmp_path) -> None:
-    """Two processes each: of FastReID's launch on two "machines", and of torchrun on one."""
+    """Two processes each: of FastReID's launch on two "machines", and with torchrun's variables."""
     launched, torchrun = tmp_path / "launched", tmp_path / "torchrun"
     url = f"tcp://127.0.0.1:{free_port()}"
     meet = ("--num-machines", 2, "--dist-url", url)
@@ -43,9 +43,8 @@ def test_two_machines_and_torchrun(config, tmp_path) -> None:
             for r in (0, 1)
         )
     )
-    here = ("--nproc_per_node", 2, "--master_addr", "127.0.0.1", "--master_port", free_port())
-    run = ("-m", "torch.distributed.run", *here, TRAIN)
-    finish(start(*run, "--config-file", config, "OUTPUT_DIR", torchrun))
+    done = run_together(2, TRAIN, "--config-file", config, "OUTPUT_DIR", torchrun)
+    assert done.returncode == 0, done.stderr
     states = []
     for folder in (launched, torchrun):
         rows = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]

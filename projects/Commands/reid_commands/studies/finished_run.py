@@ -47,7 +47,7 @@ def train_and_report(config: str, opts: Sequence[str]) -> tuple[dict[str, Any], 
         if (folder / RESULTS).exists():
             results = read_json(folder / RESULTS)
             resolve_side_information(cfg)
-            _check_same_settings(results["settings"], settings_text(cfg), folder)
+            check_same_settings(results["settings"], settings_text(cfg), folder)
             return results, folder
         return _train_and_report(config, opts), folder
 
@@ -86,7 +86,7 @@ def settings_text(cfg: CfgNode) -> str:
     return cfg.dump()
 
 
-def _check_same_settings(old: str, new: str, folder: Path) -> None:
+def check_same_settings(old: str, new: str, folder: Path) -> None:
     """Compare two configs as text; keys that only one has, as of a later version, do not count.
 
     Raises:

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fastreid.config import CfgNode
 from reid_common.errors import UserError
 from reid_common.files import write_json
+from reid_core.config import load_config
 from reid_core.data.opened_sets import opened_set
 from reid_core.run.command_line import (
     add_config_arguments,
@@ -96,6 +98,7 @@ class Study:
         seeds: by default.
         table: text of the scores.
         conclusion: line below the table: gets the scores and the arguments.
+        own: beginning of the keys that its arms do not get, since they are of what prepares them.
     """
 
     description: str | None
@@ -105,6 +108,7 @@ class Study:
     seeds: Sequence[int] = (1, 2, 3)
     table: Callable[[Rows], str] = summary
     conclusion: Callable[[Rows, argparse.Namespace], str] | None = None
+    own: str = ""
 
     def parser(self) -> argparse.ArgumentParser:
         """The command line of the study."""
@@ -121,14 +125,16 @@ class Study:
     @show_user_errors
     def main(self, argv: Sequence[str] | None = None) -> int:
         """Run what is missing, print and write the table; returns the exit status."""
-        args = parse_command(self.parser(), argv)
+        keys = {**load_config(), self.own.rstrip("."): CfgNode()} if self.own else None
+        args = parse_command(self.parser(), argv, keys)
         complete(args, self.folder)
         arms = [*self.arms(args)]
+        opts = pairs_of_stage(args.opts, self.own)[0] if self.own else args.opts
         scores: Rows = {}
         # Seeds outermost: a whole table is there as soon as each arm is trained once.
         for seed in args.seeds:
             for arm in arms:
-                for row, found in arm.run(args.out, seed, args.opts).items():
+                for row, found in arm.run(args.out, seed, opts).items():
                     scores.setdefault(row, []).append(found)
                 write_json(args.out / f"{self.name}.json", scores)
                 (args.out / f"{self.name}.md").write_text(self.table(scores) + "\n")
@@ -136,6 +142,19 @@ class Study:
         if self.conclusion is not None:
             print(self.conclusion(scores, args), flush=True)
         return 0
+
+
+def pairs_of_stage(opts: Sequence[str], own: str) -> tuple[list[str], list[str]]:
+    """Split KEY VALUE pairs into those of every stage, and those of one, without ``own``.
+
+    Args:
+        opts: the user's KEY VALUE pairs.
+        own: beginning of the stage's keys, as "PRETRAIN.".
+    """
+    pairs = [*zip(opts[::2], opts[1::2], strict=True)]
+    shared = [part for pair in pairs if not pair[0].startswith(own) for part in pair]
+    special = [pair for pair in pairs if pair[0].startswith(own)]
+    return shared, [part for key, value in special for part in (key.removeprefix(own), value)]
 
 
 def study_parser(
