@@ -6,7 +6,7 @@ import functools
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,6 +97,12 @@ def trained_source(
         graph.keep()
     source = Source(compute, data_build.build_transforms(cfg, is_train=False), size, about)
     source.model, source.cfg = model, cfg
+    _note_rows_of_model(source, model, cfg)
+    return source
+
+
+def _note_rows_of_model(source: Source, model: nn.Module, cfg: CfgNode) -> None:
+    """Note which cameras and viewpoints a model embeds and knows."""
     sie = getattr(getattr(model, "backbone", None), "sie", None)
     if sie is not None:
         source.tables = (sie.num_cameras, sie.num_views)
@@ -106,7 +112,6 @@ def trained_source(
             source.known_ids = tuple(known_rows.nonzero()[0].tolist())
     if source.tables[0]:
         source.cameras = tuple(cfg.DATASETS.get("CAMERAS", ()))
-    return source
 
 
 def graph_source(
@@ -147,9 +152,15 @@ def graph_source(
         "weights_sha256": file_digest(path),
     }
     source.feature_dim = int(known["feature_dim"])
+    _note_rows_of_file(source, known, runner.inputs)
+    return source
+
+
+def _note_rows_of_file(source: Source, known: Mapping[str, str], names: Sequence[str]) -> None:
+    """Note which cameras and viewpoints are inputs of a graph, of ``names``, and known to it."""
     inputs = (known.get(name, "0") for name in ("num_cameras", "num_views"))
     rows = [
-        int(size) if name in runner.inputs else 0
+        int(size) if name in names else 0
         for name, size in zip(("camids", "viewids"), inputs, strict=True)
     ]
     source.tables = (rows[0], rows[1])
@@ -159,7 +170,6 @@ def graph_source(
     ]
     source.known_ids = _first_pair(source.trained, json.loads(known.get("untrained_pairs", "[]")))
     source.cameras = tuple(json.loads(known.get("cameras", "[]"))) if rows[0] else ()
-    return source
 
 
 def _first_pair(trained: list[list[int]], apart: list[list[int]]) -> tuple[int, int]:
