@@ -23,6 +23,8 @@ def test_every_config_is_valid(path: Path) -> None:
     validate_config(cfg)
     assert trainer_class(cfg) is clustercontrast.ClusterContrastTrainer
     assert cfg.OUTPUT_DIR.startswith(f"logs/{path.parent.name}/")
+    if path.parent.name == "MSMT17":
+        assert cfg.DATASETS.NAMES == ("MSMT17TrainVal",) and cfg.DATASETS.TESTS == ("MSMT17",)
 
 
 def test_the_released_recipe() -> None:

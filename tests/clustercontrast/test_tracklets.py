@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clustercontrast.clustering.methods import DBSCAN
-from clustercontrast.clustering.tracklets import constrain_distances, constrain_labels
+from clustercontrast.clustering.methods import CLUSTERING_REGISTRY, DBSCAN
+from clustercontrast.clustering.tracklets import LINKS, constrain_distances, constrain_labels
 from reid_common.errors import UserError
 from reid_core.data.tracklets import Tracklets, read_tracklets
 from sparse_pairs import dense, pairs_of
@@ -58,6 +58,19 @@ def test_distances() -> None:
     assert found[0, 2] == 1, "two identities"
     assert found[0, 4] == np.float32(0.2) and found[4, 3] == np.float32(0.3)
     assert (found == found.T).all() and (found.diagonal() == 0).all()
+
+
+def test_a_long_tracklet_hangs_together_in_little_memory() -> None:
+    """2,000 images of one and 50 of another, of which two are near one another; a lone one."""
+    tracklets = Tracklets(np.array([*[0] * 2000, *[1] * 50, -1]))
+    found = constrain_distances(pairs_of({(0, 1000): 0.4, (3, 2000): 0.1}, 2051), tracklets)
+    assert found.nnz == 2000 * (2 * LINKS + 1) + 2 + 50 * 50 + 2 + 1
+    assert abs(found - found.T).max() == 0 and (found[[0], [1000]] == 0).all()
+    assert found.has_canonical_format
+    for name in ("DBSCAN", "ConnectedComponents"):
+        labels = CLUSTERING_REGISTRY.get(name)(found, 0.05, 4)
+        np.testing.assert_array_equal(labels, [*[0] * 2000, *[1] * 50, -1])
+        assert CLUSTERING_REGISTRY.get(name)(found, 0.2, 4).max() == 0
 
 
 def test_labels_of_a_tracklet_are_one() -> None:

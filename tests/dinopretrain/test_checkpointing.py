@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from dinopretrain import DINO
+from dinopretrain.engine.trainer import Schedules, compared_in_pieces
 from fastreid.modeling import build_model
 from reid_common.errors import UserError
 from small_dino import assert_same_weights, start
@@ -73,3 +74,18 @@ def test_a_cnn_has_none(dino_cfg) -> None:
     dino_cfg.MODEL.BACKBONE.GRADIENT_CHECKPOINTING = True
     with pytest.raises(UserError, match=r"build_resnet_backbone does not have.*DINO.MICRO_BATCH"):
         start(dino_cfg)
+
+
+def test_what_sees_a_part_of_the_batch_is_told(dino_cfg, caplog) -> None:
+    norm = torch.nn.ModuleList([torch.nn.BatchNorm1d(2)])
+    dino_cfg.DINO.MICRO_BATCH, dino_cfg.DINO.KOLEO_WEIGHT = 4, 0.0
+    assert compared_in_pieces(dino_cfg, torch.nn.Linear(1, 1), 8) == []
+    assert compared_in_pieces(dino_cfg, norm, 4) == []
+    assert compared_in_pieces(dino_cfg, norm, 8) == ["BatchNorm has its statistics from"]
+    dino_cfg.DINO.MICRO_BATCH, dino_cfg.DINO.KOLEO_WEIGHT = 3, 0.1
+    trainer = start(dino_cfg)
+    with caplog.at_level("WARNING"):
+        for hook in trainer._hooks:
+            if isinstance(hook, Schedules):
+                hook.before_train()
+    assert "MICRO_BATCH 3: KoLeo compares that many images instead of" in caplog.text

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
+from dinopretrain.config import check_dino_config
 from fastreid.modeling.meta_arch import build_model
 from five_steps import DINO, small_config, views
+from reid_common.errors import UserError
 from reid_core.run.compiling import compile_model
 
 
@@ -19,6 +22,7 @@ def test_dino_compiles_once_and_is_the_same() -> None:
     data = views()
     for step in range(3):
         batch = next(data)
+        plain.teacher_temp = compiled.teacher_temp = 0.04 + 0.01 * step  # as its schedule does
         with torch._dynamo.config.patch(error_on_recompile=step > 0):
             losses = [model(batch) for model in (plain, compiled)]
             for name, loss in losses[0].items():
@@ -28,8 +32,9 @@ def test_dino_compiles_once_and_is_the_same() -> None:
     for ours, theirs in zip(compiled.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-5, rtol=1e-3)
     assert not counters["graph_break"]
-    # Student and teacher, with global and with local views; blocks, and heads.
+    # Student and teacher, with global and with local views; blocks, heads, and the loss.
     assert counters["stats"]["unique_graphs"] <= 8
+    assert compiled.loss._compiled_call_impl is not None
 
 
 def test_drop_path_does_not_compile_again() -> None:
@@ -41,3 +46,12 @@ def test_drop_path_does_not_compile_again() -> None:
     sum(model(next(data)).values()).backward()
     with torch._dynamo.config.patch(error_on_recompile=True):
         sum(model(next(data)).values()).backward()
+
+
+def test_cuda_graphs_need_a_batch_in_one_piece() -> None:
+    keys = {**DINO, "MODEL.COMPILE": True, "MODEL.COMPILE_MODE": "reduce-overhead"}
+    keys["SOLVER.WARMUP_ITERS"] = 0
+    check_dino_config(small_config(keys))
+    with pytest.raises(UserError, match=r"DINO\.MICRO_BATCH is 2; set it to 0"):
+        check_dino_config(small_config({**keys, "DINO.MICRO_BATCH": 2}))
+    check_dino_config(small_config({**keys, "DINO.MICRO_BATCH": 2, "MODEL.COMPILE": False}))

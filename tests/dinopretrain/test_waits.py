@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from device_waits import CountSteps
+from device_waits import CountSteps, counted
+from fastreid.modeling.meta_arch import build_model
 from fastreid_compat.repairs.training.fused import use_fused
+from five_steps import DINO, small_config, views
 from small_dino import ITERS_PER_EPOCH, start, write_noise
 from small_methods import small_method_cfg
 from torch import nn
@@ -70,3 +72,14 @@ def test_a_fused_optimizer_is_the_optimizer(kind: type[torch.optim.Optimizer]) -
             model(x).square().mean().backward()
             optimizer.step()
     torch.testing.assert_close(list(fast.parameters()), list(plain.parameters()))
+
+
+def test_views_are_normalised_by_one_operator() -> None:
+    model = build_model(small_config(DINO))
+    batch = next(views())["global_views"]
+    with counted() as operators:
+        images = model.normalised(batch)
+    moved = {"transpose", "view", "flatten", "permute", "_unsafe_view", "empty", "new_empty"}
+    assert {name: n for name, n in operators.all.items() if name not in moved} == {"addcmul": 1}
+    pixels = torch.cat(list(batch.unbind(1))).permute(0, 3, 1, 2)
+    torch.testing.assert_close(images, (pixels - model.pixel_mean) / model.pixel_std)

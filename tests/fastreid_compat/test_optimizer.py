@@ -128,6 +128,17 @@ def test_frozen_layers_thaw_after_the_same_step_with_and_without_resume(tiny_cfg
     assert num_changed(values[2][:num_backbone], after[:num_backbone]) == num_backbone
 
 
+def test_freezing_a_branch_leaves_its_head_free(tiny_cfg, network):
+    """As in FastReID's configs of MGN, whose b1 begins the name of b1_head."""
+    tiny_cfg.MODEL.FREEZE_LAYERS, tiny_cfg.SOLVER.FREEZE_ITERS = ["b1", r"b[23]\.0"], 2
+    model = nn.ModuleDict(
+        {name: nn.Sequential(nn.Linear(1, 1)) for name in ("b1", "b2", "b1_head")}
+    )
+    optimizer, _ = defaults.build_optimizer(tiny_cfg, model, False)
+    frozen = {g["params"][0] for g in optimizer.param_groups if g["freeze_status"] == "freeze"}
+    assert frozen == {*model["b1"].parameters(), *model["b2"].parameters()}
+
+
 def test_lamb_is_found_and_sees_parameters_instead_of_buffers(tiny_cfg, network):
     tiny_cfg.SOLVER.OPT = "Lamb"
     model = copy.deepcopy(network)

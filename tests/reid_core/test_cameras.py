@@ -7,6 +7,7 @@ from fastreid.config import get_cfg
 from fastreid.data import build
 from PIL import Image
 from reid_common.errors import UserError
+from reid_core.data.opening import MissingDataset, open_dataset
 from reid_core.side_information.labelled_sets import camera_table
 from reid_core.side_information.rows import CameraTable, camera_rows, raw_cameras
 
@@ -115,6 +116,25 @@ def test_fifteen_cameras_have_the_same_row_in_training_and_testing(msmt17_cfg):
     theirs = build.CommDataset(train.img_items, train.transform, relabel=True)
     wrong = dict(camids_by_file_camera(theirs))
     assert wrong[10] == 2 and wrong[2] == 7
+
+
+def test_validation_images_of_msmt17(msmt17_cfg, tmp_path):
+    (tmp_path / "MSMT17_V1" / "list_val.txt").write_text(
+        "0001/0001_000_03_0303morning_0008_0.jpg 1\n"
+    )
+    msmt17_cfg.DATASETS.NAMES = ("MSMT17TrainVal",)
+    train = build.build_reid_train_loader(msmt17_cfg, combineall=False).dataset
+    assert len(train) == 30 + 1 and train.num_classes == 2
+    assert camids_by_file_camera(train) == {(camera, camera) for camera in range(15)}
+    sizes = {
+        (name, combine): len(open_dataset(name, combineall=combine).train)
+        for name in ("MSMT17", "MSMT17TrainVal")
+        for combine in (False, True)
+    }
+    both = 30 + 1 + 30 + 30  # query and gallery
+    assert list(sizes.values()) == [30, both, 31, both]
+    with pytest.raises(MissingDataset, match=r"MSMT17TrainVal is not .* MSMT17_V1/\{train,test"):
+        open_dataset("MSMT17TrainVal", root=str(tmp_path / "MSMT17_V1"))
 
 
 def test_combineall_adds_no_rows(msmt17_cfg):

@@ -11,6 +11,7 @@ import torch
 from fastreid.modeling.meta_arch import build_model
 from reid_common.errors import UserError
 from reid_core.run import compiling
+from reid_core.run.compile_modes import mode_on, separate_steps
 from reid_core.run.compiling import check_compiler, compile_model
 from reid_core.run.validation import validate_config
 from small_trainer import ITERS_PER_EPOCH, KillAt, Killed, SmallTrainer, small_cfg
@@ -61,6 +62,15 @@ def test_compiled_kernels_give_the_same(tmp_path: Path) -> None:
             x = torch.randn(batch, 8)
             torch.testing.assert_close(model(x), plain(x))
     assert list(model.state_dict()) == list(plain.state_dict())
+    # As another run would, which finds the kernels of this one.
+    torch._dynamo.reset()
+    found = torch._dynamo.utils.counters["inductor"]
+    found.clear()
+    again = Mlp().eval()
+    compile_model(again)
+    with torch.no_grad():
+        again(torch.randn(4, 8))
+    assert found["fxgraph_cache_hit"] and not found["fxgraph_cache_miss"]
 
 
 def test_only_the_named_parts_are_compiled() -> None:
@@ -116,7 +126,7 @@ def test_a_compiled_run_resumes_and_is_the_same_run(tmp_path: Path) -> None:
 
 def test_the_key_compiles_any_model_of_fastreid(tiny_cfg, monkeypatch) -> None:
     compiled = []
-    monkeypatch.setattr(compiling, "compile_model", compiled.append)
+    monkeypatch.setattr(compiling, "compile_model", lambda *args, **more: compiled.append(args[0]))
     build_model(tiny_cfg)
     assert compiled == []
     tiny_cfg.MODEL.COMPILE = True
@@ -143,3 +153,73 @@ def test_without_the_headers_of_python(monkeypatch, tmp_path: Path) -> None:
     check_compiler("cuda")
     with pytest.raises(UserError, match=r"no .*Python\.h"):
         check_compiler("cpu")
+
+
+def test_what_torch_cannot_compile_runs_eagerly(monkeypatch, caplog) -> None:
+    torch._dynamo.reset()
+
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("no Triton here\nand much more")
+
+    monkeypatch.setattr("torch._inductor.compile_fx.compile_fx", fails)
+    plain, model = Mlp(), Mlp()
+    model.load_state_dict(plain.state_dict())
+    compile_model(model)
+    for drop in (plain.backbone.first.drop, plain.backbone.second.drop):
+        drop.p = 0.0
+    for drop in (model.backbone.first.drop, model.backbone.second.drop):
+        drop.p = 0.0
+    x = torch.randn(4, 8)
+    for _ in range(3):
+        torch.testing.assert_close(model(x), plain(x))
+    assert "cannot compile a graph of 6 operators (RuntimeError: no Triton here); it" in caplog.text
+    assert "1 of the 1 graph(s) run eagerly" in caplog.text
+    assert "gave up" not in caplog.text
+
+
+class Breaks(nn.Module):
+    """A backbone that torch cannot have in one graph."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x + 1
+        torch._dynamo.graph_break()
+        return x * 2
+
+
+def test_a_broken_graph_is_warned_about_with_its_reason(caplog) -> None:
+    torch._dynamo.reset()
+    model = Mlp()
+    model.parts_to_compile = lambda: [breaks]
+    breaks = Breaks()
+    model.backbone.add_module("breaks", breaks)
+    compile_model(model, backend="eager")
+    for _ in range(3):
+        breaks(torch.ones(2))
+        model(torch.ones(2, 8))
+    assert "torch gave up 1 time(s)" in caplog.text
+    assert "graph_break()" in caplog.text.partition("gave up")[2]
+
+
+def test_cuda_graphs_need_cuda(caplog) -> None:
+    with caplog.at_level("INFO"):
+        compile_model(Mlp(), mode="reduce-overhead")
+    assert "MODEL.COMPILE_MODE reduce-overhead needs a GPU: on cpu it is default" in caplog.text
+    assert "MODEL.COMPILE: mode default; kernels are kept for later runs in" in caplog.text
+    assert mode_on("cuda", "reduce-overhead") == "reduce-overhead"
+
+
+def test_each_pass_is_a_step_of_cuda_graphs_and_features_outlive_it(monkeypatch) -> None:
+    began = []
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: began.append(1))
+    memory = torch.zeros(2)  # that each pass writes to, as a CUDA graph's
+
+    class Replayed(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return memory.copy_(x)
+
+    model = Replayed()
+    separate_steps(model)
+    first = model.eval()(torch.ones(2))
+    model(torch.full((2,), 2.0))
+    assert first.tolist() == [1, 1] and len(began) == 2
+    assert model.train()(torch.ones(2)) is memory

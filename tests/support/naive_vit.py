@@ -16,9 +16,18 @@ State = Mapping[str, Tensor]
 
 
 def naive_vit(
-    w: State, images: Tensor, heads: int, eps: float = 1e-6, act: str = "gelu", stride: int = 16
+    w: State,
+    images: Tensor,
+    heads: int,
+    eps: float = 1e-6,
+    act: str = "gelu",
+    stride: int = 16,
+    normed: bool = True,
 ) -> Tensor:
-    """Tokens (B, L, D) after the last norm, of images (B, 3, H, W); [cls], registers, patches."""
+    """Tokens (B, L, D) of images (B, 3, H, W): [cls], registers, patches.
+
+    After the last norm, or before it where ``normed`` is False.
+    """
     kernel = w["patch_embed.proj.weight"]
     size, dim = kernel.shape[-1], kernel.shape[0]
     patches = images.unfold(2, size, stride).unfold(3, size, stride)  # (B, 3, rows, columns, P, P)
@@ -37,7 +46,7 @@ def naive_vit(
     turn = None if "pos_embed" in w else _angles(rows, columns, dim // heads)
     for number in range(sum(k.endswith("attn.proj.weight") for k in w)):
         x = _block(w, f"blocks.{number}.", x, heads, eps, act, turn)
-    return _norm(w, "norm", x, eps)
+    return _norm(w, "norm", x, eps) if normed else x
 
 
 def _block(

@@ -39,21 +39,62 @@ def _pass(vit: str) -> dict[str, Any]:
     return _ssl(vit, f"pass_vit_{vit}_full.pth") | parts
 
 
-def _masked(file: str, grid: tuple[int, ...]) -> dict[str, Any]:
-    """TransReID-SSL's recipe with ImageNet's pixels."""
-    pixels = {"MODEL.PIXEL_MEAN": IMAGENET_MEAN, "MODEL.PIXEL_STD": [58.395, 57.12, 57.375]}
-    return _ssl("base", file) | pixels | {"MODEL.BACKBONE.PRETRAIN_GRID": grid}
+PIXELS = {"MODEL.PIXEL_MEAN": IMAGENET_MEAN, "MODEL.PIXEL_STD": [58.395, 57.12, 57.375]}
+
+
+def _hap(file: str, grid: tuple[int, ...]) -> dict[str, Any]:
+    """HAP's recipe, by its authors' code."""
+    return PIXELS | {
+        "MODEL.BACKBONE.TIMM_NAME": "vit_base_patch16_224",
+        "MODEL.BACKBONE.PRETRAIN_PATH": f"weights/{file}",
+        "MODEL.BACKBONE.PRETRAIN_GRID": grid,
+        "MODEL.BACKBONE.DROP_PATH_RATIO": 0.1,
+        "MODEL.HEADS.NAME": "LinearHead",
+        "MODEL.LOSSES.GLOBAL_WEIGHT": 0.5,
+        "MODEL.LOSSES.CE.EPSILON": 0.0,
+        "MODEL.LOSSES.TRI.MARGIN": 0.0,
+        "INPUT.TRANSFORM": "TransReIDBicubic",
+        "INPUT.SIZE_TRAIN": [256, 128],
+        "SOLVER.OPT": "AdamW",
+        "SOLVER.BASE_LR": 8e-3,
+        "SOLVER.BIAS_LR_FACTOR": 1.0,
+        "SOLVER.LAYER_DECAY": 0.4,
+        "SOLVER.WEIGHT_DECAY": 0.05,
+        "SOLVER.WEIGHT_DECAY_NORM": 0.0,
+        "SOLVER.WEIGHT_DECAY_BIAS": 0.0,
+        "SOLVER.SCHED": "CosineAnnealingLR",
+        "SOLVER.ETA_MIN_LR": 0.0,
+        "SOLVER.WARMUP_FACTOR": 0.0,
+        "SOLVER.DELAY_EPOCHS": 5,
+        "SOLVER.MAX_EPOCH": 100,
+        "SOLVER.IMS_PER_BATCH": 64,
+        "DATALOADER.NUM_INSTANCE": 8,
+    }
+
+
+LEM = {
+    "MODEL.HEADS.NAME": "LocalityHead",
+    "MODEL.LOSSES.GLOBAL_WEIGHT": 0.25,
+    "MODEL.LOSSES.LOCAL_WEIGHT": 0.25,
+    "INPUT.SIZE_TRAIN": [384, 128],
+    "INPUT.SIZE_TEST": [384, 128],
+}
 
 
 def _dino(name: str, grid: tuple[int, ...], patch: int, size: list[int]) -> dict[str, Any]:
     """TransReID-SSL's recipe on timm's weights."""
-    return _masked("", grid) | {
-        "MODEL.BACKBONE.TIMM_NAME": name,
-        "MODEL.BACKBONE.PRETRAIN_PATH": "",
-        "MODEL.BACKBONE.STRIDE_SIZE": (patch, patch),
-        "INPUT.SIZE_TRAIN": size,
-        "INPUT.SIZE_TEST": size,
-    }
+    return (
+        _ssl("base", "")
+        | PIXELS
+        | {
+            "MODEL.BACKBONE.PRETRAIN_GRID": grid,
+            "MODEL.BACKBONE.TIMM_NAME": name,
+            "MODEL.BACKBONE.PRETRAIN_PATH": "",
+            "MODEL.BACKBONE.STRIDE_SIZE": (patch, patch),
+            "INPUT.SIZE_TRAIN": size,
+            "INPUT.SIZE_TEST": size,
+        }
+    )
 
 
 def _solider(swin: str, dim: int, base_lr: float) -> dict[str, Any]:
@@ -71,13 +112,27 @@ def _solider(swin: str, dim: int, base_lr: float) -> dict[str, Any]:
 
 
 LUPERSON_R50 = {
-    "MODEL.META_ARCHITECTURE": "MGN",
+    "MODEL.META_ARCHITECTURE": "LUPersonMGN",
+    "MODEL.FREEZE_LAYERS": ["backbone", "b1", "b2", "b3"],
     "MODEL.BACKBONE.PRETRAIN_PATH": "weights/lupws_r50.pth",
     "MODEL.PIXEL_MEAN": [89.896, 79.200, 80.073],
     "MODEL.PIXEL_STD": [63.872, 64.305, 63.839],
     "INPUT.SIZE_TRAIN": [384, 128],
+    "INPUT.REA.VALUE": [0.0, 0.0, 0.0],
     "SOLVER.OPT": "Adam",
     "SOLVER.BASE_LR": 3.5e-4,
+    "SOLVER.SCHED": "CosineAnnealingLR",
+    "SOLVER.ETA_MIN_LR": 7.7e-7,
+    "SOLVER.WARMUP_FACTOR": 0.01,
+    "SOLVER.DELAY_EPOCHS": 30,
+    "SOLVER.MAX_EPOCH": 60,
+    "SOLVER.IMS_PER_BATCH": 64,
+    "DATALOADER.NUM_INSTANCE": 16,
+}
+LUPERSON_NL = {  # the released fractions, times 255
+    "MODEL.BACKBONE.PRETRAIN_PATH": "weights/lupnl_r50.pth",
+    "MODEL.PIXEL_MEAN": [88.026, 78.285, 79.407],
+    "MODEL.PIXEL_STD": [67.142, 63.750, 63.240],
 }
 
 
@@ -116,9 +171,11 @@ PERSON_CONFIGS: dict[str, dict[str, Any]] = {
     "personvit_vit_base": _ssl("base", "personvit_vitb.pth"),
     "pass_vit_small": _pass("small"),
     "pass_vit_base": _pass("base"),
-    "hap_vit_base": _masked("hap_vit_base.pth", (16, 8)),
-    "mae_vit_base": _masked("mae_pretrain_vit_base.pth", (14, 14)),
+    "hap_vit_base": _hap("hap_vit_base.pth", (16, 8)),
+    "hap_vit_base_lem": _hap("hap_vit_base.pth", (16, 8)) | LEM,
+    "mae_vit_base": _hap("mae_pretrain_vit_base.pth", (14, 14)),
     "luperson_r50_mgn": LUPERSON_R50,
+    "luperson_nl_r50_mgn": LUPERSON_R50 | LUPERSON_NL,
     "dinov2_vit_base": _dino("vit_base_patch14_reg4_dinov2.lvd142m", (37, 37), 14, [252, 126]),
     "dinov3_vit_base": _dino("vit_base_patch16_dinov3.lvd1689m", (), 16, [256, 128]),
     "solider_swin_tiny": _solider("tiny", 768, 8e-4),
@@ -141,8 +198,11 @@ def expected_values(dataset: str, name: str) -> dict[str, Any]:
         "DATASETS.TESTS": (dataset,),
         "OUTPUT_DIR": f"logs/{dataset}/{name}",
     }
-    if name.startswith("clip_reid"):
-        ours["SOLVER.WARMUP_ITERS"] = 10 * (TRAINING_IMAGES[dataset] // 64)
+    epochs = {"clip": 10, "hap": 5, "mae": 5, "luperson": 10}.get(name.partition("_")[0])
+    if epochs:
+        ours["SOLVER.WARMUP_ITERS"] = epochs * (TRAINING_IMAGES[dataset] // 64)
+    if name.startswith("luperson"):
+        ours["SOLVER.FREEZE_ITERS"] = ours["SOLVER.WARMUP_ITERS"]
     if name.endswith("sie_stride"):
         ours["MODEL.SIE.NUM_CAMERAS"] = CAMERAS[dataset]
     return PERSON_CONFIGS[name] | ours | DIFFERENT.get((dataset, name), {})

@@ -8,14 +8,17 @@ import pytest
 import torch
 from fastreid.modeling.meta_arch import build_model
 from fastreid.utils.events import EventStorage
+from python_forks import run_together
 from reid_common.errors import UserError
 from reid_core.config import load_config
+from reid_core.config.declaration import check_config
 from reid_core.run.compiling import compile_model
 from timm.layers import DropPath
 from torch import Tensor
 from torch.torch_version import TorchVersion
+from transreid.config_rules import RULES
 from transreid.modeling.drop_path import share_drop_paths
-from transreid_configs import LEAVES, random_batch
+from transreid_configs import CONFIGS, LEAVES, random_batch
 
 OLD = torch.__version__ < "2.5"
 
@@ -58,6 +61,7 @@ def batch(count: int) -> dict[str, Tensor]:
 )
 def test_compiled_is_the_same(head: str, checkpointing: bool) -> None:
     torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
     key = {"MODEL__BACKBONE__GRADIENT_CHECKPOINTING": checkpointing}
     plain, compiled = build(head, **key), build(head, **key)
     compiled.load_state_dict(plain.state_dict())
@@ -76,11 +80,15 @@ def test_compiled_is_the_same(head: str, checkpointing: bool) -> None:
         for count in (8, 3, 1):
             data = batch(count)
             torch.testing.assert_close(compiled(data), plain(data), atol=1e-5, rtol=1e-4)
+    assert not torch._dynamo.utils.counters["graph_break"]
 
 
-@pytest.mark.parametrize("head, blocks, graphs", [("BNNeckHead", 12, 2), ("JPMHead", 4, 4)])
+@pytest.mark.parametrize("head, blocks, graphs", [("BNNeckHead", 12, 3), ("JPMHead", 4, 5)])
 def test_blocks_with_drop_path_share_a_graph(head, blocks, graphs, caplog) -> None:
-    """Each block has a rate of its own. The first has none; JPM's branches are two graphs more."""
+    """Each block has a rate of its own; the first has none, and one graph is of the losses.
+
+    JPM's branches are two more.
+    """
     torch._dynamo.reset()
     counters = torch._dynamo.utils.counters
     counters.clear()
@@ -167,3 +175,51 @@ def test_torch_2_4_cannot_recompute_compiled_blocks(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch, "__version__", TorchVersion("2.4.1+cpu"))
     with pytest.raises(UserError, match=r"GRADIENT_CHECKPOINTING needs torch 2\.5"):
         compile_model(model)
+
+
+def test_two_processes_that_compile_train_as_without(tmp_path: Path) -> None:
+    """DistributedDataParallel over compiled parts, JPM's among them, whose blocks recompute."""
+    done = run_together(2, Path(__file__).parent / "two_compiled.py", tmp_path)
+    assert done.returncode == 0, done.stderr
+    first, second = (torch.load(tmp_path / f"{rank}.pth") for rank in (0, 1))
+    assert first["compiled"]["graph_breaks"] == 0 and first["compiled"]["graphs"] > 2
+    for key, value in first["eager"]["weights"].items():
+        close = {"atol": 1e-5, "rtol": 1e-5, "msg": key}
+        torch.testing.assert_close(first["compiled"]["weights"][key], value, **close)
+        if "running" not in key:  # each process has its own
+            torch.testing.assert_close(second["compiled"]["weights"][key], value, **close)
+    assert all(moved.any() for moved in first["eager"]["moved"])
+
+
+def test_where_blocks_are_recomputed_cuda_graphs_are_refused() -> None:
+    options = ["MODEL.COMPILE", True, "MODEL.COMPILE_MODE", "reduce-overhead"]
+    options += ["MODEL.BACKBONE.GRADIENT_CHECKPOINTING", True]
+    cfg = load_config(CONFIGS / "Base-TransReID.yml", options)
+    with pytest.raises(UserError, match=r"COMPILE_MODE is reduce-overhead.*CHECKPOINTING is True"):
+        check_config(cfg, [], RULES)
+    for key in ("MODEL.COMPILE_MODE", "default"), ("MODEL.COMPILE", False):
+        check_config(load_config(CONFIGS / "Base-TransReID.yml", [*options, *key]), [], RULES)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_cuda_graphs_train_as_without() -> None:
+    torch._dynamo.reset()
+    plain, replayed = (build("JPMHead", MODEL__DEVICE="cuda") for _ in range(2))
+    replayed.load_state_dict(plain.state_dict())
+    compile_model(replayed, mode="reduce-overhead")
+    data = {name: value.cuda() for name, value in batch(8).items()}
+    for model in (plain.train(), replayed.train()):
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+        with EventStorage(0):
+            for _ in range(5):
+                optimizer.zero_grad()
+                sum(model(data).values()).backward()
+                optimizer.step()
+    for ours, theirs in zip(replayed.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-2)
+    replayed.eval()
+    with torch.no_grad():
+        first = replayed(data)
+        before = first.clone()
+        replayed({**data, "images": data["images"] / 2})
+    assert torch.equal(first, before)

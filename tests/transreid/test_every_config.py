@@ -37,7 +37,9 @@ def branch_sizes(cfg: CfgNode) -> list[int]:
         return [dim, cfg.MODEL.BACKBONE.PROJECTION]
     if head == "PartTokenHead":
         return [2 * dim]
-    if cfg.MODEL.META_ARCHITECTURE == "MGN":
+    if head == "LocalityHead":
+        return [dim, 2 * dim]
+    if cfg.MODEL.META_ARCHITECTURE == "LUPersonMGN":
         return [8 * cfg.MODEL.HEADS.EMBEDDING_DIM]
     return [dim] * (1 + cfg.MODEL.JPM.NUM_PARTS) if head == "JPMHead" else [dim]
 
@@ -54,14 +56,17 @@ FIRST_OF_KIND = {kind_of(path): path for path in reversed(WHOLE)}.values()
 
 
 def settings_of(path: Path) -> str:
-    """A config without what its data set says: names, folder, number of cameras, warm-up."""
+    """A config without what its data set says, and where the weights of its ViT or CNN are from."""
     cfg = load_config(path)
     cfg.DATASETS.NAMES, cfg.DATASETS.TESTS, cfg.OUTPUT_DIR = (), (), ""
     cfg.MODEL.SIE.NUM_CAMERAS = cfg.SOLVER.WARMUP_ITERS = cfg.SOLVER.WARMUP_EPOCHS = 0
+    cfg.SOLVER.FREEZE_ITERS = 0
+    cfg.MODEL.BACKBONE.PRETRAIN_PATH, cfg.MODEL.BACKBONE.PRETRAIN_GRID = "", ()
+    cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = (), ()
     return json.dumps(cfg, sort_keys=True)
 
 
-# One step on behalf of all data sets whose configs differ in that alone
+# One step on behalf of all configs that differ in that alone
 STEPS = {settings_of(path): path for path in reversed([*FIRST_OF_KIND, *LEAVES])}.values()
 
 
@@ -71,8 +76,9 @@ def test_every_config_trains_a_step(path: Path) -> None:
     if path not in FIRST_OF_KIND:
         blocks = BLOCKS if path in WHOLE else 1
         options += ["MODEL.BACKBONE.NUM_BLOCKS", blocks]
-    if path.stem == "luperson_r50_mgn":
+    if path.stem.startswith("luperson"):
         options += ["INPUT.SIZE_TRAIN", [96, 32], "INPUT.SIZE_TEST", [96, 32]]  # any size will do
+        options += ["SOLVER.FREEZE_ITERS", 0]
     cfg = load_config(path, [*options, "MODEL.HEADS.NUM_CLASSES", NUM_CLASSES])
     model = build_model(cfg).train()
     optimizer, params = build_optimizer(cfg, model)

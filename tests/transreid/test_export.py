@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from golden_models import MODELS, GoldenModel
 from reid_common.errors import UserError
 from torch import nn
-from transreid import BNNeckHead, JPMHead, TransReID, TransReIDBackbone
+from transreid import BNNeckHead, JPMHead, LocalityHead, TransReID, TransReIDBackbone
 from transreid.export import onnx_export as export
 from transreid.modeling.features import features_of
 from transreid.modeling.side_embedding import SideInformationEmbedding
@@ -83,11 +83,12 @@ def test_features_of_the_released_models(name: str, tmp_path: Path) -> None:
     "options",
     [
         {"heads": BNNeckHead, "cameras": 0},
+        {"heads": LocalityHead, "cameras": 0},
         {"name": "vit_small_8l_transreid", "depth": 8, "options": {"embed_dim": 64}},
         {"stem": "ics"},
         {"name": "deit3_small_patch16_224"},  # no position embedding for [cls], layer scale
     ],
-    ids=["baseline", "8 layers", "ics", "deit3"],
+    ids=["baseline", "lem", "8 layers", "ics", "deit3"],
 )
 def test_other_models(options: dict, tmp_path: Path) -> None:
     model = build(**options)

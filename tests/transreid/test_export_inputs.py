@@ -47,9 +47,7 @@ def test_each_graph_gives_the_same_features_and_notices_other_input(model, tmp_p
         assert graph.get_modelmeta().custom_metadata_map["color"] == KINDS[kind]
         for given, images in pictures().items():
             found = graph.run(None, {"images": images})[0]
-            # Values of 0..1 may be normalised ones: they stay within the limits of both.
-            if (kind, given) != (IMAGENET, UNIT):
-                assert np.isnan(found).all() == (given != kind), (kind, given)
+            assert np.isnan(found).all() == (given != kind), (kind, given)
         features[kind] = graph.run(None, {"images": pictures()[kind]})[0]
     for kind in (UNIT, IMAGENET):
         np.testing.assert_allclose(features[kind], features[PIXELS], atol=1e-4)
@@ -63,6 +61,20 @@ def test_dark_pictures_are_pixels() -> None:
     assert check(black) == 0 and check(dark) == 0
     assert check(bright).isnan()
     assert check(torch.cat([bright, bright * 255])) == 0  # the batch decides
+
+
+def test_grey_pictures_are_normalised() -> None:
+    """Of one colour, or none beyond 0..1 when normalised; a batch of zeros is a warm-up."""
+    values = InputRange(IMAGENET)
+    for level in range(256):
+        grey = values.from_pixels(torch.full((1, 3, 4, 4), float(level)))
+        assert values.fault(grey) == 0, level
+    draw = torch.Generator().manual_seed(0)
+    pale = torch.randint(124, 161, (2, 3, 8, 8), generator=draw).float()
+    given = values.from_pixels(pale)
+    assert given.min() >= 0 and given.max() <= 1 and values.fault(given) == 0
+    assert values.fault(torch.zeros(1, 3, 4, 4)) == 0
+    assert values.fault(pale / 255).isnan()
 
 
 def test_what_was_not_trained_is_in_the_metadata_and_unknown_to_the_graph(model, tmp_path) -> None:

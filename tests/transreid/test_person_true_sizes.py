@@ -20,6 +20,7 @@ from reid_common.errors import UserError
 from reid_core.config import load_config
 from torch import Tensor, nn
 from transreid.weights.formats import recognise
+from transreid.weights.luperson import adapt_luperson
 
 CONFIGS = Path(__file__).parents[2] / "projects" / "TransReID" / "configs"
 TOLERANCE = 1e-4
@@ -190,6 +191,113 @@ def test_hap_and_mae(name: str, grid: int, prefix: str, tmp_path: Path) -> None:
     assert spread(got, naive_vit(state, image(), heads=12)[:, 0]) < TOLERANCE
 
 
+def lem_shapes(dim: int, classes: int) -> dict[str, tuple[int, ...]]:
+    """What a model that HAP's code fine-tuned with lem has beside its ViT."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for number in range(3):
+        width, block = dim if number == 0 else 2 * dim, f"conv_head.{number}."
+        for layer, out, size, kernel in ((1, dim // 2, width, 1), (2, dim // 2, dim // 2, 3)):
+            shapes |= {f"{block}conv{layer}.weight": (out, size, kernel, kernel)}
+            shapes |= norm_shapes(f"{block}bn{layer}", out)
+        shapes |= {f"{block}conv3.weight": (2 * dim, dim // 2, 1, 1)}
+        shapes |= norm_shapes(f"{block}bn3", 2 * dim)
+    shapes |= {"conv_head.0.downsample.0.weight": (2 * dim, dim, 1, 1)}
+    shapes |= norm_shapes("conv_head.0.downsample.1", 2 * dim)
+    shapes |= norm_shapes("bn", dim) | norm_shapes("conv_bn", 2 * dim)
+    for name, width in (("head", dim), ("conv_fc", 2 * dim)):
+        shapes |= {f"{name}.weight": (classes, width), f"{name}.bias": (classes,)}
+    return {**shapes, "conv_fc_norm.weight": (2 * dim,), "conv_fc_norm.bias": (2 * dim,)}
+
+
+def norm_shapes(name: str, width: int) -> dict[str, tuple[int, ...]]:
+    parts = ("weight", "bias", "running_mean", "running_var")
+    shapes: dict[str, tuple[int, ...]] = {f"{name}.{part}": (width,) for part in parts}
+    return {**shapes, f"{name}.num_batches_tracked": ()}
+
+
+def naive_lem(w: dict[str, Tensor], x: Tensor) -> Tensor:
+    """Three bottlenecks of a ResNet on a map (B, D, h, w), mean, LayerNorm: (B, 2D)."""
+
+    def conv(name: str, x: Tensor, stride: int = 1) -> Tensor:
+        weight = w[f"{name}.weight"]
+        return nn.functional.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2)
+
+    def norm(name: str, x: Tensor) -> Tensor:
+        parts = ("running_mean", "running_var", "weight", "bias")
+        mean, var, weight, bias = (w[f"{name}.{part}"][:, None, None] for part in parts)
+        return (x - mean) / (var + 1e-5).sqrt() * weight + bias
+
+    for number, stride in enumerate((2, 1, 1)):
+        block, start = f"conv_head.{number}.", x
+        x = norm(f"{block}bn1", conv(f"{block}conv1", x)).clamp(min=0)
+        x = norm(f"{block}bn2", conv(f"{block}conv2", x, stride)).clamp(min=0)
+        x = norm(f"{block}bn3", conv(f"{block}conv3", x))
+        if number == 0:
+            start = norm(f"{block}downsample.1", conv(f"{block}downsample.0", start, stride))
+        x = (x + start).clamp(min=0)
+    x = x.mean((2, 3))
+    x = (x - x.mean(1, keepdim=True)) / (x.var(1, keepdim=True, correction=0) + 1e-6).sqrt()
+    return x * w["conv_fc_norm.weight"] + w["conv_fc_norm.bias"]
+
+
+@pytest.fixture
+def lem_file(tmp_path: Path) -> dict[str, Tensor]:
+    """A model of one block at 384x128, of three identities, as HAP's code saves one."""
+    state = random_state(vit_shapes(768, 1, 193) | lem_shapes(768, 3))
+    torch.save({"model": state, "epoch": 99, "arch": "lem_base_patch16"}, tmp_path / "lem.pth")
+    return state
+
+
+def feature_of_lem(folder: Path, *options: object) -> Tensor:
+    options = ("MODEL.DEVICE", "cpu", "MODEL.BACKBONE.PRETRAIN", False, *options)
+    options = (*options, "MODEL.BACKBONE.NUM_BLOCKS", 1, "MODEL.HEADS.NUM_CLASSES", 3)
+    model = build_model(load_config(CONFIGS / "MSMT17/hap_vit_base_lem.yml", list(options))).eval()
+    Checkpointer(model).load(str(folder / "lem.pth"))
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in ([123.675, 116.28, 103.53], IMAGENET_STD))
+    with torch.no_grad():
+        return model({"images": image((384, 128)) * std + mean})
+
+
+IMAGENET_STD = [58.395, 57.12, 57.375]
+
+
+def test_hap_with_lem(tmp_path: Path, lem_file: dict[str, Tensor]) -> None:
+    """[cls] after the norm and the module's 1536 numbers, from the patches before it."""
+    before = naive_vit(lem_file, image((384, 128)), heads=12, normed=False)
+    patches = before[:, 1:].mT.unflatten(2, (24, 8))
+    cls = naive_vit(lem_file, image((384, 128)), heads=12)[:, 0]
+    got = feature_of_lem(tmp_path)
+    assert got.shape == (1, 2304)
+    assert spread(got[:, :768], cls) < TOLERANCE
+    assert spread(got[:, 768:], naive_lem(lem_file, patches)) < TOLERANCE
+
+
+def test_what_is_lost_without_lem_is_said(
+    tmp_path: Path, lem_file: dict[str, Tensor], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("WARNING"):
+        got = feature_of_lem(tmp_path, "MODEL.HEADS.NAME", "BNNeckHead")
+    cls = naive_vit(lem_file, image((384, 128)), heads=12)[:, 0]
+    assert spread(got, cls) < TOLERANCE
+    said = "the locality module (lem) is left out: the feature is [cls] alone, 768 of 2304 numbers"
+    assert said in caplog.text and "Set MODEL.HEADS.NAME LocalityHead to keep it" in caplog.text
+
+
+def test_a_wrong_use_of_lem_is_refused(tmp_path: Path, lem_file: dict[str, Tensor]) -> None:
+    half = ("MODEL.PIXEL_MEAN", [127.5] * 3, "MODEL.PIXEL_STD", [127.5] * 3)
+    with pytest.raises(UserError, match=r"trained on pixels with mean \[123.675, 116.28, 103.53\]"):
+        feature_of_lem(tmp_path, *half)
+    plain = {k: v for k, v in lem_file.items() if not k.startswith(("conv_", "bn."))}
+    torch.save({"model": plain}, tmp_path / "lem.pth")
+    with pytest.raises(UserError, match="has no locality module"):
+        feature_of_lem(tmp_path)
+
+
+def test_names_and_shapes_of_hap_with_lem() -> None:
+    state = meta(vit_shapes(768, 12, 193) | lem_shapes(768, 1041))
+    shapes_agree("MSMT17/hap_vit_base_lem", state, "MODEL.HEADS.NUM_CLASSES", 1041)
+
+
 @torch.no_grad()
 def test_luperson_r50(tmp_path: Path) -> None:
     """A snapshot of MoCo; torchvision's ResNet-50, with FastReID's last stride and pooling."""
@@ -214,6 +322,50 @@ def test_luperson_r50(tmp_path: Path) -> None:
     theirs.maxpool = nn.MaxPool2d(3, 2, ceil_mode=True)
     expected = nn.Sequential(*list(theirs.children())[:-2])(image((128, 64)))
     assert spread(backbone(image((128, 64))), expected) < TOLERANCE
+
+
+@torch.no_grad()
+def test_mgn_of_luperson(tmp_path: Path) -> None:
+    """A fine-tuned model under the names of 2020: its maps pass the norms before they are cut."""
+    options = ["MODEL.DEVICE", "cpu", "MODEL.BACKBONE.PRETRAIN", False]
+    options += ["MODEL.HEADS.NUM_CLASSES", 3]
+    cfg = load_config(CONFIGS / "Market1501/luperson_r50_mgn.yml", options)
+    model = build_model(cfg).eval()
+    file = {f"module.{k}": v.clone() for k, v in model.state_dict().items()}
+    for branch in ("b1", "b2", "b3"):  # what a training leaves there
+        name = f"module.heads_extra_bn_{branch}"
+        file[f"{name}.running_mean"].normal_()
+        file[f"{name}.running_var"].uniform_(0.5, 1.5)
+    heads = [key for key in file if key.endswith("_head.weight")]
+    assert len(heads) == 8
+    for key in heads:
+        file[key.replace("_head.", "_head.classifier.")] = file.pop(key)
+    pixels = {"pixel_mean": cfg.MODEL.PIXEL_MEAN, "pixel_std": cfg.MODEL.PIXEL_STD}
+    file |= {f"module.{k}": torch.tensor(v).view(1, 3, 1, 1) for k, v in pixels.items()}
+    path = str(tmp_path / "market.pth")
+    torch.save({"model": file}, path)
+    images = image((96, 32)) * 64 + 80
+    Checkpointer(model).load(path)
+    got = model({"images": images})
+    mean, std = (torch.tensor(pixels[name]).view(3, 1, 1) for name in pixels)
+    shared = model.backbone((images - mean) / std)
+    features = []
+    for branch, stripes in (("b1", 1), ("b2", 2), ("b3", 3)):
+        x, name = getattr(model, branch)(shared), f"module.heads_extra_bn_{branch}"
+        centred = x - file[f"{name}.running_mean"].view(-1, 1, 1)
+        x = centred / (file[f"{name}.running_var"].view(-1, 1, 1) + 1e-5).sqrt()
+        parts = [x, *(x.chunk(stripes, 2) if stripes > 1 else ())]
+        names = [branch, *(f"{branch}{n}" for n in range(1, stripes + 1) if stripes > 1)]
+        pairs = zip(names, parts, strict=True)
+        features.append([getattr(model, f"{n}_head")(part) for n, part in pairs])
+    whole = [first for first, *_ in features] + [x for _, *rest in features for x in rest]
+    assert spread(got, torch.cat(whole, 1)) < TOLERANCE
+    model.pixel_mean += 1
+    with pytest.raises(UserError, match="was trained on pixels with mean"):
+        Checkpointer(model).load(path)
+    cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.DEVICE = "MGN", "meta"
+    with torch.device("meta"), pytest.raises(UserError, match="META_ARCHITECTURE LUPersonMGN"):
+        adapt_luperson(build_model(cfg), file, path)
 
 
 def dinov3_shapes(depth: int) -> dict[str, tuple[int, ...]]:

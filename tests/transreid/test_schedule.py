@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from fastreid.engine import DefaultTrainer
 from fastreid.engine.train_loop import HookBase
 from fastreid_compat.repairs.training.schedules import build_schedule, check_schedule
 from reid_common.errors import UserError
 from small_trainer import ITERS_PER_EPOCH, KillAt, Killed, SmallTrainer, small_cfg
+from small_transreid import train_in
 from timm.scheduler import CosineLRScheduler
 from transreid import add_transreid_config
 from transreid.solver.schedule import WarmupCosineLR, warmup_cosine
@@ -133,20 +133,10 @@ def test_the_whole_recipe_killed_and_resumed_equals_uninterrupted(transreid_cfg,
     cfg.SOLVER.MAX_EPOCH, cfg.SOLVER.WARMUP_EPOCHS, cfg.TEST.EVAL_PERIOD = 3, 2, 0
     cfg.MODEL.SIE.NUM_CAMERAS = 3
 
-    def run(folder: str, *hooks: HookBase, resume: bool = False) -> dict[str, torch.Tensor]:
-        cfg.OUTPUT_DIR = str(tmp_path / folder)
-        Path(cfg.OUTPUT_DIR).mkdir(exist_ok=True)
-        torch.manual_seed(cfg.SEED)
-        trainer = DefaultTrainer(cfg)
-        trainer.resume_or_load(resume)
-        trainer.register_hooks(list(hooks))
-        with contextlib.suppress(Killed):
-            trainer.train()
-        return trainer.model.state_dict()
-
-    whole = run("whole")
-    run("killed", KillAt(4))  # in the second epoch of 3 iterations
-    for name, value in run("killed", resume=True).items():
+    whole = train_in(cfg, tmp_path / "whole").model.state_dict()
+    killed = tmp_path / "killed"
+    train_in(cfg, killed, KillAt(4))  # in the second epoch of 3 iterations
+    for name, value in train_in(cfg, killed, resume=True).model.state_dict().items():
         assert torch.equal(value, whole[name]), name
 
 

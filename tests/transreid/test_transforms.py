@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import torch
 import torchvision.transforms as tv
+from device_waits import counted
 from fastreid.data import build_reid_train_loader
 from fastreid.data.transforms import ToTensor, build_transforms
-from fastreid_compat.repairs.loading.reproducible import SeededIndex, draws_of
+from fastreid_compat.repairs.loading.reproducible import SeededIndex, draws_of, skip_batches
 from PIL import Image
 from reid_common.errors import UserError
 from reid_core.config import load_config
 from reid_core.run.validation import validate_config
 from timm.data.random_erasing import RandomErasing
+from transreid.data.erasing import Rectangle, draw_rectangle
 from transreid.data.transforms import NOT_RELEASED, NoiseErasing
 
 MEAN, STD = [120.0, 110.0, 100.0], [60.0, 50.0, 40.0]
@@ -161,3 +163,82 @@ def test_loaders_repeat_batches_for_a_seed(transreid_cfg, num_workers: int) -> N
     assert torch.equal(batch, first_batch())
     cfg.DATALOADER.NUM_WORKERS = 1
     assert torch.equal(batch, first_batch())
+
+
+@pytest.fixture
+def loading(transreid_cfg):
+    """A config whose training images are all flipped at random, cropped and erased."""
+    cfg = transreid_cfg
+    cfg.INPUT.TRANSFORM, cfg.INPUT.REA.PROB, cfg.INPUT.ON_DEVICE = "TransReID", 0.7, True
+    cfg.INPUT.FLIP.ENABLED = cfg.INPUT.PADDING.ENABLED = cfg.INPUT.REA.ENABLED = True
+    cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = MEAN, STD
+    return cfg
+
+
+def batches(cfg, count: int, first: int = 0) -> list[torch.Tensor]:
+    """Images of some batches of a new loader."""
+    loader = build_reid_train_loader(cfg)
+    skip_batches(loader, first)
+    stream = iter(loader)
+    return [next(stream)["images"] for _ in range(count)]
+
+
+def test_on_the_device_only_the_noise_is_another(loading) -> None:
+    """Of the same samples: flips, crops and rectangles are equal, bit for bit."""
+    on_device = torch.cat(batches(loading, 3))
+    loading.INPUT.ON_DEVICE = False
+    on_host = torch.cat(batches(loading, 3))
+    assert on_device.shape == on_host.shape == (24, 3, 64, 32)
+    assert on_device.dtype == torch.float32 and on_device.is_contiguous()
+    erased = 0
+    for ours, theirs in zip(on_device, on_host, strict=True):
+        differs = (ours != theirs).any(0)
+        rows, columns = differs.any(1), differs.any(0)
+        assert differs.sum() == rows.sum() * columns.sum()  # one rectangle
+        erased += bool(differs.any())
+        assert bool(differs.any()) or ours.max() <= 255  # else noise would be left
+    assert 10 <= erased < 24
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_on_the_device_batches_repeat_and_resume(loading, num_workers: int) -> None:
+    loading.DATALOADER.NUM_WORKERS = num_workers
+    first = batches(loading, 3)
+    assert torch.equal(torch.stack(batches(loading, 2, first=1)), torch.stack(first[1:]))
+    assert not torch.equal(first[0], first[1])
+
+
+def test_noise_of_a_batch_is_standard_normal_and_waits_for_nothing() -> None:
+    seed_all(3)
+    images = torch.full((40, 3, 64, 32), -1000.0)
+    drawn = [draw_rectangle((64, 32), 0.9) for _ in images]
+    erase = NoiseErasing(0.9, MEAN, STD)
+    with counted() as operators:
+        out = erase.on_batch(images, torch.tensor(drawn), seed=5)
+    assert operators.waits == {"lift_fresh": 1}  # of this test's own torch.tensor
+    assert (images == -1000).all() and Rectangle() in drawn
+    for image, (top, left, height, width) in zip(out, drawn, strict=True):
+        expected = torch.zeros(64, 32, dtype=torch.bool)
+        expected[top : top + height, left : left + width] = True
+        assert torch.equal((image != -1000).all(0), expected)
+    for channel, values in enumerate(normalised(out).unbind(1)):
+        noise = values[out[:, channel] != -1000]
+        assert len(noise) > 8000  # so that a standard error is below 0.012
+        assert noise.mean().item() == pytest.approx(0.0, abs=0.05)
+        assert noise.std().item() == pytest.approx(1.0, abs=0.05)
+
+
+def test_without_erasing_images_travel_as_bytes_all_the_same(loading) -> None:
+    loading.INPUT.REA.ENABLED = False
+    sample = build_transforms(loading, is_train=True)(photo())
+    assert list(sample) == ["images"] and sample["images"].dtype == torch.uint8
+    (on_device,) = batches(loading, 1)
+    loading.INPUT.ON_DEVICE = False
+    assert torch.equal(on_device, batches(loading, 1)[0])
+
+
+def test_other_pipelines_do_not_finish_on_the_device(cfg) -> None:
+    cfg.INPUT.TRANSFORM, cfg.INPUT.ON_DEVICE = "FastReID", True
+    with pytest.raises(UserError, match=r"ON_DEVICE is True.*FastReID does not.*TransReID"):
+        validate_config(cfg)
+    validate_config(cfg, eval_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastreid.config import CfgNode
 from reid_common.errors import UserError
 from reid_core.config.declaration import add_keys, check_config, rule_of
+from reid_core.run.compile_modes import wants_cuda_graphs
 from transreid.config_rules import BUILDER, vit_sizes
 
 from .config_keys import KEYS
@@ -127,13 +128,35 @@ def ratios_have_ranges(cfg: CfgNode) -> str | None:
     )
 
 
+def graphs_have_one_piece(cfg: CfgNode) -> str | None:
+    """The gradients of a piece lie in a CUDA graph's memory, where those of the next come."""
+    if not wants_cuda_graphs(cfg) or not cfg.DINO.MICRO_BATCH:
+        return None
+    return (
+        f"MODEL.COMPILE_MODE is reduce-overhead, whose CUDA graphs need a batch in one piece, but "
+        f"DINO.MICRO_BATCH is {cfg.DINO.MICRO_BATCH}; set it to 0, or COMPILE_MODE default"
+    )
+
+
+def layers_learn_alike(cfg: CfgNode) -> str | None:
+    """Rates by depth keep pre-trained weights, of which there are none."""
+    if cfg.SOLVER.LAYER_DECAY == 1:
+        return None
+    return (
+        f"SOLVER.LAYER_DECAY is {cfg.SOLVER.LAYER_DECAY}, which is for fine-tuning; "
+        f"{cfg.MODEL.META_ARCHITECTURE} trains all layers alike: set it to 1.0"
+    )
+
+
 MASKED = ("IBOT",)
 RULES = (
     rule_of(METHODS, local_views_hold_a_patch, "DINO.LOCAL_SIZE", "MODEL.BACKBONE.TIMM_NAME"),
     rule_of(METHODS, warm_up_is_in_epochs, "DINO.OUT_DIM", "SOLVER.WARMUP_EPOCHS"),
+    rule_of(METHODS, layers_learn_alike, "DINO.OUT_DIM", "SOLVER.LAYER_DECAY"),
     rule_of(
         METHODS, backbone_can_recompute, "DINO.OUT_DIM", "MODEL.BACKBONE.GRADIENT_CHECKPOINTING"
     ),
+    rule_of(METHODS, graphs_have_one_piece, "DINO.MICRO_BATCH"),
     rule_of(CONTRASTIVE, views_are_two, "DINO.LOCAL_VIEWS", "MOCO.VIEWS"),
     rule_of(CONTRASTIVE, optimizer_is_known, "SOLVER.OPT", "MOCO.VIEWS"),
     rule_of(CONTRASTIVE, batch_is_in_one_piece, "DINO.MICRO_BATCH", "MODEL.BACKBONE.STEM"),

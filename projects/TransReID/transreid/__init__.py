@@ -1,6 +1,7 @@
 """TransReID for FastReID: backbone, jigsaw patch module head, meta-architecture, ToyReID."""
 
 import toyreid  # noqa: F401  (registers ToyReID)
+from fastreid_compat.registry import apply_modules
 from reid_common.moved import moved_modules
 from reid_core.config import Project, load_config, register_project
 from reid_core.side_information.resolve import resolve_side_information
@@ -15,12 +16,16 @@ from .inference.extractor import FeatureExtractor
 from .modeling.backbone import TransReIDBackbone
 from .modeling.bnneck import CLASSIFIERS, BNNeck, BNNeckHead
 from .modeling.clip_head import CLIPReIDHead
+from .modeling.hap_head import LinearHead, LocalityHead
 from .modeling.jpm_head import JPMHead
+from .modeling.luperson_mgn import LUPersonMGN
 from .modeling.meta_arch import TransReID
 from .modeling.part_head import PartTokenHead
 from .solver import schedule  # noqa: F401  (registers itself)
+from .weights import luperson  # noqa: F401  (registers itself)
 from .weights.checkpoint import load_weights
 
+apply_modules(__name__, ("solver.layer_decay",))
 register_project(
     Project(
         "transreid",
@@ -60,6 +65,9 @@ __all__ = [
     "CLIPReIDHead",
     "FeatureExtractor",
     "JPMHead",
+    "LUPersonMGN",
+    "LinearHead",
+    "LocalityHead",
     "PartTokenHead",
     "TransReID",
     "TransReIDBackbone",

@@ -19,6 +19,18 @@ GRID = sequence(whole(1), (0, 2), "[rows, columns], or () for the grid of TIMM_N
 
 KEYS = (
     *section(
+        "INPUT",
+        (
+            "ON_DEVICE",
+            False,
+            FLAG,
+            "Images go to the device as bytes, a quarter of float32, and random erasing is done "
+            "there, batch by batch: for GPUs whose loader is the limit. The same images, but for "
+            "the numbers of the noise. With INPUT.TRANSFORM TransReID",
+            TRAIN,
+        ),
+    ),
+    *section(
         "MODEL.BACKBONE",
         ("TIMM_NAME", "vit_base_patch16_224", TEXT, "Any plain ViT of timm, of dimension FEAT_DIM"),
         ("NUM_BLOCKS", 0, whole(0), "Keep only the first blocks of that ViT; 0 for all"),
@@ -140,6 +152,14 @@ KEYS = (
             TRAIN,
         ),
         ("ETA_MIN_FACTOR", 0.002, PROBABILITY, "Last learning rate / SOLVER.BASE_LR", TRAIN),
+        (
+            "LAYER_DECAY",
+            1.0,
+            number(above=0, high=1),
+            "Learning rate of a layer / that of the layer above it: blocks, patches and positions "
+            "(BEiT); 1.0 for the same everywhere, 0.4 for HAP",
+            TRAIN,
+        ),
     ),
 )
 

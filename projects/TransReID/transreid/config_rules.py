@@ -14,11 +14,11 @@ from .build_backbone import check_feat_dim, check_image_sizes
 from .build_swin import check_swin_dim
 from .modeling.patch_embed import OverlapPatchEmbed, patch_grid
 from .modeling.side_unknown import check_policy
+from .training_rules import BUILDER, SWIN_BUILDER, TRAINING_RULES
 
 FASTREID_HEADS = ("EmbeddingHead", "ClasHead")
-TOKEN_HEADS = ("JPMHead", "CLIPReIDHead", "PartTokenHead")
-SWIN_BUILDER = "build_swin_backbone"
-BUILDER = "build_transreid_backbone"
+TOKEN_HEADS = ("JPMHead", "CLIPReIDHead", "PartTokenHead", "LocalityHead")
+WITH_BIAS = ("LinearHead", "LocalityHead")
 PATCHES = ("MODEL.BACKBONE.TIMM_NAME", "MODEL.BACKBONE.STRIDE_SIZE", "INPUT.SIZE_TRAIN")
 
 
@@ -150,6 +150,25 @@ def parts_fit(cfg: CfgNode) -> str | None:
     return None
 
 
+def head_has_neck(cfg: CfgNode) -> str | None:
+    """HAP's classifiers have a bias, which margins have no place for, and one has no BNNeck."""
+    heads = cfg.MODEL.HEADS
+    if heads.NAME in WITH_BIAS and heads.CLS_LAYER != "Linear":
+        return (
+            f"MODEL.HEADS.CLS_LAYER is {heads.CLS_LAYER!r}, but the classifier of {heads.NAME} has "
+            "a bias; set it to Linear, or MODEL.HEADS.NAME BNNeckHead"
+        )
+    if heads.NAME != "LinearHead":
+        return None
+    for key in ("NECK_FEAT", "TEST_NECK_FEAT"):
+        if heads[key] != "before":
+            return (
+                f"MODEL.HEADS.{key} is {heads[key]!r}, but LinearHead has no BNNeck; set it to "
+                "before, or MODEL.HEADS.NAME BNNeckHead"
+            )
+    return None
+
+
 def head_knows_classifier(cfg: CfgNode) -> str | None:
     """FastReID's heads know FastReID's classifiers alone."""
     heads = cfg.MODEL.HEADS
@@ -167,26 +186,15 @@ def side_information_fits(cfg: CfgNode) -> None:
     check_policy(sie.UNKNOWN, sie.CAMERA_DROPOUT, int(sie.CAMERA))
 
 
-def something_is_trained(cfg: CfgNode) -> str | None:
-    """Not all losses may have the weight 0."""
-    model = cfg.MODEL
-    local = model.LOSSES.LOCAL_WEIGHT if model.HEADS.NAME == "JPMHead" else 0
-    if model.META_ARCHITECTURE != "TransReID" or model.LOSSES.GLOBAL_WEIGHT or local:
-        return None
-    return (
-        f"MODEL.LOSSES.GLOBAL_WEIGHT is {model.LOSSES.GLOBAL_WEIGHT}, and no loss on parts is "
-        "left: nothing would be trained; write a number above 0"
-    )
-
-
 HEAD_PARTS = ("MODEL.HEADS.NAME", "MODEL.BACKBONE.PART_TOKENS")
 RULES = (
     Rule(("MODEL.HEADS.CLS_LAYER",), head_knows_classifier),
+    Rule(("MODEL.HEADS.NAME", "MODEL.HEADS.TEST_NECK_FEAT"), head_has_neck),
     Rule(("MODEL.BACKBONE.TIMM_NAME", "MODEL.BACKBONE.NUM_BLOCKS"), vit_fits),
     Rule((*PATCHES, "MODEL.BACKBONE.STEM"), patches_fit),
     Rule((*HEAD_PARTS, "MODEL.BACKBONE.PROJECTION"), head_fits),
     Rule(("MODEL.BACKBONE.NAME", "MODEL.HEADS.NAME", "MODEL.SIE.CAMERA"), swin_fits),
     Rule((*PATCHES, "MODEL.JPM.NUM_PARTS"), parts_fit),
     Rule(("MODEL.SIE.UNKNOWN", "MODEL.SIE.CAMERA_DROPOUT"), side_information_fits),
-    Rule(("MODEL.LOSSES.GLOBAL_WEIGHT",), something_is_trained, training=True),
+    *TRAINING_RULES,
 )

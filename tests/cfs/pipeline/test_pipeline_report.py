@@ -73,6 +73,8 @@ def test_commands_can_be_copied(finished) -> None:
     command = f"python tools/train_net.py OUTPUT_DIR '{finished / 'source'}'"
     assert command in Page(text).texts["pre"]
     assert command in markdown
+    here = ["/somewhere/here/bin/python3.11", "-m", "reid_commands", "a b"]
+    assert pipeline_report._shown(here) == "python -m reid_commands 'a b'"
 
 
 def test_what_is_up_to_date_is_not_drawn_again(reported, monkeypatch, report_data) -> None:

@@ -14,37 +14,47 @@ import numpy as np
 from reid_core.data.tracklets import Tracklets, members
 from scipy import sparse
 
+LINKS = 32  # images of a long tracklet that are at distance 0, before and behind each
+
 
 def constrain_distances(distances: sparse.csr_array, tracklets: Tracklets) -> sparse.csr_array:
-    """Set distances within a tracklet to 0, and drop pairs of tracklets that are two identities."""
+    """Set distances within a tracklet to 0, and drop pairs of tracklets that are two identities.
+
+    In a tracklet of up to 2 LINKS + 1 images every image is at 0 from every other; in a longer one
+    each from LINKS before and behind it, in a ring, and from those that were near it anyway. So it
+    hangs together, all of its images have many neighbours, and memory grows with its length alone.
+    """
     count = distances.shape[0]
     rows = np.repeat(np.arange(count), np.diff(distances.indptr))
     first, second = tracklets.of_image[rows], tracklets.of_image[distances.indices]
+    kept = np.ones(len(rows), bool)
     if tracklets.apart:
         total = int(tracklets.of_image.max()) + 1
         apart = np.array([a * total + b for a, b in sorted(tracklets.apart)])
         both = (first >= 0) & (second >= 0)
         pairs = np.minimum(first, second) * total + np.maximum(first, second)
         kept = ~(both & np.isin(pairs, apart))
-    else:
-        kept = np.ones(len(rows), bool)
-    kept &= (first < 0) | (first != second)
-    own = np.concatenate([_pairs_within(images) for images in members(tracklets)], axis=1)
-    data = np.concatenate([distances.data[kept], np.zeros(own.shape[1], np.float32)])
+    own = np.concatenate([_links(images) for images in members(tracklets)], axis=1)
+    known = np.where((first >= 0) & (first == second), 0, distances.data)[kept]
+    data = np.concatenate([known, np.zeros(own.shape[1])]).astype(np.float32)
     columns = np.concatenate([distances.indices[kept], own[1]])
     return _rows_of(data, (np.concatenate([rows[kept], own[0]]), columns), count)
 
 
-def _pairs_within(images: np.ndarray) -> np.ndarray:
-    """All pairs (2, n * n) of n images, with themselves."""
-    return np.stack([np.repeat(images, len(images)), np.tile(images, len(images))])
+def _links(images: np.ndarray) -> np.ndarray:
+    """Pairs (2, n * m) of n images of a tracklet, with themselves; m = min(n, 2 LINKS + 1)."""
+    count = len(images)
+    steps = np.arange(min(count, 2 * LINKS + 1)) - min(count // 2, LINKS)
+    others = (np.arange(count)[:, None] + steps) % count
+    return np.stack([np.repeat(images, len(steps)), images[others.ravel()]])
 
 
 def _rows_of(data: np.ndarray, where: tuple[np.ndarray, ...], count: int) -> sparse.csr_array:
-    """A sparse matrix that keeps its zeros."""
-    order = np.lexsort((where[1], where[0]))
-    ends = np.concatenate([[0], np.cumsum(np.bincount(where[0], minlength=count))])
-    parts = (data[order], where[1][order].astype(np.int32), ends.astype(np.int64))
+    """A sparse matrix that keeps its zeros; of a pair that is there twice one counts."""
+    rows, columns = where
+    _, once = np.unique(rows * count + columns, return_index=True)  # row by row, in order
+    ends = np.concatenate([[0], np.cumsum(np.bincount(rows[once], minlength=count))])
+    parts = (data[once], columns[once].astype(np.int32), ends.astype(np.int64))
     return sparse.csr_array(parts, shape=(count, count))
 
 

@@ -55,7 +55,7 @@ class PseudoLabelled(Dataset):
     """Samples whose "targets" are pseudo labels, (N,); those of no cluster are not asked for."""
 
     def __init__(self, images: CommDataset, labels: np.ndarray) -> None:
-        self.images, self.labels = images, labels
+        self.images, self.labels, self.transform = images, labels, images.transform
 
     def __len__(self) -> int:
         return len(self.images)

@@ -9,7 +9,7 @@ import numpy as np
 from fastreid.config import CfgNode
 from fastreid.data import build as data_build
 from fastreid.utils import comm
-from fastreid_compat.repairs.loading.prefetch import PrefetchLoader
+from fastreid_compat.repairs.loading.prefetch import PrefetchLoader, finish_of
 from fastreid_compat.repairs.loading.reproducible import SeededBatchSampler
 
 from .images import PseudoLabelled, TrainingImages
@@ -90,4 +90,5 @@ def _loader(cfg: CfgNode, dataset: Any, batches: Sequence[list[int]] | Any) -> P
         batch_sampler=batches,
         collate_fn=data_build.fast_batch_collator,
         pin_memory=True,
+        finish=finish_of(dataset),
     )

@@ -10,6 +10,7 @@ from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
 from fastreid.modeling.meta_arch.baseline import Baseline
 from torch import Tensor, nn
 from transreid.modeling.backbone import TransReIDBackbone
+from transreid.modeling.drop_path import blocks_to_compile
 
 from ..memory.cluster_memory import ClusterMemory
 from .grouped_norm import group_batch_norms
@@ -40,7 +41,8 @@ class ClusterContrast(Baseline):
 
     def parts_to_compile(self) -> list[nn.Module]:
         """Modules for MODEL.COMPILE: the blocks of a ViT, else the backbone."""
-        return list(getattr(self.backbone, "blocks", [self.backbone]))
+        backbone: Any = self.backbone
+        return blocks_to_compile(backbone) if hasattr(backbone, "blocks") else [backbone]
 
     def forward(self, batched_inputs: dict[str, Any]) -> Any:
         """The loss in training, features (B, D) at test time.

@@ -5,6 +5,10 @@ python tools/benchmarks/dino_step.py
 Both take the same views through student, teacher, loss, backward, clipping, AdamW and EMA. The
 straightforward one, held here, runs each view on its own, goes through all pairs of views with a
 log-softmax for each, and through the parameters one by one.
+
+python tools/benchmarks/dino_step.py --against FOLDER --models ViT-S/16 --batch 4
+
+Instead, steps of another checkout of this repository and of this one, in turns.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import torch.nn.functional as F
 from dinopretrain import DINO
 from torch import Tensor
 
+from .against import rows_against
 from .harness import Row, benchmark, compare_steps
 from .models import DINO_CONFIGS, MODEL, MOMENTUM, adamw, dino_on_noise, dino_step
 
@@ -56,6 +61,10 @@ def plain_step(
 def measure(name: str, args: argparse.Namespace) -> Iterable[Row]:
     """Time both implementations, alternating."""
     options = ["MODEL.BACKBONE.DROP_PATH_RATIO", 0.0, "DINO.OUT_DIM", args.out_dim]
+    if args.against:
+        options = ["MODEL.DEVICE", "cpu", *options]
+        case = {"kind": "dino", "config": DINO_CONFIGS[name], "options": options}
+        return rows_against(args, case, args.against, args.steps)
     cfg, model, batch = dino_on_noise(DINO_CONFIGS[name], args.batch, options)
     other = copy.deepcopy(model)
     plain = functools.partial(plain_step, other, adamw(other), cfg.DINO.CLIP_GRADIENT, batch)
@@ -67,5 +76,13 @@ def measure(name: str, args: argparse.Namespace) -> Iterable[Row]:
 
 
 main, parser = benchmark(
-    __doc__, measure, "timm", each=MODEL, models=DINO_CONFIGS, batch=8, steps=3, out_dim=65536
+    __doc__,
+    measure,
+    "timm",
+    each=MODEL,
+    models=DINO_CONFIGS,
+    batch=8,
+    steps=3,
+    out_dim=65536,
+    against="",
 )

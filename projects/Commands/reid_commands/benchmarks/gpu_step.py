@@ -3,9 +3,10 @@
 python tools/benchmarks/gpu_step.py
 
 Supervised steps (with JPM and SIE, and the baseline) and a DINO step as the trainers make them,
-eager and with MODEL.COMPILE, and features; beside each the straightforward implementation (those of
-train_step.py and dino_step.py). The peak is that of a large matrix product in the same type. Waits:
-how often a step makes the host wait for the device. Without a GPU the same runs on the CPU:
+eager, with MODEL.COMPILE and (on a GPU) as CUDA graphs, and features; beside each the
+straightforward implementation (those of train_step.py and dino_step.py). The peak is that of a
+large matrix product in the same type. Waits: how often a step makes the host wait for the device.
+Without a GPU the same runs on the CPU:
 
 python tools/benchmarks/gpu_step.py --models ViT-S/16 --batch 4 --steps 1 --eager-only --size 64 32
 """
@@ -24,7 +25,7 @@ from fastreid.utils.events import EventStorage
 from fastreid_compat.repairs.training.mixed_precision import amp_dtype
 from torch.utils.flop_counter import FlopCounterMode
 
-from .gpu_works import Work, device, finish, works
+from .gpu_works import COMPILED, Work, device, finish, works
 from .harness import Row, benchmark
 from .models import MODEL, SIZE, VITS
 from .operators import counted
@@ -65,7 +66,7 @@ def measured(work: Work, steps: int, peak: float) -> Row:
         seconds = (time.perf_counter() - start) / steps
         memory = torch.cuda.max_memory_allocated() / 2**20 if cuda else 0.0
         shown: dict[str, str | float] = {"waits": "-", "operators": "-", "share of peak": "-"}
-        if work.variant != "compiled":  # the graphs of which are no operators
+        if work.variant not in COMPILED:
             with counted() as operators:
                 run()
             with FlopCounterMode(display=False) as flops:

@@ -29,6 +29,8 @@ from .models import (
 )
 from .train_step import INSTANCES, plain_losses
 
+# Variants whose graphs are no operators -> MODEL.COMPILE_MODE
+COMPILED = {"compiled": "default", "CUDA graphs": "reduce-overhead"}
 BASELINE_HEAD = {"MODEL.HEADS.NAME": "BNNeckHead", "MODEL.SIE.CAMERA": False}
 
 
@@ -50,6 +52,12 @@ def finish() -> None:
     """Wait for all that was asked of the GPU."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+
+
+def compile_as(variant: str, model: Any) -> None:
+    """Compile a model, if the variant is a compiled one."""
+    if variant in COMPILED:
+        compile_model(model, mode=COMPILED[variant])
 
 
 def supervised(name: str, args: argparse.Namespace, keys: dict[str, Any]) -> tuple[Any, Any, Any]:
@@ -80,12 +88,11 @@ class Again:
 
 
 def trainers_step(
-    name: str, args: argparse.Namespace, keys: dict[str, Any], compiled: bool
+    name: str, args: argparse.Namespace, keys: dict[str, Any], variant: str
 ) -> Callable[[], Any]:
     """A step of FastReID's trainer with mixed precision."""
     cfg, model, batch = supervised(name, args, keys)
-    if compiled:
-        compile_model(model)
+    compile_as(variant, model)
     trainer = AMPTrainer(model, Again(batch), *build_optimizer(cfg, model))
     trainer.iter = 0
     return trainer.run_step
@@ -133,8 +140,7 @@ def dino(name: str, args: argparse.Namespace, variant: str) -> Callable[[], Any]
                 return plain_step(model, optimizer, cfg.DINO.CLIP_GRADIENT, batch)
 
         return plain
-    if variant == "compiled":
-        compile_model(model)
+    compile_as(variant, model)
     trainer = dino_trainer(cfg, model, batch, dtype)
 
     def step() -> None:
@@ -144,11 +150,10 @@ def dino(name: str, args: argparse.Namespace, variant: str) -> Callable[[], Any]
     return step
 
 
-def features(name: str, args: argparse.Namespace, compiled: bool) -> Callable[[], Any]:
+def features(name: str, args: argparse.Namespace, variant: str) -> Callable[[], Any]:
     """Features of a batch."""
     _, model, batch = supervised(name, args, {})
-    if compiled:
-        compile_model(model)
+    compile_as(variant, model)
     model.eval()
     times = -(-args.test_batch // args.batch)
     batch = {k: torch.cat([v] * times)[: args.test_batch] for k, v in batch.items()}
@@ -164,16 +169,17 @@ def features(name: str, args: argparse.Namespace, compiled: bool) -> Callable[[]
 def works(name: str, args: argparse.Namespace) -> Iterator[Work]:
     """What is measured of one model."""
     count = args.batch
-    variants = ["eager"] if args.eager_only else ["eager", "compiled"]
+    graphs = [name for name in COMPILED if name == "compiled" or torch.cuda.is_available()]
+    variants = ["eager"] if args.eager_only else ["eager", *graphs]
     plain = functools.partial(straightforward_step, name, args)
     yield Work("JPM + SIE", "straightforward", count, plain)
     heads: dict[str, dict[str, Any]] = {"JPM + SIE": {}, "baseline": BASELINE_HEAD}
     for group, keys in heads.items():
         for v in variants:
-            build = functools.partial(trainers_step, name, args, keys, v == "compiled")
+            build = functools.partial(trainers_step, name, args, keys, v)
             yield Work(group, v, count, build)
     for v in ["straightforward", *variants]:
         yield Work("DINO", v, args.dino_batch, functools.partial(dino, name, args, v))
     for v in variants:
-        build = functools.partial(features, name, args, v == "compiled")
+        build = functools.partial(features, name, args, v)
         yield Work("features", v, args.test_batch, build)

@@ -27,6 +27,7 @@ MODEL = {"models": "model"}  # for each model a table's rows
 
 # Name -> timm's, embed_dim
 VITS = {"ViT-S/16": ("vit_small_patch16_224", 384), "ViT-B/16": ("vit_base_patch16_224", 768)}
+VIT_CONFIG = "projects/TransReID/configs/Base-TransReID.yml"
 JPM_AND_SIE = {
     "MODEL.HEADS.NAME": "JPMHead",
     "MODEL.HEADS.NUM_CLASSES": 751,
@@ -44,6 +45,13 @@ def vit_config(
     name: str, size: Sequence[int], stride: int = 16, more: Mapping[str, Any] | None = None
 ) -> CfgNode:
     """Config of one of :data:`VITS` with images of (H, W) pixels, without drop path (noise)."""
+    return load_config(find_config(VIT_CONFIG), vit_options(name, size, stride, more))
+
+
+def vit_options(
+    name: str, size: Sequence[int], stride: int = 16, more: Mapping[str, Any] | None = None
+) -> list[Any]:
+    """KEY VALUE pairs behind VIT_CONFIG, see :func:`vit_config`."""
     timm_name, width = VITS[name]
     keys = {
         "MODEL.BACKBONE.TIMM_NAME": timm_name,
@@ -55,8 +63,7 @@ def vit_config(
         "INPUT.SIZE_TEST": [*size],
         **(more or {}),
     }
-    base = find_config("projects/TransReID/configs/Base-TransReID.yml")
-    return load_config(base, [word for pair in keys.items() for word in pair])
+    return [word for pair in keys.items() for word in pair]
 
 
 def dino_on_noise(

@@ -5,6 +5,11 @@ python tools/benchmarks/train_step.py
 Both take the same images through forward, losses, backward and optimizer, with JPM and SIE on. The
 straightforward one, held here, computes attention as an explicit softmax, runs the last blocks
 over all tokens and calls the local block once a part.
+
+python tools/benchmarks/train_step.py --against FOLDER --models ViT-S/16 --strides 16 --batch 8
+
+Instead, steps of FastReID's trainer in another checkout of this repository, such as one that git
+worktree add FOLDER COMMIT makes, and in this one, in turns.
 """
 
 from __future__ import annotations
@@ -20,8 +25,19 @@ from transreid import TransReID
 from transreid.modeling.jigsaw import jigsaw_parts
 from transreid.training import model_with
 
+from .against import rows_against
 from .harness import Row, benchmark, compare_steps
-from .models import JPM_AND_SIE, MODEL, NUM_CAMERAS, SIZE, VITS, in_storage, vit_config
+from .models import (
+    JPM_AND_SIE,
+    MODEL,
+    NUM_CAMERAS,
+    SIZE,
+    VIT_CONFIG,
+    VITS,
+    in_storage,
+    vit_config,
+    vit_options,
+)
 
 INSTANCES = 4
 
@@ -83,6 +99,10 @@ def measure(name: str, stride: int, args: argparse.Namespace) -> Iterator[Row]:
     """Time both implementations, alternating."""
     torch.manual_seed(0)
     more = {**JPM_AND_SIE, "MODEL.DEVICE": "cpu"}
+    if args.against:
+        options = vit_options(name, args.size, stride, more)
+        case = {"kind": "supervised", "config": VIT_CONFIG, "options": options}
+        return rows_against(args, case, args.against, args.steps)
     model = model_with(vit_config(name, args.size, stride, more), weights="").train()
     batch = {
         "images": torch.rand(args.batch, 3, *args.size) * 255,
@@ -106,4 +126,5 @@ main, parser = benchmark(
     batch=16,
     steps=5,
     size=SIZE,
+    against="",
 )

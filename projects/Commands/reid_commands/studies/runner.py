@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import reid_core  # noqa: F401  (first: repairs FastReID)
 from fastreid.config import CfgNode
 from reid_common.errors import UserError
 from reid_common.files import write_json

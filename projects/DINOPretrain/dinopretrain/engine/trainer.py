@@ -19,6 +19,7 @@ from fastreid.utils import comm
 from fastreid_compat.repairs.checkpoints.checkpoint_files import AtomicPathManager
 from reid_common.errors import UserError
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..config import check_dino_config
 from ..data.bad_images import BadImagesHook
@@ -31,6 +32,15 @@ from .watch import CollapseWatch
 logger = logging.getLogger(__name__)
 
 TEACHER_FILE = BACKBONE_FILES["DINO"]
+
+
+def compared_in_pieces(cfg: CfgNode, method: nn.Module, share: int) -> list[str]:
+    """What compares images, and sees a piece of a process's ``share`` of a batch at a time."""
+    if not 0 < cfg.DINO.MICRO_BATCH < share:
+        return []
+    norms = any(isinstance(module, _BatchNorm) for module in method.modules())
+    found = {"BatchNorm has its statistics from": norms, "KoLeo compares": cfg.DINO.KOLEO_WEIGHT}
+    return [what for what, there in found.items() if there]
 
 
 class Schedules(HookBase):
@@ -50,6 +60,11 @@ class Schedules(HookBase):
             f"Step: {batch} images, {share} in each of {processes} process(es), "
             f"{min(cfg.DINO.MICRO_BATCH or share, share)} at a time (DINO.MICRO_BATCH)"
         )
+        if parts := compared_in_pieces(cfg, self.trainer._trainer.method, share):
+            logger.warning(
+                f"DINO.MICRO_BATCH {cfg.DINO.MICRO_BATCH}: {' and '.join(parts)} that many images "
+                f"instead of {share}, which is not the method of the whole batch; 0 is"
+            )
 
     def before_step(self) -> None:
         """Learning rate, weight decay, momentum, frozen last layer; the method's own besides."""

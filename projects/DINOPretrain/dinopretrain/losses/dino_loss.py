@@ -16,7 +16,11 @@ from .precision import precise
 
 
 def cross_view_loss(
-    student: Tensor, teacher: Tensor, center: Tensor, student_temp: float, teacher_temp: float
+    student: Tensor,
+    teacher: Tensor,
+    center: Tensor,
+    student_temp: float,
+    teacher_temp: float | Tensor,
 ) -> Tensor:
     """Mean of H(p_t^i, p_s^j) over all pairs of a teacher view i and another student view j.
 
@@ -29,7 +33,7 @@ def cross_view_loss(
         teacher: (G, B, K) logits, G <= V; no gradient flows into them.
         center: (1, K) or (K,), subtracted from the teacher's logits (equation 4).
         student_temp: tau_s.
-        teacher_temp: tau_t.
+        teacher_temp: tau_t, or a 0-dimensional tensor of it.
 
     Returns:
         Scalar.
@@ -65,7 +69,7 @@ class DINOLoss(nn.Module):
         self.student_temp, self.center_momentum = student_temp, center_momentum
         self.register_buffer("center", torch.zeros(1, out_dim))
 
-    def forward(self, student: Tensor, teacher: Tensor, teacher_temp: float) -> Tensor:
+    def forward(self, student: Tensor, teacher: Tensor, teacher_temp: float | Tensor) -> Tensor:
         """Loss of a step, or of a piece of it; the centre stays until :meth:`move_center`."""
         return cross_view_loss(student, teacher, self.center, self.student_temp, teacher_temp)
 

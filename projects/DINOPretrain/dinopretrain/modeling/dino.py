@@ -116,11 +116,19 @@ class DINO(PretrainingMethod):
             self.outputs.add(teacher, seen, self.loss.center, self.teacher_temp)
             teacher = teacher.unflatten(0, (-1, num_images))
             student = logits.unflatten(0, (-1, num_images))
-            losses = {"loss_dino": self.loss(student, teacher, self.teacher_temp)}
+            losses = {"loss_dino": self.loss(student, teacher, self.temperature())}
             if self.koleo_weight:
                 of_globals = features[: len(global_views)].unflatten(0, (-1, num_images))
                 losses["loss_koleo"] = self.koleo_weight * koleo_loss(of_globals)
         return losses
+
+    def temperature(self) -> Tensor:
+        """tau_t on the device: a number would be compiled into the loss, anew in each epoch."""
+        return torch.full((), self.teacher_temp, device=self.device)
+
+    def parts_to_compile(self) -> list[nn.Module]:
+        """Those of all methods, and the loss of [cls]."""
+        return [*super().parts_to_compile(), self.loss]
 
     def begin_step(self) -> None:
         """Forget the outputs of the step before."""

@@ -101,7 +101,7 @@ class IBOT(DINO):
             of_cls = self.loss(
                 logits.unflatten(0, (-1, num_images)),
                 teacher.unflatten(0, (-1, num_images)),
-                self.teacher_temp,
+                self.temperature(),
             )
             temperatures = self.loss.student_temp, self.patch_temp
             of_patches = masked_patch_loss(
@@ -129,6 +129,11 @@ class IBOT(DINO):
         backbone: Any = encoder.backbone
         tokens = backbone.forward_features(images, masks=masks)
         return tokens[:, 0], tokens[:, backbone.num_prefix_tokens :]
+
+    def parts_to_compile(self) -> list[nn.Module]:
+        """DINO's but for the heads: each step has another number of hidden patches."""
+        heads = self.student.head, self.teacher.head
+        return [part for part in super().parts_to_compile() if part not in heads]
 
     def begin_step(self) -> None:
         """Forget the outputs of the step before."""

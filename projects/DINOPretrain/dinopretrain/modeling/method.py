@@ -56,12 +56,16 @@ class PretrainingMethod(nn.Module):
     watched: ClassVar[tuple[str, ...]] = ()  # metrics that :meth:`collapse` judges
     pixel_mean: Tensor
     pixel_std: Tensor
+    pixel_scale: Tensor  # 1 / std and -mean / std: one multiplication and addition a pixel
+    pixel_shift: Tensor
 
     def __init__(self, pixel_mean: list[float], pixel_std: list[float]) -> None:
         super().__init__()
         self.momentum, self.step = 1.0, 0
-        for name, values in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
-            self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
+        mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (pixel_mean, pixel_std))
+        buffers = {"pixel_mean": mean, "pixel_std": std, "pixel_scale": 1 / std}
+        for name, values in (*buffers.items(), ("pixel_shift", -mean / std)):
+            self.register_buffer(name, values, persistent=False)
 
     # What a method says
 
@@ -156,14 +160,19 @@ class PretrainingMethod(nn.Module):
         return self.exported.features((images - self.pixel_mean) / self.pixel_std)
 
     def normalised(self, views: Tensor) -> Tensor:
-        """Views (B, n, H, W, 3), uint8 -> (n * B, 3, H, W), view by view, normalised."""
+        """Views (B, n, H, W, 3), uint8 -> (n * B, 3, H, W), view by view, normalised.
+
+        One operator reads the bytes and writes the images, in the order of both.
+        """
         if views.dtype != torch.uint8 or views.dim() != 5:
             raise UserError(
                 f"views are {tuple(views.shape)} {views.dtype}; pre-training takes (B, n, H, W, 3) "
                 "uint8"
             )
-        images = views.to(self.device).transpose(0, 1).flatten(0, 1).permute(0, 3, 1, 2)
-        return (images - self.pixel_mean) / self.pixel_std
+        views = views.to(self.device, non_blocking=True).transpose(0, 1)
+        shift, scale = (x.view(-1) for x in (self.pixel_shift, self.pixel_scale))
+        images = torch.addcmul(shift, views, scale, out=scale.new_empty(views.shape))
+        return images.flatten(0, 1).permute(0, 3, 1, 2)
 
     def exported_state(self) -> dict[str, Tensor]:
         """State dict, on the CPU, for MODEL.BACKBONE.PRETRAIN_PATH."""

@@ -8,10 +8,13 @@ from fastreid_compat.repairs.config.settings import add_default_keys
 from reid_common.left_out import MOST
 
 from .declaration import Key
-from .values import FLAG, PROBABILITY, TEXT, Allowed, registered, sequence
+from .values import FLAG, PROBABILITY, TEXT, Allowed, one_of, registered, sequence
 
 # Evaluators by name, see run/evaluators.py.
 EVALUATOR_REGISTRY = Registry("EVALUATOR")
+
+CUDA_GRAPHS = "reduce-overhead"
+COMPILE_MODES = ("default", CUDA_GRAPHS)
 
 CAMERAS = sequence(TEXT, text="a list of data sets with their numbers of cameras: ('msmt17:15',)")
 FILES = sequence(TEXT, text="a list of CSV files")
@@ -64,7 +67,19 @@ KEYS = (
         registered("a name in EVALUATOR_REGISTRY", EVALUATOR_REGISTRY._obj_map),
         "Evaluator: ReidEvaluator is FastReID's own, FastEvaluator that of FastEval",
     ),
-    Key("MODEL.COMPILE", False, FLAG, "torch.compile of the backbone, or what the model names"),
+    Key(
+        "MODEL.COMPILE",
+        False,
+        FLAG,
+        "torch.compile of the backbone, or what the model names: blocks, heads, losses",
+    ),
+    Key(
+        "MODEL.COMPILE_MODE",
+        "default",
+        one_of(*COMPILE_MODES),
+        "With COMPILE: default, or reduce-overhead, CUDA graphs, which are replayed, for steps "
+        "whose kernels are too short for the host; on a CPU the same as default",
+    ),
 )
 
 

@@ -11,11 +11,15 @@ from reid_common.errors import UserError
 from .names import dataset_class, split_name
 from .thinning import split_thinning, thin
 
+MSMT17 = (
+    "MSMT17_V1/{train,test,list_train.txt,list_val.txt,list_query.txt,list_gallery.txt}, or "
+    "MSMT17_V2 with mask_train_v2 and mask_test_v2"
+)
 LAYOUTS = {
     "Market1501": "Market-1501-v15.09.15/{bounding_box_train,query,bounding_box_test}/*.jpg",
     "DukeMTMC": "DukeMTMC-reID/{bounding_box_train,query,bounding_box_test}/*.jpg",
-    "MSMT17": "MSMT17_V1/{train,test,list_train.txt,list_val.txt,list_query.txt,list_gallery.txt},"
-    " or MSMT17_V2 with mask_train_v2 and mask_test_v2",
+    "MSMT17": MSMT17,
+    "MSMT17TrainVal": MSMT17,
     "OccludedDuke": "Occluded_Duke/{bounding_box_train,query,bounding_box_test}/*.jpg",
     "VeRi": "veri/{image_train,image_query,image_test}/*.jpg",
     "VehicleID": "vehicleid/{image/*.jpg,train_test_split/*.txt}",

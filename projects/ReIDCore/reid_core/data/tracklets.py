@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,7 +90,8 @@ def read_tracklets(
             f"{option}: {path!r} names a tracklet of none of the {len(images)} images, "
             f"such as {images[0]!r}; write paths relative to {folder!r}, or absolute ones"
         )
-    return Tracklets(of_image, _at_the_same_time(seen.values()), list(seen.values()))
+    tracks = list(seen.values())
+    return Tracklets(of_image, seen_at_once(tracks), tracks)
 
 
 def _take(tracklet: Seen, place: str, values: Any) -> None:
@@ -111,20 +112,19 @@ def _take(tracklet: Seen, place: str, values: Any) -> None:
     tracklet.first, tracklet.last = min(tracklet.first, time), max(tracklet.last, time)
 
 
-def _at_the_same_time(tracklets: Iterable[Seen]) -> set[tuple[int, int]]:
-    """Pairs of tracklets under one camera whose times overlap."""
+def seen_at_once(tracks: Sequence[Seen]) -> set[tuple[int, int]]:
+    """Pairs of tracklets under one camera whose times overlap: their places, the smaller first."""
     found: set[tuple[int, int]] = set()
-    by_camera: dict[str, list[Seen]] = {}
-    for tracklet in tracklets:
-        if tracklet.camera and tracklet.timed:
-            by_camera.setdefault(tracklet.camera, []).append(tracklet)
+    by_camera: dict[str, list[int]] = {}
+    for place, track in enumerate(tracks):
+        if track.camera and track.timed:
+            by_camera.setdefault(track.camera, []).append(place)
     for group in by_camera.values():
-        running: list[Seen] = []
-        for tracklet in sorted(group, key=lambda t: (t.first, t.number)):
-            running = [other for other in running if other.last >= tracklet.first]
-            pairs = (sorted((tracklet.number, other.number)) for other in running)
-            found.update((first, second) for first, second in pairs)
-            running.append(tracklet)
+        running: list[int] = []
+        for place in sorted(group, key=lambda place: tracks[place].first):
+            running = [other for other in running if tracks[other].last >= tracks[place].first]
+            found.update((min(place, other), max(place, other)) for other in running)
+            running.append(place)
     return found
 
 

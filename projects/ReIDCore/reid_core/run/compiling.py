@@ -16,7 +16,7 @@ import sysconfig
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from fastreid.config import CfgNode
@@ -24,6 +24,18 @@ from fastreid.modeling.meta_arch import build as meta_arch_build
 from fastreid_compat.registry import fix, rebind
 from reid_common.errors import UserError
 from torch import nn
+
+from ..config.keys import CUDA_GRAPHS
+from .compile_modes import (
+    COUNTER,
+    DEFAULT,
+    INDUCTOR,
+    backend_of,
+    first_lines,
+    keep_between_runs,
+    mode_on,
+    separate_steps,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -45,20 +57,27 @@ def models_compiled() -> bool:
     def build_compiled(cfg: CfgNode) -> nn.Module:
         model = build_model(cfg)
         if cfg.MODEL.get("COMPILE", False):
-            compile_model(model)
+            compile_model(model, mode=cfg.MODEL.get("COMPILE_MODE", DEFAULT))
         return model
 
     rebind(build_model, build_compiled)
     return True
 
 
-def compile_model(model: nn.Module, backend: str = "inductor") -> None:
+def compile_model(model: nn.Module, backend: str = INDUCTOR, mode: str = DEFAULT) -> None:
     """Have a model, on the device where it will run, compiled in place at its first forward passes.
+
+    Args:
+        model: in place.
+        backend: of torch.compile; torch's own compiler, or one without kernels of its own.
+        mode: MODEL.COMPILE_MODE.
 
     Raises:
         UserError: this machine cannot compile.
     """
-    check_compiler(next(model.parameters()).device.type)
+    device_type = next(model.parameters()).device.type
+    check_compiler(device_type)
+    mode = mode_on(device_type, mode)
     find_parts: Any = getattr(model, "parts_to_compile", None)
     parts = list(find_parts()) if find_parts else [model.get_submodule("backbone")]
     # Parts share their code, and may be variants of it.
@@ -66,9 +85,14 @@ def compile_model(model: nn.Module, backend: str = "inductor") -> None:
     limit = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"
     setattr(config, limit, max(getattr(config, limit), VARIANTS * len(parts)))
     for part in parts:
-        part.compile(backend=backend)
+        part.compile(backend=backend_of(backend, mode))
+    if mode == CUDA_GRAPHS:
+        separate_steps(model)
     kinds = ", ".join(f"{count} x {name}" for name, count in _kinds(parts).items())
     logger.info("MODEL.COMPILE: %d part(s) are compiled at their first use: %s", len(parts), kinds)
+    if backend == INDUCTOR:
+        kept = keep_between_runs()
+        logger.info("MODEL.COMPILE: mode %s; kernels are kept for later runs in %s", mode, kept)
     _report_when_warm(model)
 
 
@@ -76,32 +100,54 @@ def _kinds(parts: Sequence[nn.Module]) -> Counter[str]:
     return Counter(type(part).__name__ for part in parts)
 
 
+class Counted(NamedTuple):
+    """What torch has counted so far, of all models of this process."""
+
+    graphs: int
+    eager: int  # of them: its compiler failed
+    left_out: int  # pieces of code that are in no graph
+    reasons: Counter[str]  # why graphs end early
+
+
+def _counted() -> Counted:
+    counters: Mapping[str, Counter[str]] = torch._dynamo.utils.counters
+    frames = counters["frames"]
+    return Counted(
+        counters["stats"]["unique_graphs"],
+        counters[COUNTER]["eager"],
+        frames["total"] - frames["ok"],
+        Counter(counters["graph_break"]),
+    )
+
+
 def _report_when_warm(model: nn.Module) -> None:
     """Log the number of graphs, and warn of what stayed eager, after the first training passes."""
-    passes, counters = [0], torch._dynamo.utils.counters
-    before = _graphs_and_breaks(counters)
+    passes, before = [0], _counted()
 
     def report(module: nn.Module, *_: Any) -> None:
         passes[0] += module.training
         if passes[0] < WARM:
             return
         handle.remove()
-        graphs, breaks = (
-            new - old for new, old in zip(_graphs_and_breaks(counters), before, strict=True)
-        )
-        logger.info("MODEL.COMPILE: %d graph(s) after %d training passes", graphs, WARM)
-        if breaks or not graphs:
-            logger.warning(
-                "MODEL.COMPILE: torch gave up %d time(s) and runs what it left out eagerly, as "
-                "without the key; TORCH_LOGS=graph_breaks,recompiles says where",
-                breaks,
-            )
+        _report(before, _counted())
 
     handle = model.register_forward_hook(report)
 
 
-def _graphs_and_breaks(counters: Mapping[str, Counter[str]]) -> tuple[int, int]:
-    return counters["stats"]["unique_graphs"], sum(counters["graph_break"].values())
+def _report(before: Counted, now: Counted) -> None:
+    graphs, eager = now.graphs - before.graphs, now.eager - before.eager
+    logger.info("MODEL.COMPILE: %d graph(s) after %d training passes", graphs, WARM)
+    if eager:
+        logger.warning("MODEL.COMPILE: %d of the %d graph(s) run eagerly, see above", eager, graphs)
+    reasons = now.reasons - before.reasons
+    gave_up = max(sum(reasons.values()), now.left_out - before.left_out)
+    if gave_up or not graphs:
+        logger.warning(
+            "MODEL.COMPILE: torch gave up %d time(s) and runs what it left out eagerly, as "
+            "without the key (%s); TORCH_LOGS=graph_breaks,recompiles says where",
+            gave_up,
+            first_lines(reasons) or "too many variants, or nothing that it can compile",
+        )
 
 
 def check_compiler(device_type: str) -> None:

@@ -13,7 +13,10 @@ from torch import nn
 from ..side_information.trained import RECORD
 
 # Keys of MODEL that make no difference to a feature.
-_IRRELEVANT = ("DEVICE", "WEIGHTS", "LOSSES", "QUEUE_SIZE", "FREEZE_LAYERS", "COMPILE")
+_IRRELEVANT = (
+    *("DEVICE", "WEIGHTS", "LOSSES", "QUEUE_SIZE", "FREEZE_LAYERS"),
+    *("COMPILE", "COMPILE_MODE"),
+)
 
 
 def relevant_config(cfg: CfgNode) -> dict[str, Any]:

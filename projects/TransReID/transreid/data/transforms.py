@@ -1,4 +1,4 @@
-"""The released augmentation, INPUT.TRANSFORM: TransReID.
+"""The released augmentation, INPUT.TRANSFORM: TransReID; TransReIDBicubic is HAP's.
 
 Source: He et al., "TransReID", ICCV 2021, section 4.1, and the released code. Training: resize
 (bicubic), flip, pad and random crop, to a tensor, random erasing. Test: resize (bilinear).
@@ -6,44 +6,26 @@ Source: He et al., "TransReID", ICCV 2021, section 4.1, and the released code. T
 FastReID's own pipeline pads before it flips, resizes with bicubic interpolation at test time and
 erases with one colour. Here as there pixels are 0..255 and the model normalises them; the released
 code erases after normalisation, with noise N(0, 1). So noise is scaled by MODEL.PIXEL_STD and
-shifted by MODEL.PIXEL_MEAN, to be N(0, 1) once the model has normalised.
+shifted by MODEL.PIXEL_MEAN, to be N(0, 1) once the model has normalised. HAP (Yuan et al., NeurIPS
+2023) has the same, but for a bicubic resize at test time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable
+from typing import Any
 
-import torch
 from fastreid.config import CfgNode
 from fastreid.data.transforms import ToTensor
 from fastreid_compat.repairs.loading.transforms import TRANSFORM_REGISTRY, tv
 from PIL import Image
 from reid_common.errors import UserError
-from torch import Tensor
+
+from .erasing import BytesToDevice, NoiseErasing
 
 # Switches of FastReID's pipeline that have no place in the released one.
 NOT_RELEASED = ("CROP", "CJ", "AFFINE", "AUTOAUG", "AUGMIX", "RPT")
-
-
-class NoiseErasing:
-    """Random erasing (Zhong et al., 2020) with noise for each pixel, for images before normalising.
-
-    One rectangle of 2 to 33% of the area and an aspect ratio of 0.3 to 3.3, timm's defaults, filled
-    with noise of ``mean`` and ``std`` of each channel, pixels 0..255.
-    """
-
-    def __init__(self, probability: float, mean: Sequence[float], std: Sequence[float]) -> None:
-        self.probability = probability
-        self.mean, self.std = torch.tensor([mean, std], dtype=torch.float32)[..., None, None]
-        from timm.data.random_erasing import RandomErasing  # late: seconds
-
-        self._erase = RandomErasing(probability, mode="pixel", max_count=1, device="cpu")
-
-    def __call__(self, image: Tensor) -> Tensor:
-        """Erase in a copy of ``image`` (C, H, W), float32."""
-        # What timm writes into a blank sheet is noise; the rest of the image stays bit for bit.
-        noise = self._erase(torch.full_like(image, torch.nan))
-        return torch.where(noise.isnan(), image, noise * self.std + self.mean)
 
 
 def check_steps(cfg: CfgNode, transform: str) -> None:
@@ -56,24 +38,28 @@ def check_steps(cfg: CfgNode, transform: str) -> None:
             )
 
 
-def build_transreid_transforms(cfg: CfgNode, is_train: bool) -> Callable[[Image.Image], Tensor]:
+def build_transreid_transforms(
+    cfg: CfgNode, is_train: bool, at_test: str = "bilinear"
+) -> Callable[[Image.Image], Any]:
     """Build the released pipeline for training or test.
 
     Args:
         cfg: reads INPUT.SIZE_TRAIN or SIZE_TEST and, for training, INPUT.FLIP, PADDING and REA
-            (but for REA.VALUE) and MODEL.PIXEL_MEAN and PIXEL_STD.
+            (but for REA.VALUE), INPUT.ON_DEVICE and MODEL.PIXEL_MEAN and PIXEL_STD.
         is_train: whether to augment.
+        at_test: interpolation of the resize at test time, as torchvision calls it.
 
     Returns:
-        PIL image (RGB) -> (3, H, W), float32; pixels 0..255, noise beyond.
+        PIL image (RGB) -> (3, H, W), float32; pixels 0..255, noise beyond. With ON_DEVICE, for
+        training, a :class:`.erasing.BytesToDevice`.
 
     Raises:
         UserError: an augmentation is on that the released pipeline does not have.
     """
     options = cfg.INPUT
-    check_steps(cfg, "TransReID")
+    check_steps(cfg, options.get("TRANSFORM", "TransReID"))
     if not is_train:
-        resize = tv.Resize(options.SIZE_TEST, tv.InterpolationMode.BILINEAR)
+        resize = tv.Resize(options.SIZE_TEST, tv.InterpolationMode(at_test))
         return tv.Compose([resize, ToTensor()])
     size = list(options.SIZE_TRAIN)
     steps: list[Callable] = [tv.Resize(size, tv.InterpolationMode.BICUBIC)]
@@ -82,11 +68,14 @@ def build_transreid_transforms(cfg: CfgNode, is_train: bool) -> Callable[[Image.
     if options.PADDING.ENABLED:
         steps.append(tv.Pad(options.PADDING.SIZE, padding_mode=options.PADDING.MODE))
         steps.append(tv.RandomCrop(size))
-    steps.append(ToTensor())
-    if options.REA.ENABLED:
-        model = cfg.MODEL
-        steps.append(NoiseErasing(options.REA.PROB, model.PIXEL_MEAN, model.PIXEL_STD))
-    return tv.Compose(steps)
+    colours = cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD
+    erase = NoiseErasing(options.REA.PROB, *colours) if options.REA.ENABLED else None
+    if options.get("ON_DEVICE", False):
+        return BytesToDevice(tv.Compose(steps), erase)
+    return tv.Compose([*steps, ToTensor(), *([erase] if erase else [])])
 
 
 TRANSFORM_REGISTRY._do_register("TransReID", build_transreid_transforms)
+TRANSFORM_REGISTRY._do_register(
+    "TransReIDBicubic", functools.partial(build_transreid_transforms, at_test="bicubic")
+)

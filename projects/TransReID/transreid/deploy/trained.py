@@ -14,6 +14,7 @@ from reid_common.errors import UserError
 from reid_common.published import CONFIG
 from reid_core.side_information.trained import trained_ids
 
+from ..data.resizing import resizing_of
 from ..export.onnx_export import OnnxReport, export_onnx
 from ..export.openvino_export import write_openvino
 from ..export.packages import OPENVINO, package
@@ -23,9 +24,8 @@ from ..export.sidecars import check_name, write_sidecar
 from ..export.torch_export import export_program
 from ..inference.extraction import describe
 from ..inference.extractor import FeatureExtractor
-from ..modeling.backbone import TransReIDBackbone
 from ..modeling.side_embedding import SideInformationEmbedding
-from ..weights.formats import read_weights
+from ..weights.identities import num_identities
 
 FORMATS = {".onnx": "ONNX Runtime", ".xml": "OpenVINO", ".pt2": "torch.export"}  # what checks them
 
@@ -116,9 +116,6 @@ def metadata(extractor: FeatureExtractor, config_file: str, profile: Profile) ->
     cfg = extractor.cfg
     about = describe(extractor, [])
     sie = getattr(extractor.model.backbone, "sie", None)
-    num_classes = 0  # of FastReID's models; the others have no classifier any more: the file tells
-    if isinstance(extractor.model.backbone, TransReIDBackbone):
-        num_classes = read_weights(cfg.MODEL.WEIGHTS).num_classes
     properties = {
         "image_size": list(cfg.INPUT.SIZE_TEST),  # height, width in pixels
         "profile": profile.name,
@@ -127,7 +124,8 @@ def metadata(extractor: FeatureExtractor, config_file: str, profile: Profile) ->
         "transform": " ".join(repr(extractor.transform).split()),
         "pixel_mean": list(cfg.MODEL.PIXEL_MEAN),
         "pixel_std": list(cfg.MODEL.PIXEL_STD),
-        "num_classes": num_classes,
+        "interpolation": resizing_of(extractor.transform).interpolation,
+        "num_classes": num_identities(cfg.MODEL.WEIGHTS),
         "num_cameras": getattr(sie, "num_cameras", 0),
         "num_views": getattr(sie, "num_views", 0),
         "cameras": list(extractor.cameras),

@@ -22,6 +22,7 @@ KINDS = {  # by name, with what the graph's metadata say
 }
 LIMITS = {UNIT: (-0.3, 1.3), IMAGENET: (-5.0, 5.0)}  # a resize may leave the range a little
 DARK = 3.0  # no normalised picture has a number beyond it
+WHOLE = 1e-3  # how near to whole numbers, or to 0..1, rounding leaves pixels of 0..255
 
 
 class InputRange(nn.Module):
@@ -54,8 +55,10 @@ class InputRange(nn.Module):
         """NaN for images (B, 3, H, W) that are of another range, else 0; (1, 1).
 
         Pixels of 0..255 are taken for another range where the whole batch is within +-3 and not of
-        whole numbers: a black picture is not. It is the root of a number that is negative there,
-        because not every runtime has logical operators (cv2.dnn has not).
+        whole numbers: a black picture is not. Normalised images are, where all numbers are
+        fractions of 255 in 0..1: normalising leaves none, but for a resize after the division the
+        range is not noticed. It is the root of a number that is negative there, because not every
+        runtime has logical operators (cv2.dnn has not).
         """
         if self.kind == PIXELS:
             excess = torch.relu(DARK - _largest(images.abs()))
@@ -63,7 +66,17 @@ class InputRange(nn.Module):
         else:
             low, high = LIMITS[self.kind]
             excess = torch.relu(_largest(images) - high) + torch.relu(_largest(-images) + low)
+        if self.kind == IMAGENET:
+            excess = excess + _unit_pixels(images)
         return torch.sqrt(-excess)
+
+
+def _unit_pixels(images: Tensor) -> Tensor:
+    """Positive where a batch is pixels / 255, all in 0..1 and not all 0; else 0: (1, 1)."""
+    numbers = images * 255
+    beyond = torch.relu(_largest(images) - 1) + torch.relu(_largest(-images))
+    broken = _largest((numbers - numbers.round()).abs())
+    return torch.relu(WHOLE - beyond) * torch.relu(WHOLE - broken) * _largest(images.abs())
 
 
 def _largest(images: Tensor) -> Tensor:

@@ -16,6 +16,8 @@ import torch
 from reid_common.errors import UserError
 from torch import Tensor, nn
 
+from ..data.resizing import resizing_of
+
 
 def triangle(distance: Tensor) -> Tensor:
     """Kernel of bilinear interpolation, of distances in pixels."""
@@ -75,14 +77,13 @@ def kernel_of(transform: Any, image_size: Sequence[int]) -> str:
     Raises:
         UserError: the transform does more than to resize to the model's size.
     """
-    steps = list(getattr(transform, "transforms", []))
-    names = [type(step).__name__ for step in steps]
-    kernel = str(getattr(getattr(steps[0], "interpolation", ""), "value", "")) if steps else ""
-    if names != ["Resize", "ToTensor"] or kernel not in KERNELS:
+    steps = resizing_of(transform)
+    if steps.strange or steps.crop is not None or steps.interpolation not in KERNELS:
         raise UserError(
             f"the test transform is {' '.join(repr(transform).split())}; a graph that resizes does "
             f"it alone, {' or '.join(KERNELS)}: use a profile for crops of the model's size"
         )
-    if list(image_size) != list(steps[0].size):
-        raise UserError(f"the test transform resizes to {steps[0].size}, not to {image_size}")
-    return kernel
+    if tuple(image_size) != steps.size:
+        size, wanted = list(steps.size), list(image_size)
+        raise UserError(f"the test transform resizes to {size}, not to {wanted}")
+    return steps.interpolation

@@ -26,6 +26,7 @@ from reid_common.published import (
 )
 from reid_core.config import load_config
 
+from ..data.resizing import resizing_of
 from ..weights.hub import find_published
 
 PIXEL_RANGE = (0, 255)  # of what the transform gives, and MODEL.PIXEL_MEAN and STD are for
@@ -78,30 +79,19 @@ def preprocessing(cfg: CfgNode) -> dict[str, Any]:
     Raises:
         UserError: the config's transform does something else.
     """
-    found: dict[str, Any] = {"size": None, "interpolation": None, "crop": None}
-    transform = data_build.build_transforms(cfg, is_train=False)
-    for step in getattr(transform, "transforms", [transform]):
-        kind = type(step).__name__
-        if kind == "Resize":
-            found["size"] = _sides(step.size)
-            found["interpolation"] = getattr(step.interpolation, "value", step.interpolation)
-        elif kind == "CenterCrop":
-            found["crop"] = _sides(step.size)
-        elif kind != "ToTensor":
-            raise UserError(
-                f"the test transform of INPUT.TRANSFORM {cfg.INPUT.get('TRANSFORM')} has the step "
-                f"{kind}, which {MANIFEST} has no words for; publish a model with Resize, "
-                "CenterCrop and ToTensor alone"
-            )
+    steps = resizing_of(data_build.build_transforms(cfg, is_train=False))
+    if steps.strange:
+        raise UserError(
+            f"the test transform of INPUT.TRANSFORM {cfg.INPUT.get('TRANSFORM')} has the step "
+            f"{steps.strange}, which {MANIFEST} has no words for; publish a model with Resize, "
+            "CenterCrop and ToTensor alone"
+        )
     return {
-        **found,
+        "size": [*steps.size] or None,
+        "interpolation": steps.interpolation or None,
+        "crop": None if steps.crop is None else [*steps.crop],
         "color": "RGB",
         "range": [*PIXEL_RANGE],
         "mean": [float(value) for value in cfg.MODEL.PIXEL_MEAN],
         "std": [float(value) for value in cfg.MODEL.PIXEL_STD],
     }
-
-
-def _sides(size: Any) -> list[int]:
-    """(height, width); of a resize by the shorter side that one number."""
-    return [size] if isinstance(size, int) else [int(side) for side in size]

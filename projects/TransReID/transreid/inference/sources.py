@@ -145,7 +145,7 @@ def graph_source(
         )
     known = runner.metadata
     height, width = graph.image_size
-    source = Source(graph, _Resize((width, height), known["transform"]), (height, width), dict)
+    source = Source(graph, _Resize((width, height), known), (height, width), dict)
     source.about = lambda: {
         "config": json.loads(known.get("config", "{}")),
         "weights": os.fspath(path),
@@ -181,10 +181,12 @@ def _first_pair(trained: list[list[int]], apart: list[list[int]]) -> tuple[int, 
 class _Resize:
     """Pixels (3, H, W), float32 0..255, of an image, as the transform of the file's model."""
 
-    def __init__(self, size: tuple[int, int], transform: str) -> None:
-        found = re.search(r"interpolation=(\w+)", transform)
+    def __init__(self, size: tuple[int, int], known: Mapping[str, str]) -> None:
+        # Files of before said it in the text of the transform alone.
+        found = re.search(r"interpolation=(\w+)", known["transform"])
+        kernel = known.get("interpolation") or (found[1] if found else "bilinear")
         self.size = size  # width, height
-        self.resample = Image.Resampling[found[1].upper() if found else "BILINEAR"]
+        self.resample = Image.Resampling[kernel.upper()]
 
     def __call__(self, image: Image.Image) -> Tensor:
         pixels = np.asarray(image.resize(self.size, self.resample), np.float32)

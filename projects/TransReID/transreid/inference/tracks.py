@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from reid_common.errors import UserError
 from reid_core.config.values import check_choice
-from reid_core.data.tracklets import Seen, Tracklets, members
+from reid_core.data.tracklets import Seen, Tracklets, members, seen_at_once
 
 from .feature_files import FeatureSet, Ranking
 from .search import check_comparable
@@ -65,7 +65,11 @@ class Gates:
 
 def apart(query: list[Seen], gallery: list[Seen]) -> np.ndarray:
     """Which of Q tracks one camera sees at the same time as which of G: (Q, G) bool."""
-    return _same_camera(query, gallery) & (_gaps(query, gallery) <= 0)
+    found, before = np.zeros((len(query), len(gallery)), bool), len(query)
+    pairs = seen_at_once([*query, *gallery])
+    across = np.array([pair for pair in pairs if pair[0] < before <= pair[1]], int).reshape(-1, 2)
+    found[across[:, 0], across[:, 1] - before] = True
+    return found
 
 
 def _same_camera(query: list[Seen], gallery: list[Seen]) -> np.ndarray:

@@ -202,6 +202,14 @@ class TransReIDBackbone(nn.Module):
         inner, cls = self._last_two(images, camids, viewids)
         return inner, cls, cls @ self.proj
 
+    def forward_map(
+        self, images: Tensor, camids: Tensor | None = None, viewids: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """[cls] after the norm (B, D), and the patches before it as a map (B, D, rows, columns)."""
+        tokens = self._through(self.blocks, self.embed(images, camids, viewids), self._rope(images))
+        patches = tokens[:, self.num_prefix_tokens :].transpose(1, 2)
+        return self.norm(tokens[:, 0]), patches.unflatten(2, self._grid(images))
+
     def _through(
         self, blocks: Iterable[nn.Module], tokens: Tensor, rope: dict[str, Tensor]
     ) -> Tensor:

@@ -8,6 +8,7 @@ frozen at 0, classifier without bias.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -40,9 +41,11 @@ class BNNeck(nn.Module):
             "CosSoftmax" = "AMSoftmax", "CircleSoftmax"), which works on cosines.
         scale: factor of the logits.
         margin: margin of the margin classifiers.
+        norm: False leaves the batch normalisation out: the classifier reads the feature itself.
+        bias: whether the classifier, which must be "Linear", has one.
 
     Raises:
-        UserError: an unknown ``cls_type``.
+        UserError: an unknown ``cls_type``, or one that cannot have a bias.
     """
 
     def __init__(
@@ -52,19 +55,25 @@ class BNNeck(nn.Module):
         cls_type: str = "Linear",
         scale: float = 1,
         margin: float = 0.0,
+        norm: bool = True,
+        bias: bool = False,
     ) -> None:
         super().__init__()
-        if cls_type not in CLASSIFIERS:
+        known = ["Linear"] if bias else list(CLASSIFIERS)
+        if cls_type not in known:
             raise UserError(
-                f"MODEL.HEADS.CLS_LAYER is {cls_type!r}; choose one of {', '.join(CLASSIFIERS)}"
+                f"MODEL.HEADS.CLS_LAYER is {cls_type!r}; choose one of {', '.join(known)}"
             )
-        self.bottleneck = nn.BatchNorm1d(feat_dim)
-        self.bottleneck.bias.requires_grad_(False)
+        self.bottleneck: nn.Module = nn.BatchNorm1d(feat_dim) if norm else nn.Identity()
+        if norm:
+            cast(nn.Parameter, self.bottleneck.bias).requires_grad_(False)
         with warnings.catch_warnings():
             # torch warns of the empty classifier of a model that is only evaluated.
             warnings.filterwarnings("ignore", "Initializing zero-element tensors")
-            self.classifier = nn.Linear(feat_dim, num_classes, bias=False)
-            nn.init.normal_(self.classifier.weight, std=0.001)  # as released
+            self.classifier = nn.Linear(feat_dim, num_classes, bias=bias)
+            nn.init.normal_(self.classifier.weight, std=0.02 if bias else 0.001)  # as released
+        if bias:
+            nn.init.zeros_(self.classifier.bias)
         self.cls_layer = CLASSIFIERS[cls_type](num_classes, scale, margin)
 
     def logits(self, after: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -72,7 +81,9 @@ class BNNeck(nn.Module):
 
         "cls_outputs" have the margin, for the loss; "pred_class_logits" do not, for the accuracy.
         """
-        return self.logits_of(after, self.classifier.weight, targets)
+        outputs = self.logits_of(after, self.classifier.weight, targets)
+        bias = self.classifier.bias
+        return outputs if bias is None else {name: x + bias for name, x in outputs.items()}
 
     def logits_of(self, after: Tensor, weight: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """:meth:`logits` with another weight (..., C, D), of features (..., B, D)."""
@@ -153,6 +164,31 @@ class NeckHead(nn.Module):
         check_choice("MODEL.HEADS.NECK_FEAT", neck_feat, NECK_FEATS)
         check_choice("MODEL.HEADS.TEST_NECK_FEAT", test_neck_feat, TEST_NECK_FEATS)
         self.neck_feat, self.test_neck_feat = neck_feat, test_neck_feat
+
+
+class BranchesHead(NeckHead):
+    """Several features with a BNNeck each; the first is the global one.
+
+    Args:
+        neck_feat: see :class:`NeckHead`.
+        test_neck_feat: likewise.
+    """
+
+    necks: nn.ModuleList
+
+    def of_branches(self, features: Sequence[Tensor], targets: Tensor | None) -> Any:
+        """Outputs of features before BN, (B, D_i) each, and targets (B,).
+
+        Returns:
+            In training the outputs of the first as FastReID's heads return them, with those of the
+            others in the list "local". At test time all of them side by side.
+        """
+        branches: list[Any] = list(zip(self.necks, features, strict=True))
+        if not self.training:
+            parts = [neck.test_feature(x, self.test_neck_feat) for neck, x in branches]
+            return torch.cat(parts, dim=1)
+        first, *local = (neck.outputs(x, targets, self.neck_feat) for neck, x in branches)
+        return {**first, "local": local}
 
 
 @REID_HEADS_REGISTRY.register()

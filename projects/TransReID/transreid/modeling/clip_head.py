@@ -10,16 +10,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from fastreid.config import CfgNode, configurable
 from fastreid.modeling.heads import REID_HEADS_REGISTRY
 from torch import Tensor, nn
 
-from .bnneck import BNNeck, NeckHead, head_arguments
+from .bnneck import BNNeck, BranchesHead, head_arguments
 
 
 @REID_HEADS_REGISTRY.register()
-class CLIPReIDHead(NeckHead):
+class CLIPReIDHead(BranchesHead):
     """Two BNNecks on what :meth:`TransReIDBackbone.forward_projected` returns.
 
     Args:
@@ -61,9 +60,5 @@ class CLIPReIDHead(NeckHead):
             test time the feature [f, f proj], (B, D + P).
         """
         inner, *pair = features
-        branches: list[Any] = list(zip(self.necks, pair, strict=True))
-        if not self.training:
-            parts = [neck.test_feature(x, self.test_neck_feat) for neck, x in branches]
-            return torch.cat(parts, dim=1)
-        first, projected = (neck.outputs(x, targets, self.neck_feat) for neck, x in branches)
-        return {**first, "local": [projected], "inner": inner}
+        outputs = self.of_branches(pair, targets)
+        return {**outputs, "inner": inner} if self.training else outputs

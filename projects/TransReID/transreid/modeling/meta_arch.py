@@ -19,7 +19,7 @@ from reid_common.errors import UserError
 from torch import Tensor, nn
 
 from .drop_path import blocks_to_compile, share_drop_paths
-from .stacked_losses import BATCHED, stacked_losses, weighted_losses
+from .stacked_losses import BATCHED, StackedLosses, put_accuracies
 from .stacked_necks import StackedParts
 
 
@@ -43,6 +43,7 @@ class TransReID(Baseline):
     ) -> None:
         super().__init__(**baseline)
         self.global_weight, self.local_weight = global_weight, local_weight
+        self.branch_losses = StackedLosses(self.loss_kwargs, global_weight, local_weight)
         if not hasattr(self.backbone, "forward_features"):
             raise UserError(
                 f"MODEL.META_ARCHITECTURE TransReID needs a backbone of tokens, not "
@@ -71,7 +72,8 @@ class TransReID(Baseline):
     def parts_to_compile(self) -> list[nn.Module]:
         """Modules for MODEL.COMPILE: what does the work, and little beside it.
 
-        The blocks of the ViT and the branches of JPM, not the embedding, which checks ids.
+        The blocks of the ViT, the branches of JPM, and the losses that are known for all branches
+        at once; not the embedding, which checks ids.
 
         Raises:
             UserError: torch 2.4 cannot recompute compiled blocks; a backbone without blocks.
@@ -83,7 +85,11 @@ class TransReID(Baseline):
             )
         branches = (getattr(self.heads, name, None) for name in ("global_branch", "local_branch"))
         parts = blocks_to_compile(self.backbone)
-        return parts + share_drop_paths(branch for branch in branches if branch is not None)
+        parts += share_drop_paths(branch for branch in branches if branch is not None)
+        return [*parts, self.branch_losses] if self._known_losses() else parts
+
+    def _known_losses(self) -> bool:
+        return BATCHED.issuperset(self.loss_kwargs["loss_names"])
 
     def forward(self, batched_inputs: dict[str, Any]) -> Any:
         """Losses in training, features (B, D') at test time.
@@ -110,12 +116,14 @@ class TransReID(Baseline):
             outputs: of the head; "local" holds those of the parts, if there are any.
             gt_labels: (B,) class indices.
         """
-        local, options = outputs.get("local", []), self.loss_kwargs
-        if isinstance(local, StackedParts) and BATCHED.issuperset(options["loss_names"]):
-            losses = stacked_losses(local, gt_labels, options)
-            return weighted_losses(losses, self.global_weight, self.local_weight)
+        local = outputs.get("local", [])
+        if self._known_losses() and (isinstance(local, StackedParts) or not local):
+            tensors = local.tensors if isinstance(local, StackedParts) else _stack_of_one(outputs)
+            weighted, accuracies = self.branch_losses(tensors, gt_labels)
+            put_accuracies(accuracies)
+            return weighted | self._inner_losses(outputs, gt_labels)
         first, *parts = _float32([outputs, *local])
-        weighted: dict[str, Tensor] = {}
+        weighted = {}
         if parts:
             with get_event_storage().name_scope("local"):
                 of_parts = [super(TransReID, self).losses(part, gt_labels) for part in parts]
@@ -130,10 +138,17 @@ class TransReID(Baseline):
         """Metric losses on the features "inner" (B, D), which have no classifier, if there are."""
         if "inner" not in outputs:
             return {}
+        (outputs,) = _float32([outputs])
         with get_event_storage().name_scope("inner"):
             losses = super().losses({**outputs, "features": outputs["inner"]}, gt_labels)
         losses.pop("loss_cls", None)
         return {f"{name}_inner": self.global_weight * loss for name, loss in losses.items()}
+
+
+def _stack_of_one(outputs: dict[str, Any]) -> dict[str, Tensor]:
+    """Outputs of a head with one branch, as :class:`StackedLosses` takes them."""
+    names = ("pred_class_logits", "cls_outputs", "features")
+    return {name: outputs[name].unsqueeze(0) for name in names}
 
 
 def _float32(branches: Iterable[dict[str, Any]]) -> list[dict[str, Tensor]]:

@@ -1,66 +1,87 @@
-"""The losses of all branches of JPM at once.
+"""The losses of all branches of JPM at once, or of the one branch of another head.
 
 Letters: B images, n branches (the global one, then the parts), D dimensions, C classes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastreid.utils.events import get_event_storage
 from fastreid_compat.repairs.modeling.losses import cross_entropy_loss, triplet_loss
-from torch import Tensor
-
-from .stacked_necks import StackedParts
+from torch import Tensor, nn
 
 # Names of MODEL.LOSSES.NAME that are known here; with others it is branch by branch.
 BATCHED = frozenset({"CrossEntropyLoss", "TripletLoss"})
 
 
-def stacked_losses(
-    parts: StackedParts, targets: Tensor, options: dict[str, Any]
-) -> dict[str, Tensor]:
-    """Each loss of FastReID's Baseline, of every branch; their accuracies go to the storage.
+class StackedLosses(nn.Module):
+    """Each loss of FastReID's Baseline, of every branch, weighted.
+
+    A module, without state, so that it can be compiled.
 
     Args:
-        parts: with tensors "cls_outputs" and "pred_class_logits" (n, B, C), "features" (n, B, D).
-        targets: (B,).
         options: ``loss_kwargs`` of Baseline; its loss names are in :data:`BATCHED`.
-
-    Returns:
-        "loss_cls" and "loss_triplet", those that are named; (n,) each.
+        global_weight: of the losses of the first branch.
+        local_weight: of the means of those of the others.
     """
-    tensors = {name: tensor.float() for name, tensor in parts.tensors.items()}
-    losses: dict[str, Tensor] = {}
-    correct = tensors["pred_class_logits"].detach().argmax(-1) == targets
-    accuracy, storage = correct.float().mean(-1), get_event_storage()
-    storage.put_scalar("local/cls_accuracy", accuracy[1:].mean())
-    storage.put_scalar("cls_accuracy", accuracy[0])
-    if "CrossEntropyLoss" in options["loss_names"]:
-        ce = options["ce"]
-        values = cross_entropy_loss(tensors["cls_outputs"], targets, ce["eps"], ce["alpha"])
-        losses["loss_cls"] = _scaled(values, ce["scale"])
-    if "TripletLoss" in options["loss_names"]:
-        tri = options["tri"]
-        choices = tri["margin"], tri["norm_feat"], tri["hard_mining"]
-        values = triplet_loss(tensors["features"], targets, *choices)
-        losses["loss_triplet"] = _scaled(values, tri["scale"])
-    return losses
+
+    def __init__(
+        self, options: Mapping[str, Any], global_weight: float, local_weight: float
+    ) -> None:
+        super().__init__()
+        self.options = options
+        self.global_weight, self.local_weight = global_weight, local_weight
+
+    def forward(
+        self, tensors: Mapping[str, Tensor], targets: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Losses and accuracies.
+
+        Args:
+            tensors: "cls_outputs" and "pred_class_logits" (n, B, C), "features" (n, B, D).
+            targets: (B,).
+
+        Returns:
+            "loss_cls_local" and "loss_triplet_local" of the parts, if there are any, "loss_cls" and
+            "loss_triplet" of the first branch, scalars; those that are named. Accuracies (n,).
+        """
+        correct = tensors["pred_class_logits"].detach().argmax(-1) == targets
+        losses = self._of_branches(tensors, targets)
+        return self._weighted(losses), correct.float().mean(-1)
+
+    def _of_branches(self, tensors: Mapping[str, Tensor], targets: Tensor) -> dict[str, Tensor]:
+        """Losses (n,) by name."""
+        names, losses = self.options["loss_names"], {}
+        if "CrossEntropyLoss" in names:
+            ce, logits = self.options["ce"], tensors["cls_outputs"].float()
+            values = cross_entropy_loss(logits, targets, ce["eps"], ce["alpha"])
+            losses["loss_cls"] = _scaled(values, ce["scale"])
+        if "TripletLoss" in names:
+            tri, features = self.options["tri"], tensors["features"].float()
+            choices = tri["margin"], tri["norm_feat"], tri["hard_mining"]
+            losses["loss_triplet"] = _scaled(
+                triplet_loss(features, targets, *choices), tri["scale"]
+            )
+        return losses
+
+    def _weighted(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        own, parts = {}, {}
+        for name, loss in losses.items():
+            first, *rest = loss.split((1, len(loss) - 1)) if len(loss) > 1 else (loss,)
+            own[name] = _scaled(first.squeeze(0), self.global_weight)
+            if rest:
+                parts[f"{name}_local"] = _scaled(rest[0].mean(), self.local_weight)
+        return parts | own
 
 
-def weighted_losses(
-    losses: dict[str, Tensor], global_weight: float, local_weight: float
-) -> dict[str, Tensor]:
-    """Of losses of all branches (n,) the weighted first one, and mean of the others: scalars.
-
-    The names of the latter end in "_local", and come first.
-    """
-    own, parts = {}, {}
-    for name, loss in losses.items():
-        first, rest = loss.split((1, len(loss) - 1))
-        own[name] = _scaled(first.squeeze(0), global_weight)
-        parts[f"{name}_local"] = _scaled(rest.mean(), local_weight)
-    return parts | own
+def put_accuracies(accuracies: Tensor) -> None:
+    """Put the accuracies (n,) of all branches into the storage, as they are: on the device."""
+    storage = get_event_storage()
+    if len(accuracies) > 1:
+        storage.put_scalar("local/cls_accuracy", accuracies[1:].mean())
+    storage.put_scalar("cls_accuracy", accuracies[0])
 
 
 def _scaled(loss: Tensor, factor: float) -> Tensor:

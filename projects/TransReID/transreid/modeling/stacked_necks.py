@@ -49,6 +49,7 @@ def can_be_stacked(necks: Sequence[BNNeck]) -> bool:
         type(neck) is BNNeck
         and type(neck.bottleneck) is nn.BatchNorm1d
         and type(neck.classifier) is nn.Linear
+        and neck.classifier.bias is None
         and type(neck.cls_layer) is type(first.cls_layer)
         and type(neck.cls_layer) in CLASSIFIERS.values()
         and neck.bottleneck.training

@@ -14,7 +14,6 @@ import timm
 import torch
 import yaml
 from fastreid.config import CfgNode
-from fastreid_compat.repairs.checkpoints.checkpoint_files import read_file, unwrapped
 from reid_common import published
 from reid_common.errors import UserError
 from reid_common.files import cannot_write, write_json
@@ -24,8 +23,7 @@ from torch import Tensor
 
 from ..inference.extractor import FeatureExtractor
 from ..inference.published_model import preprocessing
-from ..modeling.backbone import TransReIDBackbone
-from ..weights.formats import read_weights
+from ..weights.identities import num_identities
 from .card import Card
 from .metrics import metrics_of
 from .places import without_places
@@ -34,7 +32,7 @@ from .thresholds import read_thresholds
 
 # Keys that say where something was on the machine of the run, or how it was computed there.
 OF_THE_MACHINE = (
-    *("OUTPUT_DIR", "MODEL.WEIGHTS", "MODEL.DEVICE", "MODEL.COMPILE"),
+    *("OUTPUT_DIR", "MODEL.WEIGHTS", "MODEL.DEVICE", "MODEL.COMPILE", "MODEL.COMPILE_MODE"),
     *("MODEL.BACKBONE.PRETRAIN_PATH", "DATASETS.SIDE_INFORMATION", "DATASETS.FILTER_CACHE"),
     "TEST.FASTEVAL.FEATURE_DIR",
 )
@@ -89,7 +87,7 @@ def write_published(out: Path, sources: Sources, overwrite: bool = False) -> Fea
     trained = load_config(
         sources.config_file or Path(weights).parent / published.CONFIG, sources.options
     )
-    facts = num_identities(extractor, weights), started_from(trained, weights)
+    facts = num_identities(weights), started_from(trained, weights)
     card = Card(extractor, trained, *facts, metrics, thresholds, sources.license)
     with _appearing(out, overwrite) as folder:
         _write_files(folder, extractor, thresholds)
@@ -175,14 +173,6 @@ def _manifest(folder: Path, extractor: FeatureExtractor) -> dict[str, Any]:
         "files": published.file_entries(folder),
         "versions": {"torch": torch.__version__, "timm": timm.__version__},
     }
-
-
-def num_identities(extractor: FeatureExtractor, weights: str) -> int:
-    """Classes of the classifier in a checkpoint, 0 if it has none."""
-    if isinstance(extractor.model.backbone, TransReIDBackbone):
-        return read_weights(weights).num_classes
-    weight = unwrapped(read_file(weights), weights)["model"].get("heads.weight")
-    return 0 if weight is None else len(weight)
 
 
 def started_from(cfg: CfgNode, weights: str) -> str:

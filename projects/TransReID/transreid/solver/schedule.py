@@ -50,7 +50,8 @@ class WarmupCosineLR(LRScheduler):
 
     Stepped after each epoch, as FastReID's trainer does; epoch e of 1..max_epoch trains with the
     rate of e. Groups differ in their base rate (biases have twice that of the rest) but start the
-    warm-up from, and end at, the same rates, as in the released code.
+    warm-up from, and end at, the same rates, as in the released code. With SOLVER.LAYER_DECAY base
+    rates differ by orders of magnitude, and each group has the same shares of its own.
 
     Args:
         optimizer: its groups' present rates are their base rates.
@@ -58,6 +59,8 @@ class WarmupCosineLR(LRScheduler):
         warmup_epochs: likewise; 5 as released, 20 for the weights of TransReID-SSL.
         warmup_lr: likewise.
         min_lr: likewise.
+        base_lr: base rate that ``warmup_lr`` and ``min_lr`` belong to, those of other groups being
+            in proportion; 0: they are those of all groups.
 
     Raises:
         UserError: the warm-up is negative or longer than the run.
@@ -72,18 +75,16 @@ class WarmupCosineLR(LRScheduler):
         warmup_epochs: int,
         warmup_lr: float,
         min_lr: float,
+        base_lr: float = 0.0,
     ) -> None:
         if max_epoch < 1 or not 0 <= warmup_epochs < max_epoch:
             raise UserError(
                 f"SOLVER.WARMUP_EPOCHS is {warmup_epochs}, which must be at least 0 and less than "
                 f"SOLVER.MAX_EPOCH, {max_epoch}; change one of them"
             )
-        self._rates = {
-            "max_epoch": max_epoch,
-            "warmup_epochs": warmup_epochs,
-            "warmup_lr": warmup_lr,
-            "min_lr": min_lr,
-        }
+        self._epochs = {"max_epoch": max_epoch, "warmup_epochs": warmup_epochs}
+        self._ends = {"warmup_lr": warmup_lr, "min_lr": min_lr}
+        self._base_lr = base_lr
         super().__init__(optimizer)
 
     @classmethod
@@ -110,12 +111,17 @@ class WarmupCosineLR(LRScheduler):
             "warmup_epochs": solver.WARMUP_EPOCHS,
             "warmup_lr": solver.WARMUP_FACTOR * solver.BASE_LR,
             "min_lr": solver.ETA_MIN_FACTOR * solver.BASE_LR,
+            "base_lr": solver.BASE_LR if solver.get("LAYER_DECAY", 1.0) != 1 else 0.0,
         }
 
     def get_lr(self) -> list[float | Tensor]:
         """Rates of all groups in the epoch ``last_epoch`` + 1."""
-        epoch = self.last_epoch + 1
-        return [warmup_cosine(epoch, float(base), **self._rates) for base in self.base_lrs]
+        return [self._rate(self.last_epoch + 1, float(base)) for base in self.base_lrs]
+
+    def _rate(self, epoch: int, base: float) -> float:
+        share = base / self._base_lr if self._base_lr else 1.0
+        ends = {name: share * rate for name, rate in self._ends.items()}
+        return warmup_cosine(epoch, base, **self._epochs, **ends)
 
     def state_dict(self) -> dict[str, Any]:
         """Just the epoch: all else follows from the config."""

@@ -21,6 +21,7 @@ from ..modeling.patch_embed import resize_pos_embed
 from ..modeling.side_embedding import SideInformationEmbedding, added_pairs
 from ..modeling.side_unknown import unknown_rows
 from .formats import BACKBONE, SIE, State, has_branches, num_blocks, with_branches, without_branches
+from .hap import fit_locality
 from .part_tokens import fit_part_tokens
 from .released import SIE_PARTS, SIE_TABLE
 
@@ -48,6 +49,8 @@ def fit(
     fit_part_tokens(state, backbone, part_tokens, report)
     fit_pos_embed(state, backbone, grid, report)
     fit_side_information(state, backbone, report)
+    if report.whole:
+        fit_locality(state, own, report)
     fit_classifiers(state, own, report)
     return state
 

@@ -3,7 +3,7 @@
 Known are our own checkpoints, released TransReID and TransReID-SSL models (``base.``), DINO
 and iBOT checkpoints ({"student", "teacher", ...}, of which the teacher is taken) and their bare
 backbones, MoCo v2, MoCo v3 and MoBY (of which the online encoder is taken), CLIP's image tower and
-CLIP-ReID, PASS, DINOv2, DINOv3, timm and DeiT; each with or without the ``module.`` of
+CLIP-ReID, PASS, HAP, DINOv2, DINOv3, timm and DeiT; each with or without the ``module.`` of
 DataParallel, bare or under "model", "state_dict" or "teacher"; and a ViT behind any other prefix.
 """
 
@@ -23,8 +23,10 @@ from torch import Tensor
 
 from .clip import from_clip
 from .dinov3 import from_dinov3
+from .hap import from_hap
+from .identities import classes_in
 from .part_tokens import with_prefix_tokens
-from .reading import HALF, Reading
+from .reading import HALF, IMAGENET, Reading
 from .released import State, count_blocks, from_released
 
 BACKBONE = "backbone."
@@ -52,10 +54,7 @@ class Weights:
     @property
     def num_classes(self) -> int:
         """Classes of the (global) classifier, 0 if there is none."""
-        for key in ("heads.neck.classifier.weight", "heads.necks.0.classifier.weight"):
-            if key in self.state:
-                return len(self.state[key])
-        return 0
+        return classes_in(self.state)
 
 
 def read_weights(path: str) -> Weights:
@@ -104,6 +103,9 @@ def _recognised(state: Mapping[str, Any], source: str) -> Weights:
             return Weights(dict(state), "our checkpoint", source)
         kept = {k.removeprefix(BACKBONE): v for k, v in state.items() if k.startswith(BACKBONE)}
         return Weights(_backbone(kept), "DINO or iBOT checkpoint", source)
+    if (hap := from_hap(state)) is not None:
+        whole = Reading(eps=1e-6, pixels=IMAGENET)
+        return Weights(hap, "HAP fine-tuned with lem", source, whole)
     if (dinov3 := from_dinov3(state)) is not None:
         return Weights(_backbone(dinov3), "DINOv3", source, Reading(eps=1e-5))
     if "cls_token" in state and "patch_embed.proj.weight" in state:

@@ -10,8 +10,10 @@ from torch import nn
 
 from ..modeling.backbone import TransReIDBackbone
 
-# PIXEL_MEAN and PIXEL_STD of TransReID's relatives
-HALF = (127.5, 127.5)
+Pixels = tuple[tuple[float, float, float], tuple[float, float, float]]
+# PIXEL_MEAN and PIXEL_STD of TransReID's relatives, and ImageNet's
+HALF: Pixels = ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
+IMAGENET: Pixels = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Reading:
     eps: float = 0.0  # of the norms
     sie_tokens: str = ""  # what MODEL.SIE.TOKENS was
     part_tokens: int = 0  # prefix tokens behind [cls], with positions of their own
-    pixels: tuple[float, float] | None = None  # PIXEL_MEAN and PIXEL_STD of all three channels
+    pixels: Pixels | None = None  # PIXEL_MEAN and PIXEL_STD
 
 
 def check_reading(
@@ -56,11 +58,11 @@ def check_pixels(reading: Reading, model: nn.Module, what: str) -> None:
     mean, std = (getattr(model, name, None) for name in ("pixel_mean", "pixel_std"))
     if reading.pixels is not None and mean is not None and std is not None:
         ours = [*mean.flatten().tolist(), *std.flatten().tolist()]
-        theirs = [reading.pixels[0]] * 3 + [reading.pixels[1]] * 3
+        theirs = [*reading.pixels[0], *reading.pixels[1]]
         if any(abs(a - b) > 0.01 for a, b in zip(ours, theirs, strict=True)):
             raise UserError(
-                f"{what} was trained on pixels with mean {theirs[0]:g} and deviation "
-                f"{theirs[3]:g}, this model has {ours[:3]} and {ours[3:]}. Set MODEL.PIXEL_MEAN "
+                f"{what} was trained on pixels with mean {theirs[:3]} and deviation "
+                f"{theirs[3:]}, this model has {ours[:3]} and {ours[3:]}. Set MODEL.PIXEL_MEAN "
                 f"{theirs[:3]} and MODEL.PIXEL_STD {theirs[3:]}"
             )
 

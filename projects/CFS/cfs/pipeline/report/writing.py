@@ -6,6 +6,7 @@ It can be written at any time, also when only some stages are done.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -72,8 +73,7 @@ def _content(folder: Path) -> Report:
         title += f": {', '.join(source)} for {', '.join(target)}"
     evaluation = tables.results_table(results) if results else Text(f"Evaluation: {NOT_RUN}.")
     commands = [
-        Code(name, "\n".join(shlex.join(map(str, words)) for words in record.commands))
-        for name, record in done.items()
+        Code(name, "\n".join(map(_shown, record.commands))) for name, record in done.items()
     ]
     settings: list[Block] = []
     for name, record in done.items():
@@ -85,11 +85,18 @@ def _content(folder: Path) -> Report:
         Section("Scores", _score_blocks(folder, done.get("score"), target)),
         Section("Selection", [Text(_selection_text(folder, done.get("select")))]),
         Section("Training", draw_training(folder) or [Text(f"Training: {NOT_RUN}.")]),
-        Section("Commands", [Text("As they were run."), *commands]),
+        Section("Commands", [Text("As they were run, by this environment's python."), *commands]),
         Section("Versions", [tables.versions_table(done)]),
         Section("Settings", settings),
     ]
     return Report(title, [_dates(done), _data_text(source, target, tests)], sections)
+
+
+def _shown(command: Sequence[object]) -> str:
+    """A command as somebody else would type it: python, not where it was on this machine."""
+    first, *words = map(str, command)
+    python = os.path.basename(first).startswith("python")
+    return shlex.join(["python" if python else first, *words])
 
 
 def _names_in(records: Mapping[str, Record], places: Sequence[tuple[str, str]]) -> list[str]:

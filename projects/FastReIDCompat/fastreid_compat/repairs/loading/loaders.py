@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from fastreid.config import CfgNode, configurable
@@ -20,12 +20,16 @@ from .reproducible import SeededBatchSampler, draws_of
 class CommDataset(common.CommDataset):
     """FastReID's data set of images, with repeatable augmentation.
 
+    A transform may return a mapping: what the sample holds of the image, "images" among it.
+
     Lives here, so that a loader's worker that is spawned imports fastreid_compat before fastreid.
     """
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         with draws_of(index):
-            return super().__getitem__(index)
+            sample = super().__getitem__(index)
+        image = sample["images"]
+        return {**sample, **image} if isinstance(image, Mapping) else sample
 
 
 class Sources(NamedTuple):
@@ -132,6 +136,7 @@ def train_loader() -> bool:
             batch_sampler=batch_sampler,
             collate_fn=build.fast_batch_collator,
             pin_memory=True,
+            finish=prefetch.finish_of(train_set),
         )
 
     rebind(from_config, train_loader_from_config)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,7 +19,15 @@ from torch.utils.data import DataLoader
 
 from .workers import WorkerLoader, as_raised_in_worker, end_workers
 
+# (batch on the host, device) -> batch, of which anything may be on the device already.
+Finish = Callable[[dict[str, Any], torch.device], dict[str, Any]]
+
 MAX_PREFETCH = 10  # batches kept ready beside torch's two for each worker; FastReID's value
+
+
+def finish_of(dataset: Any) -> Finish | None:
+    """What a data set's transform leaves to the device: its method ``finish``, if it has one."""
+    return getattr(getattr(dataset, "transform", None), "finish", None)
 
 
 class PrefetchLoader(WorkerLoader, FastReIDLoader):
@@ -26,11 +35,13 @@ class PrefetchLoader(WorkerLoader, FastReIDLoader):
 
     Args:
         local_rank: CUDA device that batches are copied to; without CUDA they stay on the CPU.
+        finish: called with each batch before it is copied, on the stream of the copy.
         **kwargs: of :class:`torch.utils.data.DataLoader`; ``pin_memory`` counts with CUDA only.
     """
 
-    def __init__(self, local_rank: int, **kwargs: Any) -> None:
+    def __init__(self, local_rank: int, *, finish: Finish | None = None, **kwargs: Any) -> None:
         cuda = torch.cuda.is_available()
+        self.finish = finish
         kwargs["pin_memory"] = kwargs.get("pin_memory", False) and cuda
         if kwargs.get("generator") is None:
             # Else torch draws a seed for the workers from the generator that the model draws from.
@@ -60,11 +71,20 @@ class PrefetchLoader(WorkerLoader, FastReIDLoader):
             self.batch = next(self.iter, None)
         except Exception as error:
             self._error = as_raised_in_worker(error)
-        if self.batch is not None and self.stream is not None:
+        if self.batch is None:
+            return
+        if self.stream is None:
+            self._finish(torch.device("cpu"))
+        else:
             with torch.cuda.stream(self.stream):
+                self._finish(torch.device("cuda", self.local_rank))
                 for key, value in self.batch.items():
                     if isinstance(value, torch.Tensor):
                         self.batch[key] = value.to(self.local_rank, non_blocking=True)
+
+    def _finish(self, device: torch.device) -> None:
+        if self.finish is not None:
+            self.batch = self.finish(self.batch, device)
 
     def __next__(self) -> Any:
         if self._error is not None:

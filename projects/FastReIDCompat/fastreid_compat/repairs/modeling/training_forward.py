@@ -9,6 +9,7 @@ Shapes: images (B, C, H, W), targets (B,) with 0-based identities.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 from ...registry import fix, source_has
 
 # Of MGN, in the order of its feature; b1 is global, b2 and b3 are cut into two and three stripes.
+MGN_BRANCHES = ("b1", "b2", "b3")
 MGN_PARTS = ("b1", "b2", "b3", "b21", "b22", "b31", "b32", "b33")
 MGN_LOSSES = ("b1", "b2", "b21", "b22", "b3", "b31", "b32", "b33")
 
@@ -44,16 +46,22 @@ def _baseline(self: Any, batched_inputs: Any) -> Any:
 
 def _mgn(self: Any, batched_inputs: Any) -> Any:
     features = self.backbone(self.preprocess_image(batched_inputs))
-    parts = {name: getattr(self, name)(features) for name in ("b1", "b2", "b3")}
+    maps = {name: getattr(self, name)(features) for name in MGN_BRANCHES}
+    return mgn_of_maps(self, maps, batched_inputs)
+
+
+def mgn_of_maps(model: Any, maps: Mapping[str, Tensor], batched_inputs: Any) -> Any:
+    """Losses or features of an MGN from the maps (B, C, h, w) of its branches, by their names."""
+    parts = dict(maps)
     for name, count in (("b2", 2), ("b3", 3)):
         for number, stripe in enumerate(torch.chunk(parts[name], count, dim=2), 1):
             parts[f"{name}{number}"] = stripe
-    heads = {name: getattr(self, f"{name}_head") for name in MGN_PARTS}
-    if not self.training:
+    heads = {name: getattr(model, f"{name}_head") for name in MGN_PARTS}
+    if not model.training:
         return torch.cat([heads[name](parts[name]) for name in MGN_PARTS], dim=1)
-    targets = own_targets(batched_inputs, features.device)
+    targets = own_targets(batched_inputs, parts["b1"].device)
     outputs = [heads[name](parts[name], targets) for name in MGN_LOSSES]
-    return self.losses(*outputs, targets)
+    return model.losses(*outputs, targets)
 
 
 def _distiller(self: Any, batched_inputs: Any) -> Any:

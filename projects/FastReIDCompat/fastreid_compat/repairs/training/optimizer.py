@@ -137,6 +137,22 @@ def freezing_survives_resume(_: Original, optimizer: type, *, freeze_iters: int 
 
 
 @fix(
+    where="solver/build.py:304",
+    symptom="FREEZE_LAYERS b1, as in the configs of MGN, freezes b1_head as well: nothing learns",
+)
+@replaces(build, "get_default_optimizer_params", "pattern.match(name)")
+def freezing_by_whole_names(
+    original: Original, model: torch.nn.Module, *args: Any, freeze_layers: Any = (), **kwargs: Any
+) -> Any:
+    """Let ``FREEZE_LAYERS`` name modules, whole, which their batch norms are frozen by as well.
+
+    They are patterns that the beginning of a parameter's name may fit.
+    """
+    whole = [rf"(?:{layer})(?:\.|$)" for layer in freeze_layers]
+    return original(model, *args, freeze_layers=whole, **kwargs)
+
+
+@fix(
     where="solver/optim/swa.py:107",
     since="torch 2.0",
     symptom="AttributeError: 'SWA' object has no attribute '_optimizer_step_pre_hooks'",
