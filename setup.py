@@ -83,6 +83,8 @@ setup(
     extras_require={
         # tools/export_onnx.py; whoever only runs an exported model needs onnxruntime alone
         "export": EXPORT,
+        # .xml files, and --backend openvino, see docs/make-it-fast.md
+        "openvino": [*EXPORT, "openvino>=2024.3"],
         # from_pretrained("user/name"), transreid publish --push; timm brings it along today
         "hub": ["huggingface_hub"],
         # completion of commands in bash: eval "$(register-python-argcomplete transreid)"

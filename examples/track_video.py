@@ -28,7 +28,7 @@ from reid_core.run.command_line import show_user_errors
 from toyreid.people.street import Street
 from tqdm import tqdm
 from transreid import FeatureExtractor
-from transreid.export.onnx_reader import OnnxExtractor
+from transreid.inference.exported_model import OnnxExtractor
 from transreid.inference.feature_files import FeatureSet
 from transreid.inference.tracks import Gates, apart, join_tracks, mean_tracks
 

@@ -19,6 +19,10 @@ from synthetic import write_market
 yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 yaml.SafeDumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
+# The first backward pass of a process starts autograd's threads: one after torch.export or
+# torch.compile was used would start some that forks, in which tests train, cannot do without.
+torch.ones(1, requires_grad=True).sum().backward()
+
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:

@@ -33,6 +33,7 @@ TOOLS = {
     "calibrate": "calibrate",
     "publish": "publish",
     "export": "export_onnx",
+    "quantize": "quantize",
     "visualize": "visualize",
     "check-data": "check_dataset",
     "pretrain": "conditional_pretrain",

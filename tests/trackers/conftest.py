@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from small_inference import small_cfg, write_config, write_model
 from toyreid.people.street import Street
+from transreid.deploy.trained import export_trained
 from transreid.export.profiles import PROFILES
-from transreid.export.trained import export_trained
 from transreid.inference.extractor import FeatureExtractor
 
 MEASURED: list[str] = []

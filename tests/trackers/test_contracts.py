@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from transreid.export.onnx_reader import OnnxExtractor
+from transreid.inference.exported_model import OnnxExtractor
 
 LEAST = 0.999  # cosine with FeatureExtractor, where the consumer resizes nothing
 RESIZED = 0.99  # where it does: bilinear and without smoothing, which no graph can undo

@@ -14,7 +14,7 @@ from reid_common.errors import UserError
 from torch import nn
 from transreid import BNNeckHead, JPMHead, LocalityHead, TransReID, TransReIDBackbone
 from transreid.export import onnx_export as export
-from transreid.inference.extractor import features_of
+from transreid.modeling.features import features_of
 from transreid.modeling.side_embedding import SideInformationEmbedding
 
 pytest.importorskip("onnx", reason="pip install onnx")

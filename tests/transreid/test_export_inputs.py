@@ -9,8 +9,8 @@ import pytest
 import torch
 from reid_common.errors import UserError
 from small_inference import small_cfg, write_config, write_model
+from transreid.deploy.trained import export_trained
 from transreid.export.input_range import IMAGENET, KINDS, MEAN, PIXELS, STD, UNIT, InputRange
-from transreid.export.trained import export_trained
 
 pytest.importorskip("onnx", reason="pip install onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="pip install onnxruntime")

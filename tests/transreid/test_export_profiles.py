@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from reid_common.errors import UserError
 from small_inference import picture, small_cfg, write_config, write_model
+from transreid.deploy.trained import export_trained
 from transreid.export.input_range import MEAN, STD
-from transreid.export.onnx_reader import OnnxExtractor
 from transreid.export.profiles import PROFILES
 from transreid.export.resize import KERNELS, Resize
-from transreid.export.trained import export_trained
+from transreid.inference.exported_model import OnnxExtractor
 from transreid.inference.extractor import FeatureExtractor
 
 pytest.importorskip("onnx", reason="pip install onnx")

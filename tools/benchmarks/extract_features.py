@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Speed and memory of feature extraction: float32, bfloat16, ONNX Runtime."""
+"""Speed and memory of feature extraction: the released way, ours, ONNX Runtime, OpenVINO, int8."""
 
 from reid_commands.benchmarks.extract_features import main
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "calibrate": ("calibrate", "find the similarity from which two images count as the same"),
     "publish": ("publish", "write or push a folder of weights that others can load by name"),
     "export": ("export", "write a trained model as an ONNX file"),
+    "quantize": ("quantize", "write an int8 file that is not less accurate than a margin"),
     "visualize": ("visualize", "draw attention, rank lists, camera embeddings, training curves"),
     "check-data": ("check_data", "check a data set before training on it"),
     "pretrain": ("pretrain", "choose what to pre-train on, pre-train, fine-tune, evaluate"),

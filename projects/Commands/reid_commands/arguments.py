@@ -10,10 +10,12 @@ from fastreid_compat.repairs.distributed.launch import num_cores
 from reid_common.errors import UserError
 from reid_common.left_out import MOST
 from reid_core.run.command_line import add_config_arguments
+from transreid.inference.backends.backend import AUTO, BACKENDS
 from transreid.inference.extraction import SHARD_SIZE
 from transreid.inference.extractor import PRECISIONS, FeatureExtractor
 
-EXTRACTOR_OPTIONS = ("device", "batch_size", "precision", "global_only")
+BACKENDS_LOG = "transreid.inference.backends"  # what auto chose, and why
+EXTRACTOR_OPTIONS = (*("device", "batch_size", "precision", "backend", "remeasure", "global_only"),)
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, batch_size: int = 64) -> None:
@@ -25,8 +27,8 @@ def add_model_arguments(parser: argparse.ArgumentParser, batch_size: int = 64) -
 def add_weights(parser: argparse.ArgumentParser) -> None:
     """Add the checkpoint."""
     text = (
-        "checkpoint (default: MODEL.WEIGHTS); or, without --config-file, a folder of transreid "
-        "publish or USER/NAME on the Hugging Face hub"
+        "checkpoint (default: MODEL.WEIGHTS); without --config-file: folder of transreid publish, "
+        "USER/NAME on the Hugging Face hub, or .onnx, .xml, .pt2"
     )
     parser.add_argument("--weights", metavar="PTH", help=text)
 
@@ -38,14 +40,17 @@ def add_device_arguments(parser: argparse.ArgumentParser, batch_size: int = 64) 
     add("--batch-size", type=int, default=batch_size, metavar="N", help=f"({batch_size})")
 
 
-def add_speed_arguments(parser: argparse.ArgumentParser, shard_size: int) -> None:
-    """Add precision, processes that read images, and images of a shard."""
+def add_speed_arguments(
+    parser: argparse.ArgumentParser, shard_size: int, auto: bool = False
+) -> None:
+    """Add precision (``auto``: or None or "auto"), processes that read, and images of a shard."""
     add = parser.add_argument
-    precision = "number format of matrix products (fp32)"
-    add("--precision", choices=list(PRECISIONS), default="fp32", help=precision)
+    choices, default = ((*PRECISIONS, AUTO), None) if auto else ((*PRECISIONS,), "fp32")
+    precision = f"of matrix products: {', '.join(choices)} (fp32)"
+    add("--precision", choices=choices, default=default, metavar="NAME", help=precision)
     workers = "processes that read images; 0: none (one per core, at most 8)"
     add("--num-workers", type=int, default=min(8, num_cores()), metavar="N", help=workers)
-    shards = "images that are lost at most when the command is killed (%(default)s)"
+    shards = "images lost at most when it is killed (%(default)s)"
     add("--shard-size", type=int, default=shard_size, metavar="N", help=shards)
 
 
@@ -63,13 +68,22 @@ def add_max_bad(parser: argparse.ArgumentParser, what: str = "images that cannot
     parser.add_argument("--max-bad", type=share, default=MOST, metavar="SHARE", help=text)
 
 
+def add_backend_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what computes the features, and how that is chosen."""
+    add = parser.add_argument
+    backend = f"{', '.join(BACKENDS)}, or auto: the fastest, as measured once (torch)"
+    add("--backend", choices=(*BACKENDS, AUTO), metavar="NAME", help=backend)
+    add("--remeasure", action="store_true", help="with auto: measure again")
+
+
 def add_extraction_arguments(parser: argparse.ArgumentParser) -> None:
     """Add how images become features, as extract and search have it."""
     add = parser.add_argument
     add_model_arguments(parser)
-    add_speed_arguments(parser, SHARD_SIZE)
+    add_speed_arguments(parser, SHARD_SIZE, auto=True)
+    add_backend_arguments(parser)
     add("--global-only", action="store_true", help="leave out the parts of JPM: 5 times shorter")
-    camera = "0-based camera of the images for which the list gives none"
+    camera = "0-based camera of images whose list gives none"
     add("--camera", type=int, metavar="N", help=camera)
     add("--overwrite", action="store_true", help="overwrite files made with other settings")
     add_max_bad(parser)
@@ -110,5 +124,5 @@ def check_model_is_named(args: argparse.Namespace) -> None:
     if not args.config_file and not args.weights:
         raise UserError(
             "--config-file is missing: the YAML that the model was trained with; or name a folder "
-            "of transreid publish with --weights"
+            "of transreid publish, or an exported file, with --weights"
         )

@@ -1,4 +1,4 @@
-"""Write a trained model as one ONNX file, checked against PyTorch with ONNX Runtime.
+"""Write a trained model as one file, checked against PyTorch: .onnx, .xml (OpenVINO) or .pt2.
 
 transreid export -o model.onnx \\
     --config-file logs/run/config.yaml --weights logs/run/model_final.pth
@@ -18,10 +18,10 @@ import argparse
 from pathlib import Path
 
 from reid_core.run.command_line import add_config_arguments, command_parser
+from transreid.deploy.trained import export_trained
 from transreid.export.input_range import KINDS
 from transreid.export.onnx_model import INPUT, OFF
 from transreid.export.profiles import PLAIN, PROFILES
-from transreid.export.trained import export_trained
 
 from .arguments import add_weights, check_model_is_named
 from .command import command
@@ -40,7 +40,14 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     lines = command_parser(__doc__)
     add = lines.add_argument
-    add("-o", "--out", required=True, type=Path, metavar="ONNX", help="file to write")
+    add(
+        "-o",
+        "--out",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="file to write: .onnx, .xml or .pt2",
+    )
     add_weights(lines)
     for name in ("camera", "view"):
         help_text = (
@@ -59,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     batch_help = "fixed number of images at once; 0: any (0; 1 with --profile opencv)"
     add("--batch", type=int, metavar="N", help=batch_help)
     add("--global-only", action="store_true", help="leave out the parts of JPM: 5 times shorter")
+    add("--half", action="store_true", help="weights of an .xml in float16: half the size")
     add("--opset", type=int, default=17, help="version of ONNX's operators, 14..20 (17)")
     add_config_arguments(lines)
     return lines
@@ -68,6 +76,6 @@ def parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     """Run the command line."""
     check_model_is_named(args)
-    names = ("global_only", "camera", "view", "profile", "input_range", "batch", "opset")
+    names = ("global_only", "camera", "view", "profile", "input_range", "batch", "opset", "half")
     options = {name: getattr(args, name) for name in names}
     export_trained(args.out, args.config_file, args.weights, args.opts, **options)

@@ -23,7 +23,7 @@ from transreid.inference.extractor import FeatureExtractor
 from transreid.inference.feature_files import checked_suffix
 from transreid.inference.image_lists import ImageItem, list_images
 
-from .arguments import add_extraction_arguments, build_extractor
+from .arguments import BACKENDS_LOG, add_extraction_arguments, build_extractor
 from .command import command
 
 MAX_NAMED = 10
@@ -62,7 +62,7 @@ def extract(
     return report
 
 
-@command(parser, resumes=True)
+@command(parser, resumes=True, logged=BACKENDS_LOG)
 def main(args: argparse.Namespace) -> int:
     """Run the command line."""
     out = checked_suffix(args.out)

@@ -30,7 +30,7 @@ from transreid.inference.image_lists import list_images
 from transreid.inference.search import rank_gallery
 from transreid.visualize.rank_lists import draw_ranking, table
 
-from .arguments import add_extraction_arguments, build_extractor
+from .arguments import BACKENDS_LOG, add_extraction_arguments, build_extractor
 from .command import command
 from .extract import extract
 from .search_tracks import add_track_arguments, search_tracks
@@ -78,7 +78,7 @@ def load_sides(args: argparse.Namespace) -> tuple[FeatureSet, FeatureSet]:
     return features[0], features[1]
 
 
-@command(parser, resumes=True)
+@command(parser, resumes=True, logged=BACKENDS_LOG)
 def main(args: argparse.Namespace) -> None:
     """Run the command line."""
     if args.top < 1 or args.rows < 0:

@@ -42,6 +42,8 @@ moved_modules(
         "transreid.checkpoint": "transreid.weights.checkpoint",
         "transreid.side_information": "transreid.modeling.side_embedding",
         "transreid.features": "transreid.inference",
+        "transreid.export.onnx_reader": "transreid.inference.exported_model",
+        "transreid.export.trained": "transreid.deploy.trained",
         "transreid.features.inference": "transreid.inference.extractor",
     }
     | {

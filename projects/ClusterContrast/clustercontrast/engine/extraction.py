@@ -14,7 +14,7 @@ from fastreid.evaluation.evaluator import inference_context
 from fastreid.utils import comm
 from reid_common.progress import shown
 from torch import Tensor, nn
-from transreid.inference.extractor import features_of
+from transreid.modeling.features import features_of
 
 from ..data.images import TrainingImages
 from ..data.loading import extraction_loader

@@ -57,8 +57,8 @@ def plain_block(block: Any, x: Tensor) -> Tensor:
     return x + block.mlp(block.norm2(x))
 
 
-def plain_losses(model: TransReID, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The losses of ``model`` by the straightforward way."""
+def plain_features(model: TransReID, batch: dict[str, Tensor]) -> list[Tensor]:
+    """Features of ``model`` by the straightforward way: f_g, then those of the parts, (B, D)."""
     heads = model.heads
     tokens = model.backbone.embed(model.preprocess_image(batch), batch["camids"])
     for block in model.backbone.blocks:
@@ -66,10 +66,14 @@ def plain_losses(model: TransReID, batch: dict[str, Tensor]) -> dict[str, Tensor
     parts = jigsaw_parts(tokens[:, 1:], heads.num_parts, heads.shift_num, heads.shuffle_groups)
     locals_ = [torch.cat([tokens[:, :1], part], dim=1) for part in parts.unbind(1)]
     branches = [(heads.global_branch, tokens), *((heads.local_branch, part) for part in locals_)]
-    features = [branch.norm(plain_block(branch.block, x))[:, 0] for branch, x in branches]
+    return [branch.norm(plain_block(branch.block, x))[:, 0] for branch, x in branches]
+
+
+def plain_losses(model: TransReID, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The losses of ``model`` by the straightforward way."""
     outputs = [
         neck.outputs(feature, batch["targets"], "before")
-        for neck, feature in zip(heads.necks, features, strict=True)
+        for neck, feature in zip(model.heads.necks, plain_features(model, batch), strict=True)
     ]
     return model.losses({**outputs[0], "local": outputs[1:]}, batch["targets"])
 

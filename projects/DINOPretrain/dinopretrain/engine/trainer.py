@@ -17,7 +17,6 @@ from fastreid.engine import DefaultTrainer
 from fastreid.engine.train_loop import HookBase
 from fastreid.utils import comm
 from fastreid_compat.repairs.checkpoints.checkpoint_files import AtomicPathManager
-from fastreid_compat.repairs.training.mixed_precision import amp_dtype
 from reid_common.errors import UserError
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -111,9 +110,8 @@ class PretrainTrainer(DefaultTrainer):
     def __init__(self, cfg: CfgNode) -> None:
         check_dino_config(cfg)
         super().__init__(cfg)
-        amp = cfg.SOLVER.AMP
-        dtype = amp_dtype(amp.DTYPE, self.method.device.type) if amp.ENABLED else None
         simple: Any = self._trainer
+        dtype = simple.dtype if cfg.SOLVER.AMP.ENABLED else None
         settings = {"clip": self.method.clip_norm(cfg), "micro_batch": cfg.DINO.MICRO_BATCH}
         self._trainer: Any = PretrainStep(simple, dtype=dtype, **settings)
         self.checkpointer.checkpointables.pop("grad_scaler", None)

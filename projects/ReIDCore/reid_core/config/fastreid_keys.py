@@ -193,8 +193,8 @@ KEYS = (
         ("AMP.ENABLED", v.FLAG, "Mixed precision", TRAIN),
         (
             "AMP.DTYPE",
-            v.one_of("auto", "fp16", "bf16"),
-            "auto: bf16 on GPUs and CPUs that have it, fp16 on other GPUs, else fp32",
+            v.one_of("auto", "fp16", "bf16", "measured"),
+            "auto: bf16 where it is native, fp16 on other GPUs, else fp32; measured: CPUs by time",
             TRAIN,
         ),
         ("OPT", OPTIMIZERS, "Optimizer; of MoCo and MoBY also LARS", TRAIN),

@@ -18,8 +18,8 @@ import importlib
 import inspect
 import os
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,9 @@ import torch
 from reid_common.errors import UserError
 from torch import Tensor, nn
 
-from ..inference.extractor import features_of
+from ..modeling.features import features_of
 from .onnx_model import OnnxModel
+from .packages import ONNX, package
 from .profiles import Profile, find_profile
 from .received import Received
 
@@ -36,6 +37,9 @@ OPSETS = range(14, 21)  # 14: attention's operators; 20: the last of the tracing
 TOLERANCE = 1e-4
 CHECKED_BATCHES = (1, 2, 5)
 MAX_BYTES = 2**31 - 1  # of one protobuf file
+
+Example = tuple[dict[str, Tensor], Tensor]  # inputs of a graph by name, PyTorch's features (B, D)
+Run = Callable[[Mapping[str, Tensor]], Tensor]  # from inputs by name to features (B, D)
 
 
 @dataclass
@@ -46,6 +50,7 @@ class OnnxReport:
     inputs: list[str]  # their names
     feature_dim: int  # D
     difference: float  # largest absolute difference of a feature's number from PyTorch's
+    examples: list[Example] = field(default_factory=list, repr=False)  # what it was held against
 
 
 @torch.no_grad()
@@ -101,21 +106,17 @@ def export_onnx(
         onnx.helper.set_model_props(graph, {"feature_dim": str(feature_dim), **(metadata or {})})
         onnx.checker.check_model(graph)
         onnx.save(graph, str(unchecked))
-        difference = _difference(unchecked, model, wrapped)
+        examples = examples_of(model, wrapped)
+        kept = f"It is kept as {str(unchecked)!r} for a look; try another opset"
+        difference = largest_difference(_onnx_runtime(unchecked), examples, "ONNX Runtime", kept)
         os.replace(unchecked, path)
     except OSError as error:
         raise UserError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
-    return OnnxReport(path, wrapped.inputs, feature_dim, difference)
+    return OnnxReport(path, wrapped.inputs, feature_dim, difference, examples)
 
 
 def _package(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise UserError(
-            f"the export to ONNX needs the package {name} ({error}); install it with: "
-            "pip install onnx onnxruntime"
-        ) from error
+    return package(name, "the export to ONNX", ONNX)
 
 
 def _example(wrapped: OnnxModel, batch: int) -> dict[str, Tensor]:
@@ -166,26 +167,45 @@ def _fold(path: Path) -> None:
     onnx.save(graph, str(path))
 
 
-def _difference(path: Path, model: nn.Module, wrapped: OnnxModel) -> float:
-    """Largest difference between ONNX Runtime and the model that is exported."""
-    runtime = importlib.import_module("onnxruntime")
-    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    largest = 0.0
+def examples_of(model: nn.Module, wrapped: OnnxModel) -> list[Example]:
+    """Batches of a graph, of 1, 2 and 5 images or the fixed number, and PyTorch's features."""
+    found = []
     fixed = wrapped.received.profile.batch
     for batch in (fixed,) if fixed else CHECKED_BATCHES:
         inputs = _example(wrapped, batch)
-        got = session.run(None, {name: value.numpy() for name, value in inputs.items()})[0]
+        given = dict(inputs)
         for name, choice in (("camids", wrapped.camera), ("viewids", wrapped.view)):
-            if name not in inputs:
-                inputs[name] = torch.full((batch,), -1 if isinstance(choice, str) else choice)
-        inputs["images"] = wrapped.received.pixels(inputs["images"])
-        expected = features_of(model, inputs, wrapped.flip)
-        difference = float((torch.from_numpy(got) - expected).abs().max())
+            if name not in given:
+                given[name] = torch.full((batch,), -1 if isinstance(choice, str) else choice)
+        given["images"] = wrapped.received.pixels(given["images"])
+        found.append((inputs, features_of(model, given, wrapped.flip)))
+    return found
+
+
+def largest_difference(run: Run, examples: Sequence[Example], program: str, remedy: str) -> float:
+    """Largest difference of a number of ``program``'s features from those of the examples.
+
+    Raises:
+        UserError: it is above 1e-4; the message ends in ``remedy``.
+    """
+    largest = 0.0
+    for inputs, expected in examples:
+        difference = float((run(inputs) - expected).abs().max())
         if not difference <= TOLERANCE:  # NaN too
             raise UserError(
-                f"ONNX Runtime's features of {batch} image(s) differ from PyTorch's by "
-                f"{difference:.1e}, more than {TOLERANCE:.0e}: the export is wrong. It is kept as "
-                f"{str(path)!r} for a look; try another opset"
+                f"{program}'s features of {len(expected)} image(s) differ from PyTorch's by "
+                f"{difference:.1e}, more than {TOLERANCE:.0e}: the export is wrong. {remedy}"
             )
         largest = max(largest, difference)
     return largest
+
+
+def _onnx_runtime(path: Path) -> Run:
+    runtime = importlib.import_module("onnxruntime")
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def run(inputs: Mapping[str, Tensor]) -> Tensor:
+        feeds = {name: value.numpy() for name, value in inputs.items()}
+        return torch.from_numpy(session.run(None, feeds)[0])
+
+    return run

@@ -16,7 +16,7 @@ from reid_common.errors import UserError
 from reid_core.side_information.trained import trained_ids
 from torch import Tensor, nn
 
-from ..inference.extractor import features_of
+from ..modeling.features import features_of
 from ..modeling.side_embedding import SideInformationEmbedding
 from .profiles import Profile
 from .received import Received

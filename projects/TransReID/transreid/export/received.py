@@ -38,6 +38,18 @@ class Received(nn.Module):
             images = images[:, [2, 1, 0]]  # not flip(1): cv2.dnn has no negative steps
         return self.resize(self.range.pixels(images))
 
+    def given(self, pixels: Tensor) -> Tensor:
+        """What the consumer would give for crops of the model's size: inverse of :meth:`pixels`.
+
+        Args:
+            pixels: RGB (B, 3, H, W) of 0..255.
+        """
+        if self.profile.bgr:
+            pixels = pixels[:, [2, 1, 0]]
+        if self.profile.raw:
+            return pixels.round().permute(0, 2, 3, 1).contiguous().to(torch.uint8)
+        return self.range.from_pixels(pixels)
+
     def fault(self, images: Tensor) -> Tensor | float:
         """NaN for images of another range, see :meth:`InputRange.fault`; uint8 has but one."""
         return 0.0 if self.profile.raw else self.range.fault(images)
@@ -49,11 +61,7 @@ class Received(nn.Module):
         if self.profile.raw:
             height, width = height + 17 * batch, width // 2 + 3 * batch
         pixels = (torch.rand(batch, 3, height, width, generator=draw) * 255).round()
-        if self.profile.bgr:
-            pixels = pixels.flip(1)
-        if self.profile.raw:
-            return pixels.permute(0, 2, 3, 1).contiguous().to(torch.uint8)
-        return self.range.from_pixels(pixels)
+        return self.given(pixels)
 
     def dynamic_axes(self) -> dict[int, str]:
         """Names of the axes of the images that are free."""

@@ -15,7 +15,6 @@ from typing import Any, cast
 import torch
 from reid_common.errors import UserError
 from torch import Tensor, nn
-from torch.onnx.operators import shape_as_tensor
 
 from ..data.resizing import resizing_of
 
@@ -63,6 +62,8 @@ class Resize(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Resize a batch, first along the rows (Pillow begins with the axis that saves most)."""
+        from torch.onnx.operators import shape_as_tensor  # late: seconds
+
         shape = shape_as_tensor(images)
         across = weights(shape[3], self.width, self.kernel)  # (W, w)
         down = weights(shape[2], self.height, self.kernel)  # (H, h)

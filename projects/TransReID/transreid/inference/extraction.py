@@ -20,12 +20,11 @@ import numpy as np
 import torch
 from fastreid_compat.repairs.loading.workers import WorkerLoader
 from reid_common.column_files.npz import read_npz
-from reid_common.digests import differences, file_digest, images_digest
+from reid_common.digests import differences, images_digest
 from reid_common.errors import UserError
 from reid_common.left_out import MOST
 from reid_common.shards import Shards, write_arrays
 from reid_common.tables import read_rows
-from reid_core.run.feature_inputs import relevant_config, state_digest
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
@@ -34,6 +33,7 @@ from .extractor import FeatureExtractor
 from .feature_files import SAME_SPACE, checked_suffix, read_meta, write_feature_blocks
 from .image_inputs import to_rgb
 from .image_lists import ImageItem
+from .settling import settle
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ SAME_RUN = {
     **SAME_SPACE,
     "images_sha256": "list of images (or an image file has changed)",
     "precision": "precision",
+    "backend": "backend",
     "shard_size": "shard size",
 }
 
@@ -94,13 +95,11 @@ def describe(extractor: FeatureExtractor, items: Sequence[ImageItem]) -> dict[st
     """
     import timm  # late: seconds
 
-    path = extractor.cfg.MODEL.WEIGHTS
     return {
-        "config": relevant_config(extractor.cfg),
-        "weights": path,
-        "weights_sha256": file_digest(path) if path else state_digest(extractor.model),
+        **extractor.about(),
         "images_sha256": images_digest(items),
         "precision": extractor.precision,
+        "backend": extractor.backend,
         "feature_dim": extractor.feature_dim,
         "versions": {"torch": torch.__version__, "timm": timm.__version__},
     }
@@ -134,8 +133,9 @@ def extract_to_file(
     if shard_size < 1 or num_workers < 0:
         raise UserError(f"shard_size is {shard_size}, num_workers {num_workers}; at least 1 and 0")
     extractor.checked_ids([i.camid for i in items], [i.viewid for i in items], len(items))
-    meta = describe(extractor, items)
     parts = Shards(out.with_name(f"{out.name}.parts"), len(items), shard_size)
+    settle(extractor, items, out, parts, overwrite)
+    meta = describe(extractor, items)
     if out.exists() and not overwrite:
         return _finished_before(out, meta, parts)
     _begin(parts, {**meta, "shard_size": shard_size}, overwrite)

@@ -8,7 +8,6 @@ Letters: N images, B images of a batch, D dimensions of the feature.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 from collections.abc import Iterable, Sequence
@@ -16,55 +15,56 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from fastreid.config import CfgNode
-from fastreid.data import build as data_build
 from reid_common.errors import UserError
 from reid_core.run.devices import find_device
-from reid_core.side_information.trained import trained_ids
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..modeling.features import features_of
+from .backends.backend import AUTO, BACKENDS, TORCH
+from .backends.files import is_graph
+from .backends.torch_model import PRECISIONS, TorchModel
 from .image_inputs import ImageInput, as_list, batch_entries, to_rgb
 from .published_model import published_model
+from .source_view import OfSource
+from .sources import Source, graph_source, trained_source
 from .trained_model import build_trained_model, inference_config
 
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+__all__ = ["PRECISIONS", "FeatureExtractor", "features_of"]
+
+CHOICES = (AUTO, *PRECISIONS, "int8")  # of precision
 
 
-def features_of(model: nn.Module, batch: dict[str, Tensor], flip: bool = False) -> Tensor:
-    """L2-normalised float32 features (B, D) of a batch, as the evaluation compares them."""
-    features = model(batch).float()
-    if flip:
-        flipped = model({**batch, "images": batch["images"].flip(3)}).float()
-        features = (features + flipped) / 2
-    return F.normalize(features)
-
-
-class FeatureExtractor:
+class FeatureExtractor(OfSource):
     """A trained model as a function from images to features.
 
     Args:
         config: YAML file, or a config with the keys of this project; it stays as it is. "" takes
             that of published ``weights``, see :meth:`from_pretrained`.
-        weights: checkpoint of any format that ``transreid.weights`` knows, or a folder of
-            ``transreid publish``; None takes MODEL.WEIGHTS of the config. "" leaves the model as
-            initialised, which needs ``allow_random_weights``.
+        weights: checkpoint of any format that ``transreid.weights`` knows, a folder of ``transreid
+            publish``, or an exported file (.onnx, .xml or .pt2, with config ""); None takes
+            MODEL.WEIGHTS of the config. "" leaves the model as initialised, which needs
+            ``allow_random_weights``.
         device: "auto" (CUDA if there is one, else the CPU), or a torch device such as "cuda:1".
         batch_size: images that go through the model at once.
-        precision: "fp32", or "bf16" or "fp16" for the model's matrix products.
+        precision: number format of the model's matrix products: "fp32", "bf16" or "fp16"; "auto":
+            the fastest on this machine whose features agree with float32, measured once at the
+            first images, see :mod:`.backends.measuring`.
+        backend: "torch", "onnxruntime" or "openvino"; "auto": likewise.
+        remeasure: with "auto": do not take what an earlier process measured.
         global_only: leave the local branch of JPM out: D instead of (k + 1) * D numbers, less work.
         options: KEY VALUE pairs that change the config, as on the command line.
         allow_random_weights: see ``weights``; for tests and measurements.
 
     Attributes:
-        cfg: the resolved config, frozen.
-        model: the model, in eval mode, on ``device``.
+        cfg, model: the resolved config, frozen; the model, in eval mode, on ``device``. An exported
+            file has neither.
         transform: from a PIL image to a tensor (3, H, W), 0..255.
         known_ids: a camera and a viewpoint that the model has a row for, where it embeds them.
 
     Raises:
         UserError: no such file, weights that do not fit, a device that is not there, SIE sizes that
-            neither config nor weights tell.
+            neither config nor weights tell, a backend that is not installed.
     """
 
     def __init__(
@@ -74,36 +74,67 @@ class FeatureExtractor:
         *,
         device: str | torch.device = "auto",
         batch_size: int = 64,
-        precision: str = "fp32",
+        precision: str | None = None,
+        backend: str | None = None,
+        remeasure: bool = False,
         global_only: bool = False,
         options: Sequence[Any] = (),
         allow_random_weights: bool = False,
     ) -> None:
         if batch_size < 1:
             raise UserError(f"batch_size is {batch_size}; give at least 1")
-        if precision not in PRECISIONS:
-            raise UserError(f"precision is {precision!r}; choose one of {', '.join(PRECISIONS)}")
+        for name, value, known in (
+            ("precision", precision, CHOICES),
+            ("backend", backend, (AUTO, *BACKENDS)),
+        ):
+            if value is not None and value not in known:
+                raise UserError(f"{name} is {value!r}; choose one of {', '.join(known)}")
+        self.batch_size = batch_size
+        if is_graph(weights) or is_graph(None if isinstance(config, CfgNode) else config):
+            self._of_file(config, weights, global_only, options, device, backend, precision)
+            return
+        if precision == "int8":
+            raise UserError("precision is 'int8': give a file of tools/quantize.py as weights")
         self.device = find_device(device)
-        self.batch_size, self.precision = batch_size, precision
         cfg = inference_config(config, weights, options)
         cfg.MODEL.DEVICE = str(self.device)
         if global_only and "JPM" in cfg.MODEL:
             cfg.MODEL.JPM.GLOBAL_ONLY = True
         if not cfg.MODEL.WEIGHTS and not allow_random_weights:
             raise UserError("no weights given: random weights give random features; name a .pth")
-        self.model = build_trained_model(cfg)
-        self.cfg = cfg
-        self.transform = data_build.build_transforms(cfg, is_train=False)
-        sie = getattr(getattr(self.model, "backbone", None), "sie", None)
-        self._num_cameras = getattr(sie, "num_cameras", 0)
-        self._num_views = getattr(sie, "num_views", 0)
-        self._trained: list[list[int]] = [[], []]  # cameras and viewpoints of training images
-        self.known_ids = (0, 0)
-        if sie is not None:
-            known = sie.known().cpu()  # (C, V)
-            self._trained = trained_ids(known)
-            if known.any():
-                self.known_ids = tuple(known.nonzero()[0].tolist())
+        model = build_trained_model(cfg)
+        how = (backend or TORCH, precision or "fp32", remeasure)
+        self._source = trained_source(model, cfg, self.device, *how)
+
+    def _of_file(
+        self,
+        config: str | os.PathLike[str] | CfgNode,
+        weights: str | os.PathLike[str] | None,
+        global_only: bool,
+        options: Sequence[Any],
+        device: str | torch.device,
+        backend: str | None,
+        precision: str | None,
+    ) -> None:
+        """Take an exported file, which is all that there is: it has no config and no options."""
+        path = os.fspath(weights or config)  # type: ignore[arg-type]
+        if (weights and config) or global_only or options:
+            raise UserError(
+                f"{path!r} is an exported file, which is as it was exported: leave config, options "
+                "and global_only out, or name the checkpoint"
+            )
+        if str(device) not in ("auto", "cpu"):
+            raise UserError(f"device {str(device)!r}: exported files run on the CPU here")
+        self.device = torch.device("cpu")
+        self._source = graph_source(path, backend or AUTO, precision or AUTO)
+
+    @classmethod
+    def of(cls, source: Source, batch_size: int = 64) -> FeatureExtractor:
+        """An extractor of a source of its own, as for an exported file of any profile."""
+        extractor = cls.__new__(cls)
+        extractor.device, extractor.batch_size = torch.device("cpu"), batch_size
+        extractor._source = source
+        return extractor
 
     @classmethod
     def from_pretrained(
@@ -158,9 +189,12 @@ class FeatureExtractor:
         Raises:
             UserError: another number of ids than of images, or ids that the model has no row for.
         """
-        tables = {"camids": (camids, self._num_cameras), "viewids": (viewids, self._num_views)}
+        num_cameras, num_views = self._source.tables
+        tables = {"camids": (camids, num_cameras), "viewids": (viewids, num_views)}
         columns = []
-        for (name, (given, rows)), trained in zip(tables.items(), self._trained, strict=True):
+        for (name, (given, rows)), trained in zip(
+            tables.items(), self._source.trained, strict=True
+        ):
             ids = torch.tensor(batch_entries(given, count, name), dtype=torch.int64)
             if rows and count and int(ids.max()) >= rows:
                 known = f" ({', '.join(self.cameras)})" if name == "camids" and self.cameras else ""
@@ -186,27 +220,19 @@ class FeatureExtractor:
                 name = str(Path(image))
             raise error if name in str(error) else UserError(f"{name}: {error}") from error
 
-    @torch.no_grad()
     def extract(self, images: Tensor, camids: Tensor, viewids: Tensor) -> Tensor:
         """Features (B, D), float32 on the CPU, of one batch that went through ``transform``.
 
         Images are (B, 3, H, W), 0..255, ids (B,) int64, negative = unknown.
         """
-        batch = {"camids": camids.to(self.device), "viewids": viewids.to(self.device)}
-        batch["images"] = images.to(self.device, non_blocking=True)
-        dtype = PRECISIONS[self.precision]
-        lower = torch.autocast(self.device.type, dtype=dtype) if dtype else contextlib.nullcontext()
-        with lower:
-            return features_of(self.model, batch, self.cfg.TEST.FLIP.ENABLED).cpu()
+        return self._source.compute(images, camids, viewids)
 
     @functools.cached_property
     def feature_dim(self) -> int:
-        """D, measured with a black image."""
-        height, width = self.cfg.INPUT.SIZE_TEST
+        """D, measured with a black image where the file does not tell."""
+        if self._source.feature_dim:
+            return self._source.feature_dim
+        height, width = self._source.image_size
         ids = torch.tensor([self.known_ids])
-        return self.extract(torch.zeros(1, 3, height, width), *ids.unbind(1)).shape[1]
-
-    @property
-    def cameras(self) -> tuple[str, ...]:
-        """Which cameras the rows of the model's table are: ("market1501:6",); () if not known."""
-        return tuple(self.cfg.DATASETS.get("CAMERAS", ())) if self._num_cameras else ()
+        model = TorchModel(self.model, self.device)
+        return model(torch.zeros(1, 3, height, width), *ids.unbind(1)).shape[1]

@@ -34,7 +34,8 @@ NEW_KEYS = {
     "SEED": -1,
     # Name in TRANSFORM_REGISTRY: from a PIL image to a tensor
     "INPUT.TRANSFORM": "FastReID",
-    # "auto" (bfloat16 where the device has it, float16 on other GPUs), "fp16" or "bf16"
+    # "auto" (bfloat16 where the device has it, float16 on other GPUs), "fp16", "bf16", or
+    # "measured" (on a CPU bfloat16 where it pays, else as auto)
     "SOLVER.AMP.DTYPE": "auto",
 }
 

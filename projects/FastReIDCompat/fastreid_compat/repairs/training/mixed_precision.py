@@ -19,6 +19,7 @@ from reid_common.errors import UserError
 
 from ...registry import fix, source_has
 from ..config.settings import resolve_device
+from .measured_precision import MEASURED, measured_dtype
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ AMPERE = (8, 0)  # compute capability of the first NVIDIA GPUs that calculate in
 
 # DefaultTrainer makes its AMPTrainer without a config.
 _chosen: contextvars.ContextVar[str] = contextvars.ContextVar("SOLVER.AMP.DTYPE", default="auto")
+_folder: contextvars.ContextVar[str] = contextvars.ContextVar("OUTPUT_DIR", default="")
 
 
 def cpu_has_bf16() -> bool:
@@ -48,15 +50,18 @@ def amp_dtype(name: str, device_type: str) -> torch.dtype | None:
 
     Args:
         name: "fp16", "bf16", or "auto": bfloat16 on GPUs and processors that calculate in it and
-            on other devices; float16 on other GPUs; None on other processors.
+            on other devices; float16 on other GPUs; None on other processors. "measured" as "auto":
+            what a trainer on a CPU has measured is its own, see :mod:`.measured_precision`.
         device_type: as in ``torch.device.type``.
 
     Raises:
         UserError: another name.
     """
-    if name not in ("auto", *DTYPES):
-        raise UserError(f"{KEY}: {name!r} is unknown. Write auto, {' or '.join(DTYPES)}.")
-    if name == "auto":
+    if name not in ("auto", MEASURED, *DTYPES):
+        raise UserError(
+            f"{KEY}: {name!r} is unknown. Write auto, {MEASURED}, {' or '.join(DTYPES)}."
+        )
+    if name in ("auto", MEASURED):
         if device_type == "cpu" and not cpu_has_bf16():
             return None
         name = "fp16" if device_type == "cuda" and not cuda_has_bf16() else "bf16"
@@ -82,6 +87,8 @@ def check_amp(cfg: Any) -> None:
                 f"{capability[0]}.{capability[1]}) does not calculate in bfloat16, which needs "
                 f"8.0. Set {KEY} to fp16."
             )
+    if device.type == "cpu" and amp.DTYPE == MEASURED:
+        return
     if device.type == "cpu" and dtype is None:
         _say("%s auto: this processor does not multiply in bfloat16; training in float32", KEY)
     elif device.type == "cpu" and (dtype is torch.float16 or not cpu_has_bf16()):
@@ -115,6 +122,8 @@ def mixed_precision_anywhere() -> bool:
     ) -> None:
         self.device_type = next(model.parameters()).device.type
         self.dtype = amp_dtype(_chosen.get(), self.device_type)
+        if self.device_type == "cpu" and _chosen.get() == MEASURED:
+            self.dtype = measured_dtype(model, _folder.get())
         if grad_scaler is None:
             # bfloat16 has the exponent of float32: there is nothing to scale.
             scaled = self.dtype is torch.float16
@@ -162,11 +171,12 @@ def mixed_precision_by_config() -> bool:
 
     def __init__(self: Any, cfg: Any) -> None:
         check_amp(cfg)
-        token = _chosen.set(cfg.SOLVER.AMP.DTYPE)
+        tokens = _chosen.set(cfg.SOLVER.AMP.DTYPE), _folder.set(cfg.OUTPUT_DIR)
         try:
             original(self, cfg)
         finally:
-            _chosen.reset(token)
+            _chosen.reset(tokens[0])
+            _folder.reset(tokens[1])
 
     cls.__init__ = __init__
     return True

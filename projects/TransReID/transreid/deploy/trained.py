@@ -1,9 +1,10 @@
-"""A trained model, from config and checkpoint, as one ONNX file that describes itself."""
+"""A trained model, from config and checkpoint, as one file that describes itself."""
 
 from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,19 @@ from reid_common.published import CONFIG
 from reid_core.side_information.trained import trained_ids
 
 from ..data.resizing import resizing_of
+from ..export.onnx_export import OnnxReport, export_onnx
+from ..export.openvino_export import write_openvino
+from ..export.packages import OPENVINO, package
+from ..export.profiles import PLAIN, Profile, find_profile
+from ..export.resize import KERNELS, kernel_of
+from ..export.sidecars import check_name, write_sidecar
+from ..export.torch_export import export_program
 from ..inference.extraction import describe
 from ..inference.extractor import FeatureExtractor
 from ..modeling.side_embedding import SideInformationEmbedding
 from ..weights.identities import num_identities
-from .onnx_export import export_onnx
-from .profiles import PLAIN, Profile, find_profile
-from .resize import KERNELS, kernel_of
-from .sidecars import check_name, write_sidecar
+
+FORMATS = {".onnx": "ONNX Runtime", ".xml": "OpenVINO", ".pt2": "torch.export"}  # what checks them
 
 
 def export_trained(
@@ -34,24 +40,30 @@ def export_trained(
     profile: str = PLAIN,
     input_range: str | None = None,
     batch: int | None = None,
+    half: bool = False,
     **choices: Any,
 ) -> None:
     """Export a trained model, hold it against PyTorch, and print what was written.
 
     Args:
-        out: file to write, .onnx.
+        out: file to write: .onnx, .xml (OpenVINO) or .pt2 (torch.export).
         config_file: YAML of the model; "" takes that of published ``weights``.
         weights: checkpoint, or a folder of published weights; None: MODEL.WEIGHTS.
         options: KEY VALUE pairs.
         global_only: leave out the parts of JPM.
         profile, input_range, batch: see :func:`~transreid.export.profiles.find_profile`.
+        half: store the weights of an .xml in float16.
         **choices: camera, view and opset of :func:`~transreid.export.onnx_export.export_onnx`.
 
     Raises:
         UserError: see there; a name that the consumer would not find or take.
     """
-    if out.suffix != ".onnx":
-        raise UserError(f"--out {str(out)!r}: name it so that it ends in .onnx")
+    if out.suffix not in FORMATS:
+        raise UserError(f"--out {str(out)!r}: name it so that it ends in {' or '.join(FORMATS)}")
+    if half and out.suffix != ".xml":
+        raise UserError(
+            "--half stores weights in float16 for OpenVINO: name a file that ends in .xml"
+        )
     chosen = find_profile(profile, input_range, batch)
     check_name(out, chosen)
     extractor = FeatureExtractor(
@@ -61,26 +73,42 @@ def export_trained(
         global_only=global_only,
         options=[*options, "MODEL.COMPILE", "False"],
     )
-    cfg = extractor.cfg
-    size, known = cfg.INPUT.SIZE_TEST, metadata(extractor, config_file, chosen)
-    report = export_onnx(
-        extractor.model,
-        out,
-        size,
-        flip=cfg.TEST.FLIP.ENABLED,
-        profile=chosen,
-        kernel=kernel_of(extractor.transform, size) if chosen.raw else next(iter(KERNELS)),
-        metadata=known,
-        **choices,
-    )
+    known = metadata(extractor, config_file, chosen)
+    report = _written(extractor, out, chosen, known, half, choices)
+    size = extractor.cfg.INPUT.SIZE_TEST
     sidecar = write_sidecar(report, chosen, size, int(known["num_classes"]))
+    weights_file = out.with_suffix(".bin") if out.suffix == ".xml" else out
     print(
         f"{report.path}: {', '.join(report.inputs)} -> features of {report.feature_dim} numbers "
-        f"({os.path.getsize(report.path) / 2**20:.1f} MiB)\n"
+        f"({os.path.getsize(weights_file) / 2**20:.1f} MiB)\n"
         f"for {chosen.consumer}: images are {chosen.color}, {chosen.layout}"
         + (f"; with {sidecar}" if sidecar else "")
-        + f"\nONNX Runtime against PyTorch: at most {report.difference:.1e} apart"
+        + f"\n{FORMATS[out.suffix]} against PyTorch: at most {report.difference:.1e} apart"
     )
+
+
+def _written(
+    extractor: FeatureExtractor,
+    out: Path,
+    profile: Profile,
+    known: dict[str, str],
+    half: bool,
+    choices: dict[str, Any],
+) -> OnnxReport:
+    """Write the file in the format of its suffix."""
+    size, flip = extractor.cfg.INPUT.SIZE_TEST, bool(extractor.cfg.TEST.FLIP.ENABLED)
+    how = {"profile": profile, "flip": flip, **choices}
+    if out.suffix == ".pt2":
+        how.pop("opset", None)
+        return export_program(extractor.model, out, size, metadata=known, **how)
+    how["kernel"] = kernel_of(extractor.transform, size) if profile.raw else next(iter(KERNELS))
+    if out.suffix == ".onnx":
+        return export_onnx(extractor.model, out, size, metadata=known, **how)
+    package("openvino", "the export for OpenVINO", OPENVINO)  # before the work
+    with tempfile.TemporaryDirectory() as folder:
+        report = export_onnx(extractor.model, Path(folder) / "model.onnx", size, **how)
+        known = {**known, "feature_dim": str(report.feature_dim)}
+        return write_openvino(report, out, known, half)
 
 
 def metadata(extractor: FeatureExtractor, config_file: str, profile: Profile) -> dict[str, str]:
@@ -107,6 +135,7 @@ def metadata(extractor: FeatureExtractor, config_file: str, profile: Profile) ->
         "config_name": Path(config_file or CONFIG).name,
         "config": about["config"],
         "weights_sha256": about["weights_sha256"],
+        "precision": "fp32",
         "versions": about["versions"],
     }
     return {k: v if isinstance(v, str) else json.dumps(v) for k, v in properties.items()}

@@ -1,0 +1,1 @@
+"""What computes features: PyTorch, ONNX Runtime, OpenVINO, and the choice between them."""

@@ -1,0 +1,53 @@
+"""Which program runs which file of a graph."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from reid_common.errors import UserError
+
+from .backend import AUTO, ONNX_RUNTIME, OPENVINO, TORCH, Runner
+from .onnx_runtime import OnnxRuntime
+from .openvino_runtime import OpenVino
+from .torch_program import TorchProgram
+
+# Suffix -> backends that run it, the first where none is named
+FILES = {".onnx": (ONNX_RUNTIME, OPENVINO), ".xml": (OPENVINO,), ".pt2": (TORCH,)}
+
+
+def is_graph(path: str | os.PathLike[str] | None) -> bool:
+    """Whether a name is that of an exported file."""
+    return path is not None and Path(path).suffix.lower() in FILES
+
+
+def open_runner(
+    path: str | os.PathLike[str],
+    backend: str | None = None,
+    threads: int = 0,
+    precision: str = "fp32",
+) -> Runner:
+    """Open the file of a graph.
+
+    Args:
+        path: .onnx, .xml or .pt2.
+        backend: a name of :data:`~.backend.BACKENDS`; None or "auto": the first that runs it.
+        threads: of a product of matrices; 0: the program's own choice.
+        precision: for OpenVINO, see there.
+
+    Raises:
+        UserError: no such file, another suffix, a backend that does not run it or is not installed.
+    """
+    path, suffix = os.fspath(path), Path(path).suffix.lower()
+    if suffix not in FILES:
+        raise UserError(f"{path!r} is no exported file; they end in {', '.join(FILES)}")
+    if not os.path.isfile(path):
+        raise UserError(f"there is no file {path!r}; tools/export_onnx.py writes one")
+    chosen = FILES[suffix][0] if backend in (None, AUTO) else backend
+    if chosen not in FILES[suffix]:
+        raise UserError(
+            f"backend {chosen!r} does not run {path!r}; {' or '.join(FILES[suffix])} does"
+        )
+    if chosen == OPENVINO:
+        return OpenVino(path, threads, precision)
+    return OnnxRuntime(path, threads) if chosen == ONNX_RUNTIME else TorchProgram(path)

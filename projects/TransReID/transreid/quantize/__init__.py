@@ -1,0 +1,1 @@
+"""int8 with a guarantee: calibration, smoothing, sensitivity, and a paired test."""
