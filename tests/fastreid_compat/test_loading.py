@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import python_forks
 import torch
 from fastreid.data import build, data_utils
 from fastreid_compat.repairs.loading import prefetch
@@ -253,9 +254,8 @@ def test_exit_with_running_loader(tmp_path):
 
 def test_spawned_workers_need_no_help(tmp_path, market_root):
     """A worker that does not inherit the patched modules unpickles data set and collator."""
-    done = run_script(
-        tmp_path / "spawned.py",
-        f"""
+    script = tmp_path / "spawned.py"
+    code = f"""
         if __name__ == "__main__":
             import fastreid_compat
             from fastreid.config import get_cfg
@@ -271,8 +271,9 @@ def test_spawned_workers_need_no_help(tmp_path, market_root):
             loader = DataLoaderX(0, dataset=images, num_workers=1, batch_size=4, pin_memory=True,
                 collate_fn=build.fast_batch_collator, multiprocessing_context="spawn")
             print([tuple(batch["images"].shape) for batch in loader][0])
-        """,
-    )
+        """
+    script.write_text(textwrap.dedent(code))
+    done = python_forks.run(script)  # what it starts is a new interpreter
     assert done.returncode == 0, done.stderr
     assert "(4, 3, 64, 32)" in done.stdout
 

@@ -23,7 +23,7 @@ def finish(*processes: Fork) -> None:
 def config(tmp_path: Path) -> Path:
     write_noise(tmp_path / "pool")
     cfg = small_dino_cfg(tmp_path / "pool", tmp_path / "unused")
-    cfg.SOLVER.MAX_EPOCH = 2
+    cfg.SOLVER.MAX_EPOCH, cfg.SOLVER.WARMUP_EPOCHS = 1, 0
     cfg.DINO.MICRO_BATCH = 1
     cfg.MODEL.BACKBONE.GRADIENT_CHECKPOINTING = True
     (tmp_path / "config.yaml").write_text(cfg.dump())
@@ -48,7 +48,7 @@ def test_two_machines_and_torchrun(config, tmp_path) -> None:
     states = []
     for folder in (launched, torchrun):
         rows = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
-        assert [row["iteration"] for row in rows] == [5, 11]  # written once, by one process
+        assert [row["iteration"] for row in rows] == [5]  # written once, by one process
         log = (folder / "log.txt").read_text()
         assert "4 images, 2 in each of 2 process(es), 1 at a time" in log
         states.append(torch.load(folder / "model_final.pth", weights_only=True)["model"])

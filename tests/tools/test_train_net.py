@@ -196,16 +196,15 @@ def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.parametrize("launcher", ["--num-gpus", "torchrun"])
-def test_two_gloo_processes_train(small, tmp_path, market_root, launcher: str) -> None:
-    script = ["tools/train_net.py", "--config-file", CONFIG]
-    if launcher == "torchrun":
-        start = ["-m", "torch.distributed.run", "--standalone"]
-        start += ["--nproc_per_node", "2", *script]
-    else:
-        start = [*script, "--num-gpus", "2"]
+def test_two_gloo_processes_train(small, tmp_path, market_root, monkeypatch, launcher: str) -> None:
+    """Started by FastReID's launch, or with the variables of torchrun."""
+    script = [ROOT / "tools/train_net.py", "--config-file", CONFIG]
     opts = small(SOLVER__MAX_EPOCH=1, TEST__EVAL_PERIOD=1)
-    environment = {"FASTREID_DATASETS": str(market_root)}
-    done = python_forks.run(*start, *opts, environment=environment, cwd=ROOT)
+    monkeypatch.setenv("FASTREID_DATASETS", str(market_root))
+    if launcher == "torchrun":
+        done = python_forks.run_together(2, *script, *opts)
+    else:
+        done = python_forks.run(*script, "--num-gpus", "2", *opts, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-3000:]
     log = (tmp_path / "logs/log.txt").read_text()
     assert "Rank of current process: 0. World size: 2" in log

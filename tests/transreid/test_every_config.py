@@ -18,7 +18,7 @@ from fastreid.utils.events import EventStorage
 from person_configs import PERSON_CONFIGS
 from reid_core.config import load_config
 from torch import nn
-from transreid_configs import BATCH, LEAVES, random_batch
+from transreid_configs import BATCH, LEAVES, config_of, random_batch
 
 NUM_CLASSES = 4
 BLOCKS = 2
@@ -46,7 +46,7 @@ def branch_sizes(cfg: CfgNode) -> list[int]:
 
 def kind_of(path: Path) -> tuple[object, ...]:
     """What makes the blocks of a config's backbone."""
-    backbone = load_config(path).MODEL.BACKBONE
+    backbone = config_of(path).MODEL.BACKBONE
     return (backbone.NAME, backbone.FEAT_DIM, backbone.STEM)
 
 
@@ -57,7 +57,7 @@ FIRST_OF_KIND = {kind_of(path): path for path in reversed(WHOLE)}.values()
 
 def settings_of(path: Path) -> str:
     """A config without what its data set says, and where the weights of its ViT or CNN are from."""
-    cfg = load_config(path)
+    cfg = config_of(path).clone()
     cfg.DATASETS.NAMES, cfg.DATASETS.TESTS, cfg.OUTPUT_DIR = (), (), ""
     cfg.MODEL.SIE.NUM_CAMERAS = cfg.SOLVER.WARMUP_ITERS = cfg.SOLVER.WARMUP_EPOCHS = 0
     cfg.SOLVER.FREEZE_ITERS = 0
