@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from interrupted import Interrupted
 from reid_common.errors import UserError
 from small_inference import picture, small_cfg, write_config, write_model, write_odd_images
 from transreid.deploy.trained import export_trained
@@ -183,15 +184,7 @@ def test_a_resumed_extraction_keeps_its_choice(model, cache, measured, tmp_path)
     write_odd_images(tmp_path / "images")
     items, out = list_images(tmp_path / "images"), tmp_path / "f.npz"
     extractor = auto(model, batch_size=2)
-    compute, left = extractor.extract, [2]
-
-    def killed(*given):
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        return compute(*given)
-
-    extractor.extract = killed
+    extractor.extract = Interrupted(extractor.extract, 2)
     with pytest.raises(KeyboardInterrupt):
         extract_to_file(extractor, items, out, shard_size=4)
     whole = auto(model, batch_size=2)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from interrupted import Interrupted
 from PIL import Image
 from reid_common.errors import UserError
 from small_inference import picture, small_cfg, write_bad_images, write_model, write_odd_images
@@ -61,19 +62,6 @@ def test_features_are_those_of_the_extractor(extractor, folder, tmp_path, num_wo
     assert sorted(path.name for path in tmp_path.iterdir()) == ["f.npz", "f.npz.bad.csv"]
 
 
-class Kill:
-    """Lets an extractor make ``batches`` batches, then interrupts."""
-
-    def __init__(self, extractor: FeatureExtractor, batches: int) -> None:
-        self.extract, self.left = extractor.extract, batches
-
-    def __call__(self, *batch):
-        if self.left == 0:
-            raise KeyboardInterrupt
-        self.left -= 1
-        return self.extract(*batch)
-
-
 @pytest.mark.parametrize("suffix", [".npz", ".parquet"])
 def test_a_killed_run_goes_on_to_the_same_file(
     extractor, folder, tmp_path, monkeypatch, suffix
@@ -86,7 +74,7 @@ def test_a_killed_run_goes_on_to_the_same_file(
     done = []
     for batches in (1, 2):
         with monkeypatch.context() as patch:
-            patch.setattr(extractor, "extract", Kill(extractor, batches))
+            patch.setattr(extractor, "extract", Interrupted(extractor.extract, batches))
             with pytest.raises(KeyboardInterrupt):
                 extract(extractor, folder, out)
         assert not out.exists()
@@ -102,7 +90,7 @@ def test_a_killed_run_goes_on_to_the_same_file(
 def test_a_finished_run_is_not_done_again(extractor, folder, tmp_path, monkeypatch) -> None:
     out = tmp_path / "f.npz"
     first = extract(extractor, folder, out)
-    monkeypatch.setattr(extractor, "extract", Kill(extractor, 0))
+    monkeypatch.setattr(extractor, "extract", Interrupted(extractor.extract, 0))
     again = extract(extractor, folder, out)
     assert (again.num_images, again.bad) == (first.num_images, first.bad)
     with pytest.raises(KeyboardInterrupt):
@@ -114,7 +102,7 @@ def test_other_settings_are_refused_until_overwritten(
 ) -> None:
     out = tmp_path / "f.npz"
     with monkeypatch.context() as patch:
-        patch.setattr(extractor, "extract", Kill(extractor, 3))
+        patch.setattr(extractor, "extract", Interrupted(extractor.extract, 3))
         with pytest.raises(KeyboardInterrupt):
             extract(extractor, folder, out)
     short = FeatureExtractor(small_cfg(), weights, device="cpu", global_only=True)
@@ -151,7 +139,7 @@ def test_a_changed_image_is_not_taken_for_the_old_one(
     images, out = tmp_path / "images", tmp_path / "f.npz"
     shutil.copytree(folder, images)
     with monkeypatch.context() as patch:
-        patch.setattr(extractor, "extract", Kill(extractor, 3))
+        patch.setattr(extractor, "extract", Interrupted(extractor.extract, 3))
         with pytest.raises(KeyboardInterrupt):
             extract(extractor, images, out)
     change(images / "bad_truncated.jpg")  # mended

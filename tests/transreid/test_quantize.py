@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from interrupted import Interrupted
 from outlier_models import with_outliers, write_identities
 from reid_commands import quantize as command
 from reid_common.errors import UserError
@@ -22,8 +23,9 @@ from transreid.quantize import sensitivity
 from transreid.quantize.graph import read_graph
 from transreid.quantize.guarantee import Test, compare
 from transreid.quantize.images import calibration_images, validation_images
+from transreid.quantize.job import Attempt, Job, Outcome, Recipe
 from transreid.quantize.ranges import calibrate
-from transreid.quantize.running import Attempt, Job, Outcome, Recipe, _steps, quantise
+from transreid.quantize.running import _steps, quantise
 from transreid.quantize.smoothing import smooth
 from transreid.quantize.writing import write_graph
 
@@ -138,18 +140,11 @@ def test_a_killed_calibration_gives_the_same_ranges(job, tmp_path, monkeypatch) 
     monkeypatch.setattr(calibration, "SHARD_SIZE", 5)  # three shards
     graph, extractor = read_graph(str(job.model)), job.extractor(job.model)
     whole = calibrate(graph, extractor, job.calibration, tmp_path / "whole")
-    extremes, left = calibration._extremes, [2]
-
-    def killed(*args):
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        return extremes(*args)
-
+    killed = Interrupted(calibration._extremes, 2)
     monkeypatch.setattr(calibration, "_extremes", killed)
     with pytest.raises(KeyboardInterrupt):
         calibrate(graph, extractor, job.calibration, tmp_path / "parts")
-    left[0] = 1  # the third alone is missing
+    killed.left = 1  # the third alone is missing
     again = calibrate(graph, extractor, job.calibration, tmp_path / "parts")
     for tensor, low in whole.low.items():
         np.testing.assert_array_equal(again.low[tensor], low)

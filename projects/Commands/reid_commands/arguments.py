@@ -15,7 +15,14 @@ from transreid.inference.extraction import SHARD_SIZE
 from transreid.inference.extractor import PRECISIONS, FeatureExtractor
 
 BACKENDS_LOG = "transreid.inference.backends"  # what auto chose, and why
-EXTRACTOR_OPTIONS = (*("device", "batch_size", "precision", "backend", "remeasure", "global_only"),)
+EXTRACTOR_OPTIONS = (
+    "device",
+    "batch_size",
+    "precision",
+    "backend",
+    "remeasure",
+    "global_only",
+)
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, batch_size: int = 64) -> None:

@@ -30,8 +30,9 @@ from transreid.inference.backends.backend import Backend
 from transreid.inference.backends.candidates import installed
 from transreid.inference.sources import graph_source
 from transreid.quantize.images import calibration_images, validation_images
+from transreid.quantize.job import Job, Outcome, Recipe
 from transreid.quantize.report import measured_speed, write_report
-from transreid.quantize.running import Job, Outcome, Recipe, check_request, quantise
+from transreid.quantize.running import check_request, quantise
 
 from .arguments import share
 from .command import command
@@ -107,7 +108,6 @@ def speed_of(
     job: Job, outcome: Outcome, model: Model | None, args: argparse.Namespace
 ) -> Comparison:
     """Time float32 and the accepted, or the last, int8 graph in all that is installed."""
-    last = job.folder / f"int8_{len(outcome.attempts[-1].kept)}.onnx"
     contenders: dict[str, Backend] = {}
     if model is not None:
         options = [*args.opts, "MODEL.DEVICE", "cpu"]
@@ -115,10 +115,9 @@ def speed_of(
             options += ["MODEL.JPM.GLOBAL_ONLY", "True"]
         contenders["float32, PyTorch"] = model.extractor(options).computes
     contenders["float32, ONNX Runtime"] = graph_source(str(job.model), any_profile=True).compute
-    int8 = job.out if outcome.accepted else last
     for name, backend in (("ONNX Runtime", "onnxruntime"), ("OpenVINO", "openvino")):
         if installed(backend):
-            source = graph_source(str(int8), backend, any_profile=True)
+            source = graph_source(str(job.int8(outcome)), backend, any_profile=True)
             contenders[f"int8, {name}"] = source.compute
     return measured_speed(contenders, source.image_size, job.batch_size, args.rounds)
 

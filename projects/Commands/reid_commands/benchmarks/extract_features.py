@@ -95,8 +95,8 @@ def extraction(
         return lambda: released(model, images, camids)
     how = {"precision": TORCH.get(variant, AUTO), "backend": AUTO if variant == AUTO else "torch"}
     extractor = build(name, args, **how)
-    extractor.extract(images, camids, views)
     if variant == AUTO:
+        extractor.extract(images, camids, views)  # chooses
         print(f"auto: {extractor.backend}, {extractor.precision}", file=sys.stderr)
     return lambda: extractor.extract(images, camids, views).numpy()
 

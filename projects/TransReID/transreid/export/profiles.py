@@ -98,20 +98,20 @@ def profile_of(metadata: Mapping[str, str]) -> Profile:
     return replace(profile, input_range=kinds[metadata["color"]])
 
 
-def check_profile(path: str, metadata: Mapping[str, str], expected: str | None = PLAIN) -> None:
+def check_profile(path: str, metadata: Mapping[str, str], expected: str = PLAIN) -> None:
     """Raise UserError where a file is not of the profile that a reader gives images for.
 
     Args:
         path: file, for the message.
         metadata: text properties of the graph. Files from before there were profiles are plain.
-        expected: profile of the reader; None: plain.
+        expected: profile of the reader.
     """
     if "color" not in metadata:
         raise UserError(
             f"{path!r} does not say what images it takes; export a model with tools/export_onnx.py"
         )
     found = metadata.get("profile", PLAIN)
-    if found != (expected or PLAIN):
+    if found != expected:
         consumer = PROFILES[found].consumer if found in PROFILES else "another program"
         raise UserError(
             f"{path!r} was exported with --profile {found}, for {consumer}: it takes "

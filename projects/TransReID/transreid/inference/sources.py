@@ -136,7 +136,8 @@ def graph_source(
     threads = torch.get_num_threads() if threads is None else threads
     wanted = "fp32" if precision in (AUTO, "int8") else precision
     runner = open_runner(path, backend, threads, wanted)
-    check_profile(path, runner.metadata, runner.metadata.get("profile") if any_profile else PLAIN)
+    expected = runner.metadata.get("profile", PLAIN) if any_profile else PLAIN
+    check_profile(path, runner.metadata, expected)
     graph = GraphModel(runner)
     if precision not in (AUTO, graph.precision):
         raise UserError(

@@ -79,6 +79,10 @@ class Graph:
         """Layers that can be int8, in the order of the graph."""
         return list(self._layers())
 
+    def activations(self) -> list[str]:
+        """Tensors that these layers read, each once."""
+        return list(dict.fromkeys(layer.activation for layer in self._layers()))
+
     def _layers(self) -> Iterator[Layer]:
         for node in self.model.graph.node:
             if node.op_type not in PRODUCTS or node.input[1] not in self.initializers:

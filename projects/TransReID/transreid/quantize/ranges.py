@@ -23,6 +23,7 @@ from reid_common.errors import UserError
 from reid_common.progress import shown
 from reid_common.shards import Shards, write_arrays
 
+from ..inference.backends.onnx_runtime import session_of
 from ..inference.extractor import FeatureExtractor
 from ..inference.image_inputs import to_rgb
 from ..inference.image_lists import ImageItem
@@ -63,7 +64,7 @@ def calibrate(
     Raises:
         UserError: an image cannot be read, or the folder has shards of other images.
     """
-    tensors = list(dict.fromkeys(layer.activation for layer in graph.layers()))
+    tensors = graph.activations()
     shards = Shards(folder, len(items), SHARD_SIZE)
     about = {
         "graph": digest([graph.model.SerializeToString(deterministic=True)]),
@@ -85,7 +86,7 @@ def calibrate(
 
 def ranges_of(graph: Graph, feeds: Iterable[dict[str, Any]]) -> Ranges:
     """Ranges over batches in memory, inputs of the graph by name; nothing is kept."""
-    tensors = list(dict.fromkeys(layer.activation for layer in graph.layers()))
+    tensors = graph.activations()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "all.npz"
         write_arrays(file, _extremes(_watched(graph, tensors), feeds))
@@ -94,7 +95,7 @@ def ranges_of(graph: Graph, feeds: Iterable[dict[str, Any]]) -> Ranges:
 
 def _watched(graph: Graph, tensors: Sequence[str]) -> Any:
     """A session whose outputs are what the layers read."""
-    onnx, runtime = importlib.import_module("onnx"), importlib.import_module("onnxruntime")
+    onnx = importlib.import_module("onnx")
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
     del model.graph.output[:]
@@ -102,12 +103,7 @@ def _watched(graph: Graph, tensors: Sequence[str]) -> Any:
         model.graph.output.append(
             onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
         )
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    return runtime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    return session_of(model.SerializeToString(), torch.get_num_threads())
 
 
 def _extremes(session: Any, batches_of_shard: Iterable[dict[str, Any]]) -> dict[str, Any]:
@@ -127,11 +123,11 @@ def batches(extractor: FeatureExtractor, items: Sequence[ImageItem]) -> Iterator
     model: Any = extractor.computes
     size = model.runner.batch or extractor.batch_size
     for start in range(0, len(items), size):
-        part = [*items[start : start + size]]
-        part += part[-1:] * (model.runner.batch - len(part))
+        part = items[start : start + size]
         images = torch.stack([extractor.transform(to_rgb(item.path)) for item in part])
         ids = torch.tensor([(item.camid, item.viewid) for item in part])
-        yield model.feeds(images, *ids.unbind(1))
+        for feeds, _ in model.batches(images, *ids.unbind(1)):
+            yield feeds
 
 
 def _merged(files: Sequence[Path], tensors: Sequence[str]) -> Ranges:

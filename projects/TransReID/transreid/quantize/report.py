@@ -17,7 +17,7 @@ from tabulate import tabulate
 
 from ..inference.backends.backend import Backend
 from .guarantee import Paired
-from .running import Job, Outcome
+from .job import Job, Outcome
 
 LEAST_SECONDS = 0.5  # of one measurement of the speed
 
@@ -93,8 +93,7 @@ def _accuracy(outcome: Outcome) -> str:
 
 
 def _sizes(job: Job, outcome: Outcome) -> str:
-    last = job.folder / f"int8_{len(outcome.attempts[-1].kept)}.onnx"
-    files = {"float32": job.model, "int8": job.out if outcome.accepted else last}
+    files = {"float32": job.model, "int8": job.int8(outcome)}
     rows = [[name, f"{os.path.getsize(file) / 2**20:.1f}"] for name, file in files.items()]
     return _table(rows, ["file", "MiB"])
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,10 @@ from reid_common.files import read_json, write_json_once
 from ..inference.extraction import extract_to_file
 from ..inference.extractor import FeatureExtractor
 from ..inference.feature_files import read_features
-from ..inference.image_lists import ImageItem
-from ..inference.sources import graph_source
 from ..inference.verification import check_rates
 from .graph import Graph, Layer, read_graph
-from .guarantee import Paired, Test, check_margin, compare
-from .images import LabelledImages
+from .guarantee import Test, check_margin, compare
+from .job import Attempt, Job, Outcome
 from .ranges import Ranges, calibrate
 from .sensitivity import sensitivities
 from .smoothing import smooth
@@ -39,86 +37,6 @@ SETTINGS = {  # what a resumed run must agree in
     "calibration": "calibration images",
     "validation": "validation images",
 }
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a model becomes int8.
-
-    Attributes:
-        per_channel: a scale for each output channel of the weights.
-        smoothing: outliers of activations go into the weights.
-        most_kept: share of the layers, 0..1, that may stay in float32.
-    """
-
-    per_channel: bool = True
-    smoothing: bool = True
-    most_kept: float = 0.5
-
-
-@dataclass
-class Attempt:
-    """One int8 graph: layers that stay in float32, and its paired comparison with float32."""
-
-    kept: list[str]
-    results: list[Paired]
-
-    @property
-    def accepted(self) -> bool:
-        """Whether no measure is inferior by more than the margin."""
-        return all(result.accepted for result in self.results)
-
-
-@dataclass
-class Outcome:
-    """What a quantisation found; the last attempt is the accepted one, or none is."""
-
-    num_layers: int
-    num_smoothed: int
-    attempts: list[Attempt] = field(default_factory=list)
-    sensitivities: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the int8 file was written."""
-        return bool(self.attempts) and self.attempts[-1].accepted
-
-
-@dataclass(frozen=True)
-class Job:
-    """One quantisation.
-
-    Attributes:
-        model: float32 .onnx file.
-        out: int8 .onnx file to write.
-        calibration: images whose ranges count.
-        validation: images on which both models are compared.
-        margin: 0..1, by which a measure may be lower.
-        far: false accept rate of the TPR, 0..1.
-        names: of calibration and validation, for the metadata.
-        batch_size: images at once.
-        num_workers: processes that read images.
-    """
-
-    model: Path
-    out: Path
-    calibration: Sequence[ImageItem]
-    validation: LabelledImages
-    margin: float
-    far: float
-    names: tuple[str, str]
-    recipe: Recipe = Recipe()
-    batch_size: int = 16
-    num_workers: int = 0
-
-    @property
-    def folder(self) -> Path:
-        """Where what takes long is kept."""
-        return self.out.with_name(f"{self.out.name}.parts")
-
-    def extractor(self, path: Path) -> FeatureExtractor:
-        """The extractor of a graph, whatever its profile."""
-        return FeatureExtractor.of(graph_source(str(path), any_profile=True), self.batch_size)
 
 
 def quantise(job: Job) -> Outcome:
@@ -214,10 +132,9 @@ def _attempt(
     expected: np.ndarray,
     test: Test,
 ) -> Attempt:
-    name = f"int8_{len(kept)}"
-    path = job.folder / f"{name}.onnx"
+    path = job.attempt(len(kept))
     write_graph(quantised(graph, layers, ranges, job.recipe.per_channel), path, _about(job))
-    found = _features(job, job.extractor(path), name)
+    found = _features(job, job.extractor(path), path.stem)
     return Attempt(kept, compare(expected, found, test))
 
 
@@ -230,7 +147,7 @@ def _accept(job: Job, outcome: Outcome) -> None:
     import onnx
 
     last = outcome.attempts[-1]
-    model = onnx.load(str(job.folder / f"int8_{len(last.kept)}.onnx"))
+    model = onnx.load(str(job.attempt(len(last.kept))))
     validated = {
         "calibration": job.names[0],
         "validation": job.names[1],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from reid_common.files import read_json, write_json
 from reid_common.progress import shown
 
+from ..inference.backends.onnx_runtime import session_of
 from ..inference.extractor import FeatureExtractor
 from ..inference.image_lists import ImageItem
 from .graph import Graph
@@ -51,11 +51,5 @@ def sensitivities(
 
 
 def _features(model: Any, feeds: Sequence[dict[str, Any]]) -> np.ndarray:
-    runtime = importlib.import_module("onnxruntime")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    session = runtime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = session_of(model.SerializeToString(), torch.get_num_threads())
     return np.concatenate([session.run(["features"], batch)[0] for batch in feeds])

@@ -6,6 +6,7 @@ Letters: B images, D dimensions, H, W pixels.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -42,10 +43,14 @@ class GraphModel:
         feeds[self.runner.inputs[0]] = given["images"]  # consumers may call it otherwise
         return {name: value.cpu().contiguous().numpy() for name, value in feeds.items()}
 
-    def __call__(self, images: Tensor, camids: Tensor, viewids: Tensor) -> Tensor:
-        """Features (B, D); a graph of a fixed batch gets its last image again to fill it up."""
+    def batches(
+        self, images: Tensor, camids: Tensor, viewids: Tensor
+    ) -> Iterator[tuple[dict[str, Any], int]]:
+        """Yield inputs that the graph takes at once, and how many images they are.
+
+        A graph of a fixed batch gets its last image again to fill it up.
+        """
         feeds, size = self.feeds(images, camids, viewids), self.runner.batch
-        rows = []
         for start in range(0, len(images), size or len(images)):
             part = {k: v[start : start + size] if size else v for k, v in feeds.items()}
             count = len(next(iter(part.values())))
@@ -53,5 +58,9 @@ class GraphModel:
                 part = {
                     k: np.concatenate([v, v[-1:].repeat(size - count, 0)]) for k, v in part.items()
                 }
-            rows.append(self.runner.run(part)[:count])
-        return torch.from_numpy(np.concatenate(rows))
+            yield part, count
+
+    def __call__(self, images: Tensor, camids: Tensor, viewids: Tensor) -> Tensor:
+        """Features (B, D)."""
+        parts = self.batches(images, camids, viewids)
+        return torch.from_numpy(np.concatenate([self.runner.run(x)[:count] for x, count in parts]))

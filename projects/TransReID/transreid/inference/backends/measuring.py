@@ -105,8 +105,9 @@ def measure(
             "both precision and backend to use one as it is, or leave both at auto"
         )
     timed_batch = _first(batch, max(2, int(2 * SECONDS / max(pace, 1e-9))))
-    _time([row for row in rows if not row.reason], built, timed_batch, wall)
-    return rows, _fastest([row for row in rows if not row.reason], built, may_stay)
+    agreeing = [row for row in rows if not row.reason]  # those of ``built``
+    _time(agreeing, built, timed_batch, wall)
+    return rows, _fastest(agreeing, built, may_stay)
 
 
 def several(batch: Batch) -> Batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,20 @@ from reid_common.errors import UserError
 
 from ...export.packages import package
 from .backend import ONNX_RUNTIME
+
+
+def session_of(graph: str | bytes, threads: int) -> Any:
+    """A session on the CPU that logs errors alone.
+
+    Args:
+        graph: a .onnx file, or its content.
+        threads: of a product of matrices; 0: ONNX Runtime's own choice.
+    """
+    runtime = importlib.import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    return runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 class OnnxRuntime:
@@ -29,14 +44,9 @@ class OnnxRuntime:
     backend = ONNX_RUNTIME
 
     def __init__(self, path: str, threads: int = 0) -> None:
-        runtime = package("onnxruntime", f"reading {path!r}", "pip install onnxruntime")
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
+        package("onnxruntime", f"reading {path!r}", "pip install onnxruntime")
         try:
-            self.session: Any = runtime.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"]
-            )
+            self.session = session_of(path, threads)
         except Exception as error:  # ONNX Runtime raises classes of its own
             reason = str(error).splitlines()[0]
             raise UserError(f"{path!r} is no ONNX file that can be run: {reason}") from error
