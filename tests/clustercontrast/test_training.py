@@ -18,6 +18,7 @@ from clustercontrast.data.images import CommDataset
 from clustercontrast.engine import pseudo_labels
 from clustercontrast.memory.cluster_memory import ClusterMemory
 from device_waits import counted
+from fastreid.engine import DefaultTrainer
 from fastreid.engine.train_loop import HookBase
 from fastreid.utils.events import EventStorage
 from fastreid_compat.repairs.training.metrics import read_metrics
@@ -200,6 +201,14 @@ def test_tracklets_in_a_run(root, tmp_path) -> None:
     start(cfg).train()
     labels = checkpoint(tmp_path)["pseudo_labels"]["labels"].tolist()
     assert len(set(zip(tracks, labels, strict=True))) == len(set(tracks)) == 24
+
+
+def test_a_wrong_table_of_tracklets_ends_before_the_model(tmp_path, monkeypatch) -> None:
+    (tmp_path / "tracks.csv").write_text("image,track\n")
+    cfg = small_cluster_cfg(tmp_path, ("CLUSTER.TRACKLETS", str(tmp_path / "tracks.csv")))
+    monkeypatch.setattr(DefaultTrainer, "build_model", lambda cfg: pytest.fail("built a model"))
+    with pytest.raises(UserError, match=r"tracks\.csv.*tracklet"):
+        start(cfg)
 
 
 class _Stop(HookBase):

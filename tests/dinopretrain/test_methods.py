@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from pathlib import Path
 
@@ -111,16 +112,35 @@ def test_killed_and_resumed_equals_uninterrupted(method, killed: Path, tmp_path:
     assert_same_weights(resumed.method.state_dict(), uninterrupted.method.state_dict())
 
 
+def poison(trainer, steps: tuple[int, ...]) -> None:
+    """Let the losses of some steps be no numbers."""
+    losses = trainer.method.losses
+    trainer.method.losses = lambda batch: {
+        name: value * (float("nan") if trainer.iter in steps else 1.0)
+        for name, value in losses(batch).items()
+    }
+
+
+def test_a_skipped_step_before_a_checkpoint(pool, tmp_path: Path) -> None:
+    """The key encoder has followed these weights already, and does not once more after a resume."""
+    whole = start(small_method_cfg("MoCoV2", pool, tmp_path / "whole"))
+    poison(whole, (ITERS_PER_EPOCH - 1,))
+    whole.train()
+    (tmp_path / "resumed").mkdir()
+    (tmp_path / "resumed" / "last_checkpoint").write_text("model_0000.pth")
+    shutil.copy(tmp_path / "whole" / "model_0000.pth", tmp_path / "resumed")
+    resumed = start(small_method_cfg("MoCoV2", pool, tmp_path / "resumed"))
+    assert resumed.start_epoch == 1
+    resumed.train()
+    assert_same_weights(resumed.method.state_dict(), whole.method.state_dict())
+
+
 @pytest.mark.parametrize("method", NEW)
 def test_a_step_that_is_not_finite_changes_nothing(method, pool, tmp_path: Path) -> None:
     """Encoders, predictor, queue, centres; the key encoder follows the last good weights once."""
     cfg = small_method_cfg(method, pool, tmp_path / "logs")
     trainer = start(cfg)
-    losses = trainer.method.losses
-    trainer.method.losses = lambda batch: {
-        name: value * (float("nan") if trainer.iter in (7, 8) else 1.0)
-        for name, value in losses(batch).items()
-    }
+    poison(trainer, (7, 8))
     step, states = trainer.run_step, {}
 
     def run_step() -> None:
@@ -133,7 +153,7 @@ def test_a_step_that_is_not_finite_changes_nothing(method, pool, tmp_path: Path)
     follower = "key_encoder." if method in CONTRASTIVE else "teacher."
     for key, value in states[8].items():
         assert torch.equal(value, states[7][key]), key
-        if not key.startswith(follower):
+        if not key.startswith((follower, "queries_moved")):
             assert torch.equal(value, states[6][key]), key
     assert any(not torch.equal(value, states[8][key]) for key, value in states[9].items())
     assert all(torch.isfinite(value).all() for value in states[11].values())

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from fastreid.config import CfgNode
 from fastreid.data import build as data_build
+from reid_core.data.tracklets import read_tracklets
 from reid_core.run.image_sets import CommDataset, training_set
 from torch.utils.data import Dataset
 
@@ -25,6 +26,7 @@ class TrainingImages:
             number of its own.
         camera_names: of each image, as the data set says.
         identities: (N,) int64, what the data set says, for watching only; None: it says nothing.
+        tracklets: of CLUSTER.TRACKLETS; None without such a table.
     """
 
     def __init__(self, cfg: CfgNode) -> None:
@@ -40,6 +42,8 @@ class TrainingImages:
         self.camera_names = [str(item[2]) for item in self._items]
         names, numbers = np.unique([str(item[1]) for item in self._items], return_inverse=True)
         self.identities = numbers.astype(np.int64) if len(names) > 1 else None
+        table = cfg.CLUSTER.TRACKLETS
+        self.tracklets = read_tracklets(table, self.paths) if table else None
 
     def __len__(self) -> int:
         return len(self.paths)

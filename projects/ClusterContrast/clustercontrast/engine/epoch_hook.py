@@ -12,7 +12,6 @@ from fastreid.config import CfgNode
 from fastreid.engine.train_loop import HookBase
 from fastreid.utils import comm
 from fastreid_compat.repairs.training.resume import epoch_seed
-from reid_core.data.tracklets import read_tracklets
 
 from ..clustering.quality import metrics
 from ..data.images import TrainingImages
@@ -38,8 +37,6 @@ class PseudoLabelHook(HookBase):
 
     def __init__(self, cfg: CfgNode, images: TrainingImages, state: PseudoLabels) -> None:
         self.cfg, self.images, self.state = cfg, images, state
-        path = cfg.CLUSTER.TRACKLETS
-        self.tracklets = read_tracklets(path, images.paths) if path else None
         self.seed = cfg.SEED if cfg.get("SEED", -1) >= 0 else int(comm.shared_random_seed())
         self.metrics: dict[str, float] = {}
 
@@ -48,7 +45,7 @@ class PseudoLabelHook(HookBase):
         start, trainer, state = time.perf_counter(), self.trainer, self.state
         features = extract_features(self.cfg, trainer.model, self.images)
         made = from_first_process(
-            lambda: make_labels(self.cfg, features, state.eps, self.images.cameras, self.tracklets)
+            lambda: make_labels(self.cfg, features, state.eps, self.images.cameras, self.images.tracklets)
         )
         before, (state.labels, state.eps, state.centres) = state.labels, made
         self.metrics = {

@@ -64,7 +64,8 @@ class MomentumContrast(PretrainingMethod):
         self.key_encoder = average_of(query_encoder, key_backbone)
         self.predictor = nn.Identity() if predictor is None else predictor
         self.similarities = SimilaritySums()
-        self._queries_moved: Tensor | None = None  # since the key encoder last followed; None: yes
+        # Since the key encoder last followed; in the checkpoint, as the step before it may be skipped.
+        self.register_buffer("queries_moved", torch.ones((), dtype=torch.bool))
         heads = num_heads(query_encoder.backbone)
         if heads:
             # Shapes do not show it: whoever loads these weights can compare.
@@ -96,12 +97,12 @@ class MomentumContrast(PretrainingMethod):
 
     def begin_step(self) -> None:
         """Let the key encoder follow, unless it has followed these weights already."""
-        self.move_average(self.momentum, self._queries_moved)
+        self.move_average(self.momentum, self.queries_moved)
         self.similarities.clear()
 
     def finish_step(self, finite: Tensor) -> dict[str, Tensor | float]:
         """Statistics of queries and keys."""
-        self._queries_moved = finite
+        self.queries_moved.copy_(finite)
         return dict(self.similarities.reduced())
 
     def moving_buffers(self) -> list[Tensor]:
