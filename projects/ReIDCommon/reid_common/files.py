@@ -1,4 +1,4 @@
-"""Files that appear under their name when they are complete, or not at all; JSON files."""
+"""Files that appear under their name when they are complete, or not at all; JSON; checkpoints."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
+
+LAST_CHECKPOINT = "last_checkpoint"  # in OUTPUT_DIR, FastReID's name: names the newest
 
 
 @contextlib.contextmanager
@@ -83,3 +85,8 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{str(path)!r} cannot be read: {error}; write it again") from error
+
+
+def was_begun(folder: str | os.PathLike[str]) -> bool:
+    """Whether a training in this OUTPUT_DIR has a checkpoint, which ``--resume`` continues."""
+    return (Path(folder) / LAST_CHECKPOINT).exists()

@@ -45,7 +45,9 @@ class PseudoLabelHook(HookBase):
         start, trainer, state = time.perf_counter(), self.trainer, self.state
         features = extract_features(self.cfg, trainer.model, self.images)
         made = from_first_process(
-            lambda: make_labels(self.cfg, features, state.eps, self.images.cameras, self.images.tracklets)
+            lambda: make_labels(
+                self.cfg, features, state.eps, self.images.cameras, self.images.tracklets
+            )
         )
         before, (state.labels, state.eps, state.centres) = state.labels, made
         self.metrics = {

@@ -17,7 +17,7 @@ from fastreid.config import CfgNode
 from fastreid.engine import DefaultTrainer
 from reid_common.curves import draw_curves
 from reid_common.errors import UserError
-from reid_common.files import read_json, write_json
+from reid_common.files import read_json, was_begun, write_json
 from reid_core.config import find_config
 from reid_core.run import reports
 from reid_core.run.command_line import forget_loggers
@@ -57,7 +57,7 @@ def _train_and_report(config: str, opts: Sequence[str]) -> dict[str, Any]:
     cfg = training.setup(args)
     folder = Path(cfg.OUTPUT_DIR)
     dataset = cfg.DATASETS.TESTS[0]
-    resumed = (folder / "last_checkpoint").exists()
+    resumed = was_begun(folder)
     results: dict[str, Any] = {"config": config, "dataset": dataset, "settings": settings_text(cfg)}
     results["untrained"] = _scores(DefaultTrainer.test(cfg, training.model_with(cfg, weights="")))
 

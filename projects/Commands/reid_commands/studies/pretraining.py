@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cfs.pipeline.stages.training import started_from
 from dinopretrain.methods import backbone_file
-from reid_common.files import read_json, write_json
+from reid_common.files import read_json, was_begun, write_json
 from reid_core.config import find_config, load_config
 from reid_core.data.thinning import with_identities
 from reid_core.run.command_line import forget_loggers, positive
@@ -123,7 +123,7 @@ def pretrain(
             check_same_settings(settings, settings_text(cfg), folder)
     else:
         forget_loggers()
-        resumed = (folder / "last_checkpoint").exists()
+        resumed = was_begun(folder)
         start = time.perf_counter()
         training.train_or_evaluate(training.arguments(config, pairs, resume=True))
         seconds = None if resumed else round(time.perf_counter() - start)

@@ -9,13 +9,12 @@ from fastreid.config import CfgNode
 from fastreid.modeling import build_model
 from fastreid_compat.repairs.checkpoints.checkpoint_files import AtomicPathManager, read_file
 from reid_common.errors import UserError
+from reid_common.files import LAST_CHECKPOINT, was_begun
 from reid_core.run.validation import check_output_dir
 
 from ..engine.trainer import check_dino_config
 from ..methods import is_contrastive
 from .released import from_released, to_released
-
-LAST = "last_checkpoint"
 
 
 def convert(checkpoint: str, to: str, out: str, cfg: CfgNode) -> str:
@@ -60,10 +59,10 @@ def model_of(cfg: CfgNode) -> torch.nn.Module:
 
 def write_run(source: str, folder: Path, cfg: CfgNode) -> str:
     """Write a run that ``--resume`` continues with OUTPUT_DIR ``folder``; see :func:`convert`."""
-    if (folder / LAST).exists():
+    if was_begun(folder):
         raise UserError(
-            f"{str(folder)!r} has a run already (file {LAST}), which --resume would continue; "
-            "give another folder with -o, and to the training as OUTPUT_DIR"
+            f"{str(folder)!r} has a run already (file {LAST_CHECKPOINT}), which --resume would "
+            "continue; give another folder with -o, and to the training as OUTPUT_DIR"
         )
     content = from_released(read_file(source), model_of(cfg), source)
     epoch, total = content["epoch"], cfg.SOLVER.MAX_EPOCH
@@ -71,7 +70,7 @@ def write_run(source: str, folder: Path, cfg: CfgNode) -> str:
     check_output_dir(str(folder))
     with AtomicPathManager.open(str(folder / name), "wb") as file:
         torch.save(content, file)
-    with AtomicPathManager.open(str(folder / LAST), "w") as file:
+    with AtomicPathManager.open(str(folder / LAST_CHECKPOINT), "w") as file:
         file.write(name)
     steps = max((int(state["step"]) for state in content["optimizer"]["state"].values()), default=0)
     return (

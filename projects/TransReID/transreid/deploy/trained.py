@@ -24,6 +24,7 @@ from ..export.sidecars import check_name, write_sidecar
 from ..export.torch_export import export_program
 from ..inference.extraction import describe
 from ..inference.extractor import FeatureExtractor
+from ..modeling.features import side_embedding_of
 from ..modeling.side_embedding import SideInformationEmbedding
 from ..weights.identities import num_identities
 
@@ -115,7 +116,7 @@ def metadata(extractor: FeatureExtractor, config_file: str, profile: Profile) ->
     """What a program that runs the graph needs to know of it, as ONNX's text properties."""
     cfg = extractor.cfg
     about = describe(extractor, [])
-    sie = getattr(extractor.model.backbone, "sie", None)
+    sie = side_embedding_of(extractor.model)
     properties = {
         "image_size": list(cfg.INPUT.SIZE_TEST),  # height, width in pixels
         "profile": profile.name,

@@ -9,14 +9,13 @@ Letters: B images, D dimensions, C cameras, V viewpoints.
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 from reid_common.errors import UserError
 from reid_core.side_information.trained import trained_ids
 from torch import Tensor, nn
 
-from ..modeling.features import features_of
+from ..modeling.features import features_of, side_embedding_of
 from ..modeling.side_embedding import SideInformationEmbedding
 from .profiles import Profile
 from .received import Received
@@ -136,13 +135,12 @@ class OnnxModel(nn.Module):
         camera, view = (
             _frozen(choice, profile, name) for choice, name in ((camera, "camera"), (view, "view"))
         )
-        backbone: Any = getattr(self.model, "backbone", None)
-        sie = getattr(backbone, "sie", None)
+        sie = side_embedding_of(self.model)
         self.camera = _choice(camera, getattr(sie, "num_cameras", 0), "camera")
         self.view = _choice(view, getattr(sie, "num_views", 0), "view")
         self.ids: dict[str, tuple[int, int]] = {}
         if sie is not None:
-            table = backbone.sie = SieTable(sie, self.camera, self.view)
+            table = self.model.backbone.sie = SieTable(sie, self.camera, self.view)
             if self.camera == INPUT:
                 self.ids["camids"] = (table.num_cameras - len(table.table), table.num_cameras)
             if self.view == INPUT:
@@ -168,7 +166,7 @@ class OnnxModel(nn.Module):
             spread = torch.linspace(first, end - 1, batch).long()
             # Against each other, so that known cameras meet unknown viewpoints.
             ids[name] = spread if name == "camids" else spread.flip(0)
-        table = getattr(getattr(self.model, "backbone", None), "sie", None)
+        table = side_embedding_of(self.model)
         if isinstance(table, SieTable) and table.table.isnan().any():
             known = torch.nonzero(~table.table.isnan().any(-1))  # (P, 2)
             chosen = known[torch.linspace(0, len(known) - 1, batch).long()]

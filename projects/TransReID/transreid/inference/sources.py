@@ -22,6 +22,7 @@ from reid_core.side_information.trained import trained_ids
 from torch import Tensor, nn
 
 from ..export.profiles import PLAIN, check_profile
+from ..modeling.features import side_embedding_of
 from .backends.automatic import Automatic
 from .backends.backend import AUTO, TORCH, Backend
 from .backends.candidates import GraphFile, built
@@ -103,7 +104,7 @@ def trained_source(
 
 def _note_rows_of_model(source: Source, model: nn.Module, cfg: CfgNode) -> None:
     """Note which cameras and viewpoints a model embeds and knows."""
-    sie = getattr(getattr(model, "backbone", None), "sie", None)
+    sie = side_embedding_of(model)
     if sie is not None:
         source.tables = (sie.num_cameras, sie.num_views)
         known_rows = sie.known().cpu()  # (C, V)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from reid_core.side_information.rows import CameraTable
 from reid_core.side_information.trained import trained_ids
 
 from ..inference.extractor import FeatureExtractor
+from ..modeling.features import side_embedding_of
 
 
 def _trained(extractor: FeatureExtractor, axis: int) -> list[bool]:
     """Of each camera (axis 0) or viewpoint (1) whether a training image had it; [] for none."""
-    sie: Any = getattr(getattr(extractor.model, "backbone", None), "sie", None)
+    sie = side_embedding_of(extractor.model)
     if sie is None:
         return []
     trained = trained_ids(sie.known())[axis]
@@ -41,7 +40,7 @@ def view_rows(extractor: FeatureExtractor) -> list[list[str]]:
 
 def known_pairs(extractor: FeatureExtractor) -> list[tuple[int, int]]:
     """Pairs of a camera and a viewpoint that the model has something for; -1 = unknown, or none."""
-    sie: Any = getattr(getattr(extractor.model, "backbone", None), "sie", None)
+    sie = side_embedding_of(extractor.model)
     if sie is None:
         return [(-1, -1)]
     pairs = [(camera, view) for camera, view in sie.known().cpu().nonzero().tolist()]

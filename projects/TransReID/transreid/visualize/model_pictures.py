@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ..inference.extractor import FeatureExtractor
 from ..inference.image_inputs import to_rgb
 from ..modeling.backbone import TransReIDBackbone
+from ..modeling.features import side_embedding_of
 from ..modeling.jpm_head import JPMHead
 from ..modeling.side_embedding import SideInformationEmbedding
 from .attention import attention_maps, to_pixels
@@ -110,7 +111,7 @@ def draw_attention(rows: list[AttentionRow], out: Path, title: str) -> None:
 
 def sie_of(model: nn.Module) -> SideInformationEmbedding:
     """The side information embedding of a model; UserError if it has none."""
-    sie = getattr(getattr(model, "backbone", None), "sie", None)
+    sie = side_embedding_of(model)
     if sie is None:
         raise UserError(
             "the model has no side information embedding; set MODEL.SIE.CAMERA or MODEL.SIE.VIEW "

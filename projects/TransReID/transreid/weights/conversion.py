@@ -11,6 +11,7 @@ from fastreid_compat.repairs.checkpoints.checkpoint_files import AtomicPathManag
 from reid_core.config import load_config
 from reid_core.side_information.resolve import resolve_side_information
 
+from ..modeling.features import side_embedding_of
 from ..modeling.side_embedding import SideInformationEmbedding
 from .checkpoint import load_weights
 from .formats import read_weights, stored_side_information
@@ -44,7 +45,7 @@ def convert(source: str, out: str, config_file: str, to: str, options: list[str]
     load_weights(model, weights)
     state: Any = {key: value.cpu() for key, value in model.state_dict().items()}
     if to == "released":
-        state = to_released(with_rows_as_used(state, getattr(model.backbone, "sie", None)))
+        state = to_released(with_rows_as_used(state, side_embedding_of(model)))
     else:
         state = {"model": state}
     with AtomicPathManager.open(out, "wb") as file:

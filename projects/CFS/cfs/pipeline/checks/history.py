@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reid_common.errors import UserError
+from reid_common.files import was_begun
 
 from ..config import STAGES
 from ..records import FOLDER, Record, folders_of, read_record
@@ -57,7 +58,7 @@ def check_record(stage: Stage, record: Record | None, settings: Mapping[str, Any
         return
     for path in stage.outputs.values():
         found = stage.folder / path
-        if found.exists() or (stage.trains and (found.parent / "last_checkpoint").exists()):
+        if found.exists() or (stage.trains and was_begun(found.parent)):
             behind = ", or begin behind this stage with --from to use it"
             raise UserError(
                 f"{str(found.parent if stage.trains else found)!r} is there already, but there is "

@@ -16,13 +16,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from fastreid.utils import comm
-from reid_common.files import read_json, write_json
+from reid_common.files import read_json, was_begun, write_json
 from reid_common.timing import WALL, alternate, timed
 from torch import Tensor, nn
 
 MEASURED = "measured"
 RECORD = "amp_dtype.json"
-LAST = "last_checkpoint"  # FastReID's name
 ROWS = 256  # tokens of a product
 MAPS = (4, 16, 8)  # images, height, width of a convolution's input
 MOST_SHAPES = 8  # the largest count
@@ -40,7 +39,7 @@ def measured_dtype(model: nn.Module, folder: str) -> torch.dtype | None:
         folder: OUTPUT_DIR; "": nothing is kept.
     """
     file = Path(folder) / RECORD
-    resumed = bool(folder) and (Path(folder) / LAST).exists() and file.exists()
+    resumed = bool(folder) and was_begun(folder) and file.exists()
     if not resumed and (comm.is_main_process() or not folder):
         decision = _decide(model)
         if folder:

@@ -10,7 +10,6 @@ import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from reid_common.errors import UserError
@@ -18,6 +17,7 @@ from torch import nn
 
 from ...export.onnx_export import export_onnx
 from ...export.profiles import find_profile
+from ...modeling.features import side_embedding_of
 from .backend import AUTO, ONNX_RUNTIME, OPENVINO, TORCH, Backend
 from .choices import cache_folder
 from .files import open_runner
@@ -110,8 +110,7 @@ def settings(device: torch.device, backend: str, precision: str) -> list[tuple[s
 
 def knows_unknown_ids(model: nn.Module) -> bool:
     """Whether a graph can take every id: with MODEL.SIE.UNKNOWN error it cannot refuse one."""
-    sie: Any = getattr(getattr(model, "backbone", None), "sie", None)
-    return getattr(sie, "unknown", "") != "error"
+    return getattr(side_embedding_of(model), "unknown", "") != "error"
 
 
 def built(
