@@ -64,7 +64,7 @@ class MomentumContrast(PretrainingMethod):
         self.key_encoder = average_of(query_encoder, key_backbone)
         self.predictor = nn.Identity() if predictor is None else predictor
         self.similarities = SimilaritySums()
-        # Since the key encoder last followed; in the checkpoint: the last step may be a skipped one.
+        # Since the key encoder last followed; in checkpoints: the last step may be skipped.
         self.register_buffer("queries_moved", torch.ones((), dtype=torch.bool))
         heads = num_heads(query_encoder.backbone)
         if heads:
