@@ -48,6 +48,7 @@ class MomentumContrast(PretrainingMethod):
 
     watched: ClassVar[tuple[str, ...]] = ("loss_over_uniform", "key_spread")
     loss_name = "loss_contrast"
+    queries_moved: Tensor
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ Letters: B images, D dimensions, C cameras, V viewpoints.
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from reid_common.errors import UserError
@@ -140,7 +141,8 @@ class OnnxModel(nn.Module):
         self.view = _choice(view, getattr(sie, "num_views", 0), "view")
         self.ids: dict[str, tuple[int, int]] = {}
         if sie is not None:
-            table = self.model.backbone.sie = SieTable(sie, self.camera, self.view)
+            backbone: Any = self.model.backbone
+            table = backbone.sie = SieTable(sie, self.camera, self.view)
             if self.camera == INPUT:
                 self.ids["camids"] = (table.num_cameras - len(table.table), table.num_cameras)
             if self.view == INPUT:
