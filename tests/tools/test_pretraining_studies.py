@@ -111,6 +111,8 @@ def test_photographs_and_numbers_of_identities(tmp_path, monkeypatch) -> None:
         assert (f"Market1501:identities={count},seed=1",) == cfg.DATASETS.NAMES
         assert cfg.DATASETS.TESTS == ("Market1501:identities=5,seed=1",)
         assert len({item[1] for item in opened_set(cfg.DATASETS.NAMES[0]).train.items}) == count
+        # As many iterations on fewer images.
+        assert {2: 12, 4: 6}[count] == cfg.SOLVER.MAX_EPOCH == cfg.TEST.EVAL_PERIOD
     pairs = []
     monkeypatch.setattr(training, "train_or_evaluate", pairs.append)
     assert arms[1].prepare is not None

@@ -6,8 +6,9 @@ python tools/dino_study.py --dataset Market1501 --pool ImageFolder:/data/crops \
 
 For each seed: pre-trains a small ViT on --pool (the synthetic ToyUnlabeled), fine-tunes it on
 --dataset (the synthetic ToyReID), and trains the same ViT on that from scratch, for as many epochs.
-With --identities training has only so many, the test is whole. PRETRAIN.KEY VALUE pairs change the
-pre-training alone. An interrupted call is resumed by the next.
+With --identities training has only so many, for as many iterations as with the most; the test is
+whole. PRETRAIN.KEY VALUE pairs change the pre-training alone. An interrupted call is resumed by the
+next.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cfs.pipeline.stages.training import started_from
 from dinopretrain.methods import backbone_file
+from fastreid.config import CfgNode
 from reid_common.files import read_json, was_begun, write_json
 from reid_core.config import find_config, load_config
 from reid_core.data.thinning import with_identities
@@ -43,12 +44,14 @@ def add_arguments(lines: argparse.ArgumentParser) -> None:
     """Add what is pre-trained on, and how many identities are fine-tuned on."""
     add = lines.add_argument
     add("--pool", default=POOL, metavar="NAME", help=f"pre-train on it ({POOL})")
-    numbers = "fine-tune on so many identities, one after the other (all)"
+    numbers = "fine-tune on so many identities each, for as many iterations as on the most (all)"
     add("--identities", type=positive, nargs="+", metavar="N", help=numbers)
 
 
 def arms(args: argparse.Namespace, titles: Mapping[str, str]) -> Iterator[Arm]:
     """From scratch and from each method, for each number of identities.
+
+    Epochs are those of the most identities; of fewer there are more, for as many iterations.
 
     Args:
         args: of the study.
@@ -60,18 +63,26 @@ def arms(args: argparse.Namespace, titles: Mapping[str, str]) -> Iterator[Arm]:
     shared, own = pairs_of_stage(args.opts, OWN)
     for method in titles:
         load_config(find_config(METHODS[method]), [*shared, *own])
+    fine_tuning = load_config(find_config(FINE_TUNING), shared)
     for count in args.identities or [None]:
         train = args.dataset
-        title, folder = "", ""
+        title, folder, length = "", "", []
         if count is not None:
             train = with_identities(args.dataset or DATASET, count)
             title, folder = f", {count} identities", f"_{count}"
-        options = dataset_options(train, args.dataset or DATASET)
+            length = epochs_of(fine_tuning, max(args.identities) / count)
+        options = [*dataset_options(train, args.dataset or DATASET), *length]
         yield Arm(SCRATCH + title, FINE_TUNING, f"scratch{folder}", options)
         for method, name in titles.items():
             first = functools.partial(pretrain, method, args.pool, args.dataset, own)
             place = placed(FOLDERS.get(method, ("", method))[1], args.pool) + folder
             yield Arm(name + title, FINE_TUNING, place, options, prepare=first)
+
+
+def epochs_of(cfg: CfgNode, factor: float) -> list[str]:
+    """Pairs that make a fine-tuning on a ``factor``-th of the images as many iterations long."""
+    keys = {"SOLVER.MAX_EPOCH": cfg.SOLVER.MAX_EPOCH, "TEST.EVAL_PERIOD": cfg.TEST.EVAL_PERIOD}
+    return [text for key, value in keys.items() for text in (key, str(round(value * factor)))]
 
 
 def pretraining_folder(out: Path, method: str, pool: str, seed: int) -> Path:
