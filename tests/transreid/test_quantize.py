@@ -25,12 +25,14 @@ from transreid.quantize.guarantee import Test, compare
 from transreid.quantize.images import calibration_images, validation_images
 from transreid.quantize.job import Attempt, Job, Outcome, Recipe
 from transreid.quantize.ranges import calibrate
-from transreid.quantize.running import _steps, quantise
+from transreid.quantize.running import _steps, note_fastest, quantise
 from transreid.quantize.smoothing import smooth
 from transreid.quantize.writing import write_graph
 
 pytest.importorskip("onnx", reason="pip install onnx")
 pytest.importorskip("onnxruntime", reason="pip install onnxruntime")
+
+BOTH = ("onnxruntime", "openvino")
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +155,11 @@ def test_a_killed_calibration_gives_the_same_ranges(job, tmp_path, monkeypatch) 
         calibrate(graph, extractor, job.calibration[1:], tmp_path / "parts")
 
 
+def unit_rows(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    rows = rng.normal(size=shape).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
 def features(noise: float, seed: int) -> np.ndarray:
     """Of 12 identities with a query and 3 gallery images each, queries first."""
     rng = np.random.default_rng(1)
@@ -238,12 +245,37 @@ def test_too_few_identities_are_refused() -> None:
         compare(features(0.3, 2), features(0.3, 2), few)
 
 
-def test_openvino_runs_an_int8_file(careful) -> None:
+def test_a_file_is_validated_with_each_backend_and_opened_with_the_fastest(job) -> None:
     pytest.importorskip("openvino", reason="pip install openvino")
-    job, _ = careful
-    paths = [item.path for item in job.validation.items]
-    expected = job.extractor(job.model)(paths)
-    source = graph_source(str(job.out), "openvino", any_profile=True)
-    found = FeatureExtractor.of(source, 8)
+    outcome = quantise(replace(job, backends=BOTH))
+    results = outcome.attempts[-1].results
+    assert [x.backend for x in results] == ["onnxruntime"] * 2 + ["openvino"] * 2
+    opened = FeatureExtractor.of(graph_source(str(job.out), any_profile=True))
+    assert opened.backend == "onnxruntime"
+    note_fastest(job, ["openvino", "onnxruntime"])
+    found = FeatureExtractor.of(graph_source(str(job.out), any_profile=True), 8)
     assert (found.backend, found.precision) == ("openvino", "int8")
-    assert (found(paths) * expected).sum(1).min() > 0.97
+    paths = [item.path for item in job.validation.items]
+    assert (found(paths) * job.extractor(job.model)(paths)).sum(1).min() > 0.97
+    assert graph_source(str(job.out), "onnxruntime", any_profile=True).compute.precision == "int8"
+
+
+def test_a_file_that_fails_with_one_backend_is_refused(job, monkeypatch) -> None:
+    """The guarantee is one of each backend: here one gives noise."""
+    real = Job.extractor
+
+    def extractor(job: Job, path: Path, backend: str = "onnxruntime") -> FeatureExtractor:
+        found = real(job, path)
+        if backend == "openvino":
+            noise = np.random.default_rng(0)
+            monkeypatch.setattr(
+                found.computes.runner,
+                "run",
+                lambda feeds: unit_rows(noise, len(feeds["images"]), 576),
+            )
+        return found
+
+    monkeypatch.setattr(Job, "extractor", extractor)
+    outcome = quantise(replace(job, backends=BOTH, recipe=Recipe(most_kept=0)))
+    assert [x.accepted for x in outcome.attempts[0].results] == [True, True, False, False]
+    assert not outcome.accepted and not job.out.exists()

@@ -6,10 +6,10 @@ transreid quantize model.onnx --calibration photos/ --validate CSVReID:shop.csv 
 MODEL is a folder of transreid publish, USER/NAME on the Hugging Face hub, a run's folder, a
 checkpoint beside its config.yaml (or with --config-file), or a float32 .onnx file of transreid
 export, whose profile the int8 file keeps. The ranges of activations are measured on training images
-of --calibration, mAP and TPR on query and gallery of --validate, paired with float32. If a measure
-may be lower by more than --margin (one-sided 95%), the layers that suffer most go back to float32;
-if that does not help either, nothing is written and the exit status is 1. OUT.report.md and .json
-have the table in both cases. Interrupted, the same command resumes.
+of --calibration, mAP and TPR on query and gallery of --validate, paired with float32, in each
+--backend. If a measure may be lower by more than --margin (one-sided 95%), the layers that suffer
+most go back to float32; if that does not help either, nothing is written and the exit status is 1.
+OUT.report.md and .json have the table in both cases. Interrupted, the same command resumes.
 """
 
 from __future__ import annotations
@@ -26,19 +26,25 @@ from reid_common.timing import Comparison
 from reid_core.config import load_config
 from reid_core.run.command_line import add_config_arguments, command_parser, positive
 from transreid.deploy.trained import export_trained
-from transreid.inference.backends.backend import Backend
-from transreid.inference.backends.candidates import installed
+from transreid.inference.backends.backend import (
+    BACKENDS,
+    ONNX_RUNTIME,
+    OPENVINO,
+    Backend,
+    installed,
+)
 from transreid.inference.sources import graph_source
 from transreid.quantize.images import calibration_images, validation_images
 from transreid.quantize.job import Job, Outcome, Recipe
 from transreid.quantize.report import measured_speed, write_report
-from transreid.quantize.running import check_request, quantise
+from transreid.quantize.running import check_request, note_fastest, quantise
 
 from .arguments import share
 from .command import command
 from .studies.compared_models import Model, find_model
 
 FLOAT32 = "float32.onnx"
+INT8 = (ONNX_RUNTIME, OPENVINO)  # what runs int8 files
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,6 +66,8 @@ def parser() -> argparse.ArgumentParser:
     add("--per-tensor", action="store_true", help="one scale for all channels of a weight")
     add("--no-smoothing", action="store_true", help="leave outliers where they are")
     add("--global-only", action="store_true", help="leave out the parts of JPM: 5 times shorter")
+    validated = f"what it must hold with, {' or '.join(INT8)} (all that is installed)"
+    add("--backend", nargs="+", choices=INT8, metavar="NAME", help=validated)
     add("--batch-size", type=positive, default=16, metavar="N", help="(16)")
     workers = "processes that read images; 0: none (one per core, at most 8)"
     add("--num-workers", type=int, default=min(8, num_cores()), metavar="N", help=workers)
@@ -74,6 +82,10 @@ def job_of(args: argparse.Namespace) -> tuple[Job, Model | None]:
     out = args.out or Path(f"{name}.int8.onnx")
     recipe = Recipe(not args.per_tensor, not args.no_smoothing, args.most_kept)
     check_request(out, args.margin / 100, args.far)
+    backends = tuple(args.backend or filter(installed, INT8))
+    for backend in backends:
+        if not installed(backend):
+            raise UserError(f"--backend {backend} is not installed: pip install {backend}")
     calibration_images(args.calibration, 1, ())  # what is missing is found before the export
     validation_images(args.validate, ())
     model, file = None, Path(args.model)
@@ -89,7 +101,7 @@ def job_of(args: argparse.Namespace) -> tuple[Job, Model | None]:
     read = calibration_images(args.calibration, args.calibration_images, source.cameras, cfg)
     tested = validation_images(args.validate, source.cameras, cfg)
     numbers = (args.margin / 100, args.far, (args.calibration, args.validate), recipe)
-    sizes = (args.batch_size, args.num_workers)
+    sizes = (args.batch_size, args.num_workers, backends)
     return Job(file, out, read, tested, *numbers, *sizes), model
 
 
@@ -107,7 +119,7 @@ def _exported(model: Model, folder: Path, args: argparse.Namespace) -> Path:
 def speed_of(
     job: Job, outcome: Outcome, model: Model | None, args: argparse.Namespace
 ) -> Comparison:
-    """Time float32 and the accepted, or the last, int8 graph in all that is installed."""
+    """Time float32, and the accepted, or the last, int8 graph with each of its backends."""
     contenders: dict[str, Backend] = {}
     if model is not None:
         options = [*args.opts, "MODEL.DEVICE", "cpu"]
@@ -115,11 +127,15 @@ def speed_of(
             options += ["MODEL.JPM.GLOBAL_ONLY", "True"]
         contenders["float32, PyTorch"] = model.extractor(options).computes
     contenders["float32, ONNX Runtime"] = graph_source(str(job.model), any_profile=True).compute
-    for name, backend in (("ONNX Runtime", "onnxruntime"), ("OpenVINO", "openvino")):
-        if installed(backend):
-            source = graph_source(str(job.int8(outcome)), backend, any_profile=True)
-            contenders[f"int8, {name}"] = source.compute
+    for backend in job.backends:
+        source = graph_source(str(job.int8(outcome)), backend, any_profile=True)
+        contenders[int8_by(backend)] = source.compute
     return measured_speed(contenders, source.image_size, job.batch_size, args.rounds)
+
+
+def int8_by(backend: str) -> str:
+    """Name of an int8 graph in the table of speed."""
+    return f"int8, {BACKENDS[backend]}"
 
 
 @command(parser, resumes=True)
@@ -133,6 +149,8 @@ def main(args: argparse.Namespace) -> int:
     text, file = write_report(job, outcome, speed)
     print(text)
     if outcome.accepted:
+        if speed:
+            note_fastest(job, sorted(job.backends, key=lambda name: -speed.ratio(int8_by(name))))
         shutil.rmtree(job.folder)
         print(f"wrote {job.out} and {file}")
         return 0

@@ -26,8 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transreid.export.onnx_export import export_onnx
-from transreid.inference.backends.backend import ONNX_RUNTIME, OPENVINO
-from transreid.inference.backends.candidates import installed
+from transreid.inference.backends.backend import ONNX_RUNTIME, OPENVINO, installed
 from transreid.inference.backends.choices import PLACE
 from transreid.inference.backends.files import open_runner
 from transreid.inference.extractor import FeatureExtractor

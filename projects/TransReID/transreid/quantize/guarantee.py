@@ -18,6 +18,7 @@ from fasteval.analysis.bootstrap import Interval, confidence_interval
 from fasteval.evaluation import evaluate_features
 from reid_common.errors import UserError
 
+from ..inference.backends.backend import ONNX_RUNTIME
 from ..inference.pairs import MAX_PAIRS, pair_similarities
 from ..inference.verification import threshold_at
 
@@ -60,11 +61,13 @@ class Paired:
     """A measure of both models, all in percent (points).
 
     Attributes:
+        backend: what ran the second model.
         first, second: with two-sided 95% intervals.
         difference: second - first, whose ``low`` is the one-sided 95% bound.
         accepted: it is above minus the margin.
     """
 
+    backend: str
     measure: str
     first: Interval
     second: Interval
@@ -72,8 +75,12 @@ class Paired:
     accepted: bool
 
 
-def compare(first: np.ndarray, second: np.ndarray, test: Test) -> list[Paired]:
+def compare(
+    first: np.ndarray, second: np.ndarray, test: Test, backend: str = ONNX_RUNTIME
+) -> list[Paired]:
     """Compare two models' features (N, D) of the same images: mAP, then TPR at the FAR.
+
+    ``backend`` is what ran the second model.
 
     Raises:
         UserError: there is no query with a match, or no pair of either kind.
@@ -88,7 +95,7 @@ def compare(first: np.ndarray, second: np.ndarray, test: Test) -> list[Paired]:
     if not counted.any():
         raise UserError("no query has a match in the gallery: there is nothing to compare")
     queries = test.pids[: test.num_query][counted]
-    rows = [_paired("mAP", both[0][counted], both[1][counted], queries, test)]
+    rows = [_paired(backend, "mAP", both[0][counted], both[1][counted], queries, test)]
     positives, negatives = _pairs(test)
     if not len(positives) or not len(negatives):
         raise UserError(
@@ -96,7 +103,7 @@ def compare(first: np.ndarray, second: np.ndarray, test: Test) -> list[Paired]:
         )
     one, other = (_accepted(x, positives, negatives, test.far) for x in (first, second))
     name = f"TPR at FAR {test.far:g}"
-    return [*rows, _paired(name, one, other, test.pids[positives[:, 0]], test)]
+    return [*rows, _paired(backend, name, one, other, test.pids[positives[:, 0]], test)]
 
 
 def _precisions(features: np.ndarray, test: Test) -> np.ndarray:
@@ -132,13 +139,19 @@ def _accepted(
 
 
 def _paired(
-    measure: str, first: np.ndarray, second: np.ndarray, clusters: np.ndarray, test: Test
+    backend: str,
+    measure: str,
+    first: np.ndarray,
+    second: np.ndarray,
+    clusters: np.ndarray,
+    test: Test,
 ) -> Paired:
     def interval(values: np.ndarray, level: float) -> Interval:
         return confidence_interval(values, clusters, level, NUM_RESAMPLES, test.seed).percent()
 
     difference = interval(second - first, 2 * LEVEL - 1)  # its lower end is one-sided
     return Paired(
+        backend,
         measure,
         interval(first, LEVEL),
         interval(second, LEVEL),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..inference.backends.backend import ONNX_RUNTIME
 from ..inference.extractor import FeatureExtractor
 from ..inference.image_lists import ImageItem
 from ..inference.sources import graph_source
@@ -30,7 +31,7 @@ class Recipe:
 
 @dataclass
 class Attempt:
-    """One int8 graph: layers that stay in float32, and its paired comparison with float32."""
+    """One int8 graph: layers that stay in float32, and its paired comparisons with float32."""
 
     kept: list[str]
     results: list[Paired]
@@ -70,6 +71,7 @@ class Job:
         names: of calibration and validation, for the metadata.
         batch_size: images at once.
         num_workers: processes that read images.
+        backends: what the int8 file is validated with: its features differ a little between them.
     """
 
     model: Path
@@ -82,6 +84,7 @@ class Job:
     recipe: Recipe = Recipe()
     batch_size: int = 16
     num_workers: int = 0
+    backends: tuple[str, ...] = (ONNX_RUNTIME,)
 
     @property
     def folder(self) -> Path:
@@ -96,6 +99,7 @@ class Job:
         """The accepted int8 file, or that of the last attempt."""
         return self.out if outcome.accepted else self.attempt(len(outcome.attempts[-1].kept))
 
-    def extractor(self, path: Path) -> FeatureExtractor:
+    def extractor(self, path: Path, backend: str = ONNX_RUNTIME) -> FeatureExtractor:
         """The extractor of a graph, whatever its profile."""
-        return FeatureExtractor.of(graph_source(str(path), any_profile=True), self.batch_size)
+        source = graph_source(str(path), backend, any_profile=True)
+        return FeatureExtractor.of(source, self.batch_size)

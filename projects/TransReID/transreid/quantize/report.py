@@ -15,7 +15,7 @@ from reid_common.files import replacing, write_json
 from reid_common.timing import Comparison, alternate, timed
 from tabulate import tabulate
 
-from ..inference.backends.backend import Backend
+from ..inference.backends.backend import BACKENDS, Backend
 from .guarantee import Paired
 from .job import Job, Outcome
 
@@ -79,6 +79,7 @@ def _accuracy(outcome: Outcome) -> str:
     rows = [
         [
             str(len(attempt.kept)),
+            BACKENDS[result.backend],
             result.measure,
             *map(_interval, (result.first, result.second)),
             f"{result.difference.mean:+.2f}",
@@ -88,7 +89,7 @@ def _accuracy(outcome: Outcome) -> str:
         for attempt in outcome.attempts
         for result in attempt.results
     ]
-    names = ["layers in float32", "measure", "float32, % (95%)", "int8, % (95%)"]
+    names = ["layers in float32", "int8 by", "measure", "float32, % (95%)", "int8, % (95%)"]
     return _table(rows, [*names, "difference", "its lower bound", "accepted"])
 
 

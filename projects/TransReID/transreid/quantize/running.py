@@ -31,11 +31,13 @@ from .smoothing import smooth
 from .writing import quantised, write_graph
 
 SENSITIVITY_IMAGES = 16
+VALIDATED = "quantization"  # metadata: on what, and with what, a file was validated
 SETTINGS = {  # what a resumed run must agree in
     "model_sha256": "model",
     "recipe": "recipe",
     "calibration": "calibration images",
     "validation": "validation images",
+    "backends": "list of backends",
 }
 
 
@@ -88,6 +90,7 @@ def _begin(job: Job) -> None:
         "recipe": asdict(job.recipe),
         "calibration": digest(json.dumps(item) for item in job.calibration),
         "validation": digest(json.dumps(item) for item in job.validation.items),
+        "backends": [*job.backends],
     }
     file = job.folder / "settings.json"
     write_json_once(file, about)
@@ -134,12 +137,25 @@ def _attempt(
 ) -> Attempt:
     path = job.attempt(len(kept))
     write_graph(quantised(graph, layers, ranges, job.recipe.per_channel), path, _about(job))
-    found = _features(job, job.extractor(path), path.stem)
-    return Attempt(kept, compare(expected, found, test))
+    results = []
+    for backend in job.backends:
+        found = _features(job, job.extractor(path, backend), f"{path.stem}.{backend}")
+        results += compare(expected, found, test, backend)
+    return Attempt(kept, results)
 
 
 def _about(job: Job) -> dict[str, str]:
     return {"precision": "int8", "float32_sha256": file_digest(job.model)}
+
+
+def note_fastest(job: Job, backends: Sequence[str]) -> None:
+    """Note in the accepted file in which order its backends are to be taken, the fastest first."""
+    import onnx
+
+    model = onnx.load(str(job.out))
+    known = {item.key: item.value for item in model.metadata_props}[VALIDATED]
+    about = {**json.loads(known), "backends": [*backends]}
+    write_graph(model, job.out, {VALIDATED: json.dumps(about)})
 
 
 def _accept(job: Job, outcome: Outcome) -> None:
@@ -155,9 +171,10 @@ def _accept(job: Job, outcome: Outcome) -> None:
         "far": job.far,
         "recipe": asdict(job.recipe),
         "kept_in_float32": last.kept,
+        "backends": [*job.backends],
         "results": [asdict(result) for result in last.results],
     }
-    write_graph(model, job.out, {"quantization": json.dumps(validated)})
+    write_graph(model, job.out, {VALIDATED: json.dumps(validated)})
     beside = job.model.with_name(f"{job.model.name}.metadata.json")  # BoxMOT's
     if beside.exists():
         shutil.copyfile(beside, job.out.with_name(f"{job.out.name}.metadata.json"))

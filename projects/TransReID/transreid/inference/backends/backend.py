@@ -5,6 +5,7 @@ Letters: B images, D dimensions of the feature, H, W pixels.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -68,6 +69,11 @@ class Runner(Protocol):
     def run(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
         """Features (B, D) of what the graph takes, by the names of its inputs."""
         ...
+
+
+def installed(backend: str) -> bool:
+    """Whether the package of a backend is installed."""
+    return importlib.util.find_spec(backend) is not None
 
 
 def shown(backend: str, precision: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.util
 import json
 import os
 import platform
@@ -18,7 +17,7 @@ from torch import nn
 from ...export.onnx_export import export_onnx
 from ...export.profiles import find_profile
 from ...modeling.features import side_embedding_of
-from .backend import AUTO, ONNX_RUNTIME, OPENVINO, TORCH, Backend
+from .backend import AUTO, ONNX_RUNTIME, OPENVINO, TORCH, Backend, installed
 from .choices import cache_folder
 from .files import open_runner
 from .graph_model import GraphModel
@@ -77,11 +76,6 @@ class GraphFile:
         for file in (self._new, self._new.with_name(f"{self._new.stem}.unchecked.onnx")):
             with contextlib.suppress(OSError):
                 file.unlink(missing_ok=True)
-
-
-def installed(backend: str) -> bool:
-    """Whether the package of a backend is installed."""
-    return importlib.util.find_spec(backend) is not None
 
 
 def settings(device: torch.device, backend: str, precision: str) -> list[tuple[str, str]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from reid_common.errors import UserError
 
-from .backend import AUTO, ONNX_RUNTIME, OPENVINO, TORCH, Runner
+from .backend import AUTO, ONNX_RUNTIME, OPENVINO, TORCH, Runner, installed
 from .onnx_runtime import OnnxRuntime
 from .openvino_runtime import OpenVino
 from .torch_program import TorchProgram
@@ -31,7 +33,8 @@ def open_runner(
 
     Args:
         path: .onnx, .xml or .pt2.
-        backend: a name of :data:`~.backend.BACKENDS`; None or "auto": the first that runs it.
+        backend: a name of :data:`~.backend.BACKENDS`; None or "auto": the first that runs it; of an
+            int8 file the fastest where it was made, of those with which it was validated.
         threads: of a product of matrices; 0: the program's own choice.
         precision: for OpenVINO, see there.
 
@@ -48,6 +51,16 @@ def open_runner(
         raise UserError(
             f"backend {chosen!r} does not run {path!r}; {' or '.join(FILES[suffix])} does"
         )
-    if chosen == OPENVINO:
-        return OpenVino(path, threads, precision)
-    return OnnxRuntime(path, threads) if chosen == ONNX_RUNTIME else TorchProgram(path)
+    if chosen == TORCH:
+        return TorchProgram(path)
+    if chosen == ONNX_RUNTIME:
+        runner = OnnxRuntime(path, threads)
+        if backend == chosen or fastest_validated(runner.metadata) != OPENVINO:
+            return runner
+    return OpenVino(path, threads, precision)
+
+
+def fastest_validated(metadata: Mapping[str, str]) -> str | None:
+    """The fastest backend here that an int8 file was validated with; None: nothing is known."""
+    known = json.loads(metadata.get("quantization", "{}")).get("backends", [])
+    return next((one for one in known if installed(one) and installed("onnx")), None)
