@@ -80,8 +80,8 @@ KEYS = (
         "CLUSTER.UPDATE",
         "hard",
         one_of(*UPDATES),
-        "hard: a row moves once a batch, to its least similar image; each: by every image, the "
-        "safer one for a ResNet",
+        "hard: a row moves once a batch, to its least similar image; each: by every image, safer "
+        "for a ResNet and where clusters are impure, with MOMENTUM 0.9",
     ),
     key(
         "CLUSTER.BN_GROUP",
