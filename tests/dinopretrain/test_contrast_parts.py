@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from dinopretrain.modeling.moco_v3_backbone import prepare_vit, sincos_positions
+from dinopretrain.modeling.moco_v3_backbone import prepare_vit
 from dinopretrain.modeling.queue import KeyQueue
 from dinopretrain.solver.lars import LARS
 from dinopretrain.solver.schedules import cosine_to_zero, cosine_with_warmup, timm_cosine
 from fastreid.config import CfgNode
 from torch import nn
 from traces import GOLDEN, settings, small_vit
+from transreid.modeling.sincos import sincos_positions
 
 
 @pytest.mark.parametrize("tag", ["4x4x16", "16x8x16"])

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from fastreid.modeling.backbones import build_backbone
 from reid_common.errors import UserError
+from small_inference import small_cfg
 from transreid import TransReIDBackbone
 from transreid.modeling.cls_attention import cls_of_block
 from transreid.modeling.patch_embed import pos_embed_for_view, resize_pos_embed
+from transreid.modeling.sincos import begin_with_sincos, sincos_positions
 from transreid.modeling.vits import create_vit
 
 
@@ -113,3 +118,34 @@ def test_position_embeddings_of_a_view() -> None:
     assert torch.equal(view[:, 0], pos_embed[:, 0])
     torch.testing.assert_close(view, plain, atol=0.03, rtol=0)
     assert not torch.equal(view, plain)
+
+
+def test_positions_may_begin_as_sines_and_cosines(tmp_path) -> None:
+    """By config; trained from there; weights that are loaded come before them."""
+    options: dict[str, object] = {"MODEL__SIE__CAMERA": False}
+    options |= {"MODEL__BACKBONE__STRIDE_SIZE": [12, 12], "MODEL__BACKBONE__POSITIONS": "sincos"}
+    built = build_backbone(small_cfg(**options))
+    rows, columns = built.patch_embed.grid_size
+    assert rows != columns
+    assert not built.pos_embed[:, :1].any(), "of [cls]"
+    assert torch.equal(built.pos_embed[:, 1:], sincos_positions((rows, columns), built.embed_dim))
+    assert built.pos_embed.requires_grad
+    weights = backbone_weights(tmp_path / "weights.pth", built)
+    options |= {"MODEL__BACKBONE__PRETRAIN": True, "MODEL__BACKBONE__PRETRAIN_PATH": weights}
+    loaded = build_backbone(small_cfg(**options))
+    torch.testing.assert_close(loaded.pos_embed, torch.full_like(loaded.pos_embed, 0.5))
+
+
+def backbone_weights(path: Path, built: TransReIDBackbone) -> str:
+    """A file of a backbone's weights, with 0.5 for all positions."""
+    state = {name: value.clone() for name, value in built.state_dict().items()}
+    state["pos_embed"].fill_(0.5)
+    torch.save(state, path)
+    return str(path)
+
+
+def test_positions_that_cannot_be_sines() -> None:
+    model = backbone()
+    model.pos_embed = None
+    with pytest.raises(UserError, match=r"POSITIONS sincos.*DINOv3.*leave it at random"):
+        begin_with_sincos(model)

@@ -8,6 +8,7 @@ from reid_common.errors import UserError
 
 from .modeling.backbone import TransReIDBackbone
 from .modeling.side_embedding import SideInformationEmbedding
+from .modeling.sincos import RANDOM, SINCOS, begin_with_sincos
 from .weights.checkpoint import load_weights
 
 
@@ -47,6 +48,8 @@ def build_transreid_backbone(cfg: CfgNode) -> TransReIDBackbone:
         projection=options.get("PROJECTION", 0),
     )
     backbone.drop_part_tokens = options.get("DROP_PART_TOKENS", False)
+    if options.get("POSITIONS", RANDOM) == SINCOS:
+        begin_with_sincos(backbone)
     backbone.weights_grid = tuple(options.get("PRETRAIN_GRID", ()))
     if options.PRETRAIN and options.PRETRAIN_PATH:
         load_weights(backbone, options.PRETRAIN_PATH, options.PRETRAIN_GRID)

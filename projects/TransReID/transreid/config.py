@@ -13,6 +13,7 @@ from .modeling.part_head import MIXES, NECKS
 from .modeling.patch_embed import STEMS
 from .modeling.side_embedding import TABLES
 from .modeling.side_unknown import POLICIES
+from .modeling.sincos import POSITIONS, RANDOM
 
 TRAIN = True  # only training reads it
 GRID = sequence(whole(1), (0, 2), "[rows, columns], or () for the grid of TIMM_NAME")
@@ -42,6 +43,13 @@ KEYS = (
             "ViT-S has 12, others 6, and the weights have the same shapes",
         ),
         ("PRETRAIN_GRID", (), GRID, "Grid of PRETRAIN_PATH's position embeddings, as (16, 8)"),
+        (
+            "POSITIONS",
+            RANDOM,
+            one_of(*POSITIONS),
+            "Position embeddings before training, from random weights: random as in timm, or sines "
+            "and cosines of row and column, which short trainings need. Both are trained",
+        ),
         ("STEM", "patch", one_of(*STEMS), "patch: one convolution; ics: TransReID-SSL's IBN stem"),
         ("SWIN", "tiny", one_of(*SWINS), "Size of build_swin_backbone's Swin Transformer"),
         (
