@@ -21,7 +21,7 @@ from transreid.inference.sources import graph_source
 from transreid.quantize import ranges as calibration
 from transreid.quantize import sensitivity
 from transreid.quantize.graph import read_graph
-from transreid.quantize.guarantee import Test, compare
+from transreid.quantize.guarantee import Test, check_meaning, compare
 from transreid.quantize.images import calibration_images, validation_images
 from transreid.quantize.job import Attempt, Job, Outcome, Recipe
 from transreid.quantize.ranges import calibrate
@@ -236,6 +236,16 @@ def test_steps_double() -> None:
 def test_bad_requests(job, change, message) -> None:
     with pytest.raises(UserError, match=message):
         quantise(replace(job, **change))
+
+
+def test_a_model_too_weak_for_a_guarantee_is_refused() -> None:
+    """Features of noise: no pair is accepted, and no int8 model could be worse."""
+    noise, test = features(50.0, 4), paired_test()
+    check_meaning(features(0.3, 2), test)
+    with pytest.raises(
+        UserError, match=r"TPR at FAR 0\.01 of float32 is .*any int8 model would pass"
+    ):
+        check_meaning(noise, replace(test, margin=0.1))
 
 
 def test_too_few_identities_are_refused() -> None:

@@ -106,6 +106,22 @@ def compare(
     return [*rows, _paired(backend, name, one, other, test.pids[positives[:, 0]], test)]
 
 
+def check_meaning(features: np.ndarray, test: Test) -> None:
+    """Raise UserError where the float32 model is so weak that every int8 model would pass.
+
+    Args:
+        features: (N, D) of the float32 model.
+        test: a measure that is not above its margin cannot be lower by more than it.
+    """
+    for row in compare(features, features, test):
+        if row.first.mean <= 100 * test.margin:
+            raise UserError(
+                f"{row.measure} of float32 is {row.first.mean:.2f}%, not above the margin of "
+                f"{100 * test.margin:g} points, so that any int8 model would pass: take a better "
+                "model, more images, a smaller --margin or a larger --far"
+            )
+
+
 def _precisions(features: np.ndarray, test: Test) -> np.ndarray:
     """Average precision (Q,) of each query, NaN without a match; a NaN feature matches nothing."""
     found = evaluate_features(features, test.pids, test.camids, test.num_query)

@@ -23,7 +23,7 @@ from ..inference.extractor import FeatureExtractor
 from ..inference.feature_files import read_features
 from ..inference.verification import check_rates
 from .graph import Graph, Layer, read_graph
-from .guarantee import Test, check_margin, compare
+from .guarantee import Test, check_margin, check_meaning, compare
 from .job import Attempt, Job, Outcome
 from .ranges import Ranges, calibrate
 from .sensitivity import sensitivities
@@ -51,6 +51,7 @@ def quantise(job: Job) -> Outcome:
     test = _test(job)
     extractor = job.extractor(job.model)
     expected = _features(job, extractor, "float32")
+    check_meaning(expected, test)
     graph = read_graph(str(job.model))
     ranges = calibrate(graph, extractor, job.calibration, job.folder / "calibration")
     smoothed = smooth(graph, ranges) if job.recipe.smoothing else 0
