@@ -155,9 +155,8 @@ def test_a_killed_calibration_gives_the_same_ranges(job, tmp_path, monkeypatch) 
         calibrate(graph, extractor, job.calibration[1:], tmp_path / "parts")
 
 
-def unit_rows(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    rows = rng.normal(size=shape).astype(np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+def unit(rows: np.ndarray) -> np.ndarray:
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 def features(noise: float, seed: int) -> np.ndarray:
@@ -165,7 +164,7 @@ def features(noise: float, seed: int) -> np.ndarray:
     rng = np.random.default_rng(1)
     centres = np.tile(rng.normal(size=(12, 16)), (4, 1))
     rows = centres + noise * np.random.default_rng(seed).normal(size=centres.shape)
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return unit(rows)
 
 
 def paired_test(margin: float = 0.005) -> Test:
@@ -281,7 +280,7 @@ def test_a_file_that_fails_with_one_backend_is_refused(job, monkeypatch) -> None
             monkeypatch.setattr(
                 found.computes.runner,
                 "run",
-                lambda feeds: unit_rows(noise, len(feeds["images"]), 576),
+                lambda feeds: unit(noise.normal(size=(len(feeds["images"]), 576))),
             )
         return found
 

@@ -11,6 +11,7 @@ Letters: N images, Q queries, G of the gallery, P pairs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,25 +86,10 @@ def compare(
     Raises:
         UserError: there is no query with a match, or no pair of either kind.
     """
-    if len(np.unique(test.pids[: test.num_query])) < LEAST_IDENTITIES:
-        raise UserError(
-            f"the queries are of fewer than {LEAST_IDENTITIES} identities, too few for a bound; "
-            "validate on a larger data set"
-        )
-    both = [_precisions(features, test) for features in (first, second)]
-    counted = ~np.isnan(both[0])
-    if not counted.any():
-        raise UserError("no query has a match in the gallery: there is nothing to compare")
-    queries = test.pids[: test.num_query][counted]
-    rows = [_paired(backend, "mAP", both[0][counted], both[1][counted], queries, test)]
-    positives, negatives = _pairs(test)
-    if not len(positives) or not len(negatives):
-        raise UserError(
-            f"{len(positives)} pairs of one identity and {len(negatives)} of two: TPR needs both"
-        )
-    one, other = (_accepted(x, positives, negatives, test.far) for x in (first, second))
-    name = f"TPR at FAR {test.far:g}"
-    return [*rows, _paired(backend, name, one, other, test.pids[positives[:, 0]], test)]
+    return [
+        _paired(backend, measure, one, other, clusters, test)
+        for measure, clusters, (one, other) in _measured((first, second), test)
+    ]
 
 
 def check_meaning(features: np.ndarray, test: Test) -> None:
@@ -113,13 +99,39 @@ def check_meaning(features: np.ndarray, test: Test) -> None:
         features: (N, D) of the float32 model.
         test: a measure that is not above its margin cannot be lower by more than it.
     """
-    for row in compare(features, features, test):
-        if row.first.mean <= 100 * test.margin:
+    for measure, _, (values,) in _measured((features,), test):
+        if values.mean() <= test.margin:
             raise UserError(
-                f"{row.measure} of float32 is {row.first.mean:.2f}%, not above the margin of "
+                f"{measure} of float32 is {100 * values.mean():.2f}%, not above the margin of "
                 f"{100 * test.margin:g} points, so that any int8 model would pass: take a better "
                 "model, more images, a smaller --margin or a larger --far"
             )
+
+
+def _measured(
+    models: Sequence[np.ndarray], test: Test
+) -> list[tuple[str, np.ndarray, list[np.ndarray]]]:
+    """Of each measure its name, identities (Q,) or (P,), and the values of each model likewise."""
+    if len(np.unique(test.pids[: test.num_query])) < LEAST_IDENTITIES:
+        raise UserError(
+            f"the queries are of fewer than {LEAST_IDENTITIES} identities, too few for a bound; "
+            "validate on a larger data set"
+        )
+    precisions = [_precisions(features, test) for features in models]
+    counted = ~np.isnan(precisions[0])
+    if not counted.any():
+        raise UserError("no query has a match in the gallery: there is nothing to compare")
+    queries = test.pids[: test.num_query][counted]
+    positives, negatives = _pairs(test)
+    if not len(positives) or not len(negatives):
+        raise UserError(
+            f"{len(positives)} pairs of one identity and {len(negatives)} of two: TPR needs both"
+        )
+    accepted = [_accepted(features, positives, negatives, test.far) for features in models]
+    return [
+        ("mAP", queries, [values[counted] for values in precisions]),
+        (f"TPR at FAR {test.far:g}", test.pids[positives[:, 0]], accepted),
+    ]
 
 
 def _precisions(features: np.ndarray, test: Test) -> np.ndarray:

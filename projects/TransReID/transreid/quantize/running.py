@@ -18,6 +18,7 @@ from reid_common.digests import differences, digest, file_digest
 from reid_common.errors import UserError
 from reid_common.files import read_json, write_json_once
 
+from ..inference.backends.files import VALIDATED
 from ..inference.extraction import extract_to_file
 from ..inference.extractor import FeatureExtractor
 from ..inference.feature_files import read_features
@@ -31,7 +32,6 @@ from .smoothing import smooth
 from .writing import quantised, write_graph
 
 SENSITIVITY_IMAGES = 16
-VALIDATED = "quantization"  # metadata: on what, and with what, a file was validated
 SETTINGS = {  # what a resumed run must agree in
     "model_sha256": "model",
     "recipe": "recipe",

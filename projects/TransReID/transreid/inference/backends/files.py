@@ -18,6 +18,9 @@ from .torch_program import TorchProgram
 FILES = {".onnx": (ONNX_RUNTIME, OPENVINO), ".xml": (OPENVINO,), ".pt2": (TORCH,)}
 
 
+VALIDATED = "quantization"  # metadata of int8 files: on what, and with what, they were validated
+
+
 def is_graph(path: str | os.PathLike[str] | None) -> bool:
     """Whether a name is that of an exported file."""
     return path is not None and Path(path).suffix.lower() in FILES
@@ -62,5 +65,5 @@ def open_runner(
 
 def fastest_validated(metadata: Mapping[str, str]) -> str | None:
     """The fastest backend here that an int8 file was validated with; None: nothing is known."""
-    known = json.loads(metadata.get("quantization", "{}")).get("backends", [])
+    known = json.loads(metadata.get(VALIDATED, "{}")).get("backends", [])
     return next((one for one in known if installed(one) and installed("onnx")), None)
