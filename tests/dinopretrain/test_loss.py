@@ -93,10 +93,11 @@ def test_schedules_by_hand() -> None:
 
 
 def statistics(logits: torch.Tensor, features: torch.Tensor, piece: int) -> dict[str, float]:
-    """Of outputs that come in pieces, centre 0.1, temperature 0.04."""
+    """Of outputs of two views that come in pieces of ``piece`` images, centre 0.1, temperature 0.04."""
     sums, center = OutputSums(), torch.full((1, logits.shape[1]), 0.1)
-    for part, of_part in zip(logits.split(piece), features.split(piece), strict=True):
-        sums.add(part, of_part, center, 0.04)
+    views, seen = (values.unflatten(0, (2, -1)).split(piece, 1) for values in (logits, features))
+    for part, of_part in zip(views, seen, strict=True):
+        sums.add(part, of_part.flatten(0, 1), center, 0.04)
     mean, values = sums.reduced(center)
     torch.testing.assert_close(mean, logits.mean(0, keepdim=True))
     return {name: float(value) for name, value in values.items()}
@@ -104,13 +105,13 @@ def statistics(logits: torch.Tensor, features: torch.Tensor, piece: int) -> dict
 
 def test_statistics_of_the_outputs() -> None:
     out_dim = 16
-    alike = statistics(torch.zeros(16, out_dim), torch.ones(16, 4), 16)
+    alike = statistics(torch.zeros(16, out_dim), torch.ones(16, 4), 8)
     assert alike["teacher_entropy"] == pytest.approx(math.log(out_dim), rel=1e-5)
     assert alike["logit_spread"] == 0
     assert alike["feature_spread"] == pytest.approx(0, abs=1e-3)
     # Features along two axes: the mean is (1/2, 1/2), of square 1/2.
     axes = torch.tensor([[3.0, 0.0], [0.0, 5.0]]).repeat(8, 1)
-    sharp = statistics(torch.eye(out_dim) * 10, axes, 16)
+    sharp = statistics(torch.eye(out_dim) * 10, axes, 8)
     assert sharp["teacher_entropy"] == pytest.approx(0, abs=1e-5)
     assert sharp["mean_entropy"] == pytest.approx(math.log(out_dim), rel=1e-5)
     assert sharp["feature_spread"] == pytest.approx(math.sqrt(0.5))
@@ -118,10 +119,22 @@ def test_statistics_of_the_outputs() -> None:
     assert sharp["logit_spread"] == pytest.approx(10 * math.sqrt(15) / 16)
 
 
+def test_agreement_of_two_views() -> None:
+    first, second, features = torch.randn(64, 8) + 3, torch.randn(64, 8), torch.ones(128, 4)
+    same = statistics(torch.cat([first, first]), features, 64)
+    assert same["view_agreement"] == pytest.approx(1, abs=1e-5)
+    half = statistics(torch.cat([first, (first + second) / 2]), features, 64)
+    one, other = first.flatten().double(), ((first + second) / 2).flatten().double()
+    middle = torch.cat([first, (first + second) / 2]).double().mean(0).repeat(64)
+    one, other = one - middle, other - middle
+    by_hand = 2 * (one @ other) / (one @ one + other @ other)
+    assert half["view_agreement"] == pytest.approx(float(by_hand), abs=1e-5)
+
+
 @pytest.mark.parametrize("piece", [1, 5])
 def test_statistics_are_of_the_batch_in_whatever_pieces(piece: int) -> None:
     logits, features = torch.randn(12, 16) / 10, torch.randn(12, 6)
-    whole = statistics(logits, features, 12)
+    whole = statistics(logits, features, 6)
     assert statistics(logits, features, piece) == pytest.approx(whole, rel=1e-4)
 
 

@@ -46,6 +46,7 @@ WATCHED = {
     "mean_entropy": (0.0, math.log(32)),
     "feature_spread": (1e-4, 1.0),
     "logit_spread": (1e-4, 1.0),
+    "view_agreement": (-1.0, 1.0),
     "ema_momentum": (0.996, 1.0),
     "teacher_temp": (0.04, 0.04),
     "weight_decay": (0.04, 0.4),

@@ -35,7 +35,14 @@ WAYS = {
     "koleo": (0, False, 0.5),
 }
 STEPS = 3
-FIGURES = ("grad_norm", "teacher_entropy", "mean_entropy", "logit_spread", "feature_spread")
+FIGURES = (
+    "grad_norm",
+    "teacher_entropy",
+    "mean_entropy",
+    "logit_spread",
+    "feature_spread",
+    "view_agreement",
+)
 
 
 def share(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

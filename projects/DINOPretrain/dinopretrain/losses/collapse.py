@@ -14,7 +14,8 @@ import math
 UNIFORM, ONE_HOT = 0.99, 0.03
 REMEDIES = {
     "uniform": "all outputs are equal, the loss is ln K. Lower DINO.TEACHER_TEMP (0.04) and "
-    "DINO.WARMUP_TEACHER_TEMP, lower DINO.OUT_DIM for small batches, raise DINO.MOMENTUM (0.9995 "
+    "DINO.WARMUP_TEACHER_TEMP until they are below view_agreement (in metrics.json) times "
+    "DINO.STUDENT_TEMP, lower DINO.OUT_DIM for small batches, raise DINO.MOMENTUM (0.9995 "
     "at batch 256), lower SOLVER.BASE_LR or lengthen SOLVER.WARMUP_EPOCHS",
     "one_hot": "all images get the same output dimension. Lower DINO.CENTER_MOMENTUM (0.9) so that "
     "the centre follows, raise DINO.TEACHER_TEMP (0.04 to 0.07), lower SOLVER.BASE_LR, raise "

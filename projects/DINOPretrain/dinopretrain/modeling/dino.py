@@ -113,8 +113,8 @@ class DINO(PretrainingMethod):
             seen, teacher = self.teacher(global_views)
         features, logits = self.student(*groups)
         with torch.autocast(self.device.type, enabled=False):
-            self.outputs.add(teacher, seen, self.loss.center, self.teacher_temp)
             teacher = teacher.unflatten(0, (-1, num_images))
+            self.outputs.add(teacher, seen, self.loss.center, self.teacher_temp)
             student = logits.unflatten(0, (-1, num_images))
             losses = {"loss_dino": self.loss(student, teacher, self.temperature())}
             if self.koleo_weight:

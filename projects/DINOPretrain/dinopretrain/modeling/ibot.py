@@ -95,12 +95,13 @@ class IBOT(DINO):
         head = self.student.head
         logits, said = head.of_both(torch.cat(tokens), patches.flatten(0, 1)[hidden.places])
         with torch.autocast(self.device.type, enabled=False):
+            teacher = teacher.unflatten(0, (-1, num_images))
             self.outputs.add(teacher, seen, self.loss.center, self.teacher_temp)
             teacher_hidden = teacher_patches[hidden.places]
             self.patch_center.add(teacher_patches, teacher_hidden, self.patch_temp)
             of_cls = self.loss(
                 logits.unflatten(0, (-1, num_images)),
-                teacher.unflatten(0, (-1, num_images)),
+                teacher,
                 self.temperature(),
             )
             temperatures = self.loss.student_temp, self.patch_temp
