@@ -93,7 +93,7 @@ def test_schedules_by_hand() -> None:
 
 
 def statistics(logits: torch.Tensor, features: torch.Tensor, piece: int) -> dict[str, float]:
-    """Of outputs of two views that come in pieces of ``piece`` images, centre 0.1, temperature 0.04."""
+    """Of outputs of two views in pieces of ``piece`` images, centre 0.1, temperature 0.04."""
     sums, center = OutputSums(), torch.full((1, logits.shape[1]), 0.1)
     views, seen = (values.unflatten(0, (2, -1)).split(piece, 1) for values in (logits, features))
     for part, of_part in zip(views, seen, strict=True):

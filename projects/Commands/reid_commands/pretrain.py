@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 
 from cfs.pipeline import run as pipeline_run
-from cfs.pipeline.config import STAGES, default_config
+from cfs.pipeline.config import PAIRS, STAGES, default_config
 from reid_core.run.command_line import add_config_arguments, command_parser
 
 from .command import command
@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     add("--only", nargs="+", default=[], metavar="STAGE", help=stages)
     add("--from", dest="start", default="", metavar="STAGE", help="begin with this stage")
     add("--dry-run", action="store_true", help="print stages, sizes and estimated cost")
-    add_config_arguments(lines, "config of the pipeline", required=True)
+    add_config_arguments(lines, "config of the pipeline", PAIRS, required=True)
     return lines
 
 

@@ -52,6 +52,7 @@ def test_stages_may_have_their_own_number_of_processes(file) -> None:
     [
         ("KEEPS 0.5", "no key KEEPS; did you mean KEEP"),
         ("SCORE.BATCHSIZE 4", "no key SCORE.BATCHSIZE; did you mean SCORE.BATCH_SIZE"),
+        ("MODEL.DEVICE cpu", "no key MODEL.DEVICE of a pipeline; write ALL.MODEL.DEVICE"),
         ("KEEP 1.5", "keep is 1.5; write a fraction"),
         ("KEEP_NUM 7", "KEEP is 0.5 and KEEP_NUM 7; set one of them"),
         ("KEEP None", "KEEP is None and KEEP_NUM None; set one of them"),

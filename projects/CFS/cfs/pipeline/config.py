@@ -22,6 +22,7 @@ from ..scoring.options import BATCH_SIZE, SHARD_SIZE, ScoringOptions
 STAGES = ("source", "target", "score", "select", "pretrain", "finetune", "evaluate")
 TRAINED = ("source", "target", "pretrain", "finetune")
 ALL = "ALL"
+PAIRS = "change the pipeline's config, as in KEEP 0.4; ALL.KEY and SOURCE.KEY those of its stages"
 
 
 def default_config() -> CfgNode:
@@ -95,6 +96,11 @@ def _split(options: Sequence[Any]) -> tuple[list[Any], list[tuple[str, str, Any]
         takes_more = name == ALL or (isinstance(node, CfgNode) and "OPTS" in node)
         if takes_more and rest and (name == ALL or rest not in node):
             of_stages.append((name, rest, value))
+        elif rest and node is None:
+            raise UserError(
+                f"there is no key {key} of a pipeline; write ALL.{key} for the configs of all "
+                f"stages, or {', '.join(f'{stage.upper()}.{key}' for stage in TRAINED)}"
+            )
         else:
             own += [key, value]
     return own, of_stages

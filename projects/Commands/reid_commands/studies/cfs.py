@@ -25,7 +25,7 @@ import numpy as np
 from cfs.images.keys import key_list
 from cfs.images.listing import open_listing
 from cfs.pipeline import run as pipeline_run
-from cfs.pipeline.config import default_config, load_config, stage_options
+from cfs.pipeline.config import PAIRS, default_config, load_config, stage_options
 from cfs.pipeline.process import Interrupted
 from cfs.pipeline.records import read_record
 from cfs.pipeline.stages.selection import SCORES
@@ -173,7 +173,7 @@ def report(out: Path, seeds: Sequence[dict[str, Any]]) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    lines = study_parser(__doc__, (1, 2, 3), FOLDER, CONFIG)
+    lines = study_parser(__doc__, (1, 2, 3), FOLDER, CONFIG, PAIRS)
     cfs_truth.add_pool(lines)
     add = lines.add_argument
     add("--images", type=int, metavar="N", help="use the first N images of the pool (all)")

@@ -21,6 +21,7 @@ from reid_common.files import write_json
 from reid_core.config import load_config
 from reid_core.data.opened_sets import opened_set
 from reid_core.run.command_line import (
+    PAIRS,
     add_config_arguments,
     add_pairs,
     command_parser,
@@ -159,7 +160,11 @@ def pairs_of_stage(opts: Sequence[str], own: str) -> tuple[list[str], list[str]]
 
 
 def study_parser(
-    description: str | None, seeds: Sequence[int] = (), out: Path | None = None, config: str = ""
+    description: str | None,
+    seeds: Sequence[int] = (),
+    out: Path | None = None,
+    config: str = "",
+    pairs: str = PAIRS,
 ) -> argparse.ArgumentParser:
     """The command line of every study: what all of them share is added here.
 
@@ -168,6 +173,7 @@ def study_parser(
         seeds: by default; () if it is no study of several trainings, which have --dataset too.
         out: folder of the study, by default; None if the study has none.
         config: file, by default; "" if the study has its own for each training.
+        pairs: help of its KEY VALUE pairs.
     """
     lines = command_parser(description)
     if seeds:
@@ -179,7 +185,7 @@ def study_parser(
         text = f"({out}, with --dataset {out}_NAME)"
         lines.add_argument("-o", "--out", type=Path, metavar="DIR", help=text)
     if config:
-        add_config_arguments(lines, f"({config})", default=config)
+        add_config_arguments(lines, f"({config})", pairs, default=config)
     else:
         add_pairs(lines, "change every config, as in MODEL.DEVICE cpu")
     return lines

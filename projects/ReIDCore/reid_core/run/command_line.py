@@ -26,6 +26,7 @@ from ..config.projects import PROJECTS, load_config
 
 EXIT_CODE = 2
 RESUMES = "\ninterrupted: the same command resumes from here"
+PAIRS = "change the config, as in MODEL.DEVICE cpu"
 Result = TypeVar("Result")
 KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*")
 
@@ -38,17 +39,18 @@ def command_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def add_config_arguments(
-    parser: argparse.ArgumentParser, config_help: str = "config of the model", **options: Any
+    parser: argparse.ArgumentParser,
+    config_help: str = "config of the model",
+    pairs_help: str = PAIRS,
+    **options: Any,
 ) -> None:
     """Add ``--config-file`` and KEY VALUE pairs, which :func:`parse_command` gives as ``opts``."""
     options = {"default": "", "metavar": "YAML", "help": config_help, **options}
     parser.add_argument("--config-file", **options)
-    add_pairs(parser)
+    add_pairs(parser, pairs_help)
 
 
-def add_pairs(
-    parser: argparse.ArgumentParser, pairs_help: str = "change the config, as in MODEL.DEVICE cpu"
-) -> None:
+def add_pairs(parser: argparse.ArgumentParser, pairs_help: str = PAIRS) -> None:
     """Add KEY VALUE pairs, as the last argument without a name."""
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help=pairs_help)
     # How commands named the pairs before they could stand anywhere
