@@ -320,6 +320,21 @@ def test_simple_filters_know_low_resolution(root, tmp_path, monkeypatch) -> None
     assert found[cfs_truth.BOTH]["all"] > found[cfs_truth.SIMPLE]["all"]
 
 
+def test_likeness_to_a_target(root, tmp_path, monkeypatch) -> None:
+    """Of persons along the first axis, all else along the second; the target is near the first."""
+    monkeypatch.setenv("FASTREID_DATASETS", str(root))
+    images = open_listing(load_config(), ["ToyUnlabeled"])
+    names = list(key_list(images))
+    inside = cfs_truth.kinds_of(names) == PERSON
+    pool, target = str(tmp_path / "pool.npz"), str(tmp_path / "target.npz")
+    axes = np.stack([inside, ~inside], 1).astype(np.float32)
+    write_features(pool, FeatureSet(names, axes))
+    write_features(target, FeatureSet(["a", "b"], np.float32([[0.6, 0.8], [1, 0]])))
+    found = cfs_truth.likeness((pool, target), images)
+    assert found[cfs_truth.NEIGHBOURS] == pytest.approx(np.where(inside, 1.0, 0.8))
+    assert found[cfs_truth.MEAN] == pytest.approx(np.where(inside, 0.8, 0.4))
+
+
 def test_the_tool_prints_the_table_of_any_scores(study, root, monkeypatch, capsys) -> None:
     """The scores are of a part of the pool."""
     monkeypatch.setenv("FASTREID_DATASETS", str(root))

@@ -4,10 +4,10 @@ python tools/cfs_truth.py --scores logs/conditional/Toy/scores
 python tools/cfs_truth.py --scores scores/ --pool datasets/PhotoPool \\
     --neighbours pool.npz target.npz
 
-Prints areas under the ROC curve, of the scores, of what the simple filters look at, and of the
-cosine to the nearest image of the target, if there are feature files. The pool is ToyUnlabeled or a
-folder of tools/photo_pool.py. For measurements only: nothing that trains or selects reads a pool's
-hidden truth.
+Prints areas under the ROC curve, of the scores, of what the simple filters look at, and, if there
+are feature files, of the cosines to the nearest image and to the mean of the target. The pool is
+ToyUnlabeled or a folder of tools/photo_pool.py. For measurements only: nothing that trains or
+selects reads a pool's hidden truth.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from .runner import mean_and_spread, study_parser
 
 CFS, SIMPLE = "CFS", "simple filters together"
 BOTH = "CFS and the simple filters"
-NEIGHBOURS = "nearest neighbours of the target"
+NEIGHBOURS, MEAN = "nearest neighbours of the target", "likeness to the mean of the target"
 ALL = "all"
 SIZE = (128, 64)  # at which sharpness is measured; BlurFilter's
 UPRIGHT = 2.0  # height / width of a whole person
@@ -110,18 +110,22 @@ def areas(values: np.ndarray, kinds: Sequence[str] | np.ndarray) -> dict[str, fl
     return found
 
 
-def nearest_targets(files: Sequence[str], images: UnlabelledImages) -> np.ndarray:
-    """Cosine of each image to the nearest one of the target, (N,), as NeighbourFilter has it.
+def likeness(files: Sequence[str], images: UnlabelledImages) -> dict[str, np.ndarray]:
+    """Cosines of each image to the target, name -> (N,); NaN without a feature.
+
+    To the nearest image of the target, as NeighbourFilter has it, and to the mean of its features.
 
     Args:
         files: feature file of the pool, and of the target.
-        images: of the pool; those without a feature have NaN.
+        images: of the pool.
     """
     features, target = files
     neighbours = NeighbourFilter(features, target, keep=1.0)
     neighbours.look_up(images, key_list(images))
     neighbours.prepare(Items(images, np.arange(len(images))))
-    return neighbours.values
+    pool, places = neighbours.pool.features, neighbours.places
+    to_mean = pool @ neighbours.targets.features.mean(0) / np.linalg.norm(pool, axis=1)
+    return {NEIGHBOURS: neighbours.values, MEAN: np.where(places < 0, np.nan, to_mean[places])}
 
 
 def separation(
@@ -138,7 +142,7 @@ def separation(
         images: those images; the ones without a score are left out.
         cache: as in :func:`simple_scores`.
         pool: folder of the images and their truth; None: ToyUnlabeled.
-        neighbours: files of :func:`nearest_targets`, a row more.
+        neighbours: files of :func:`likeness`, two rows more.
 
     Raises:
         UserError: no image has a score, or one has no feature.
@@ -154,7 +158,8 @@ def separation(
     cfs = values[rows]
     found = {CFS: cfs, **simple, SIMPLE: ranks, BOTH: rankdata(cfs) + rankdata(ranks)}
     if neighbours:
-        found[NEIGHBOURS] = nearest_targets(neighbours, images)[rows]
+        alike = likeness(neighbours, images)
+        found |= {name: values[rows] for name, values in alike.items()}
         if np.isnan(found[NEIGHBOURS]).any():
             raise UserError(f"{neighbours[0]} lacks images that have scores; extract all of them")
     kinds = kinds_of((keys[row] for row in rows.tolist()), pool)
