@@ -10,6 +10,7 @@ import pytest
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "five_steps.npz")
 COUNTED_OTHERWISE = "metric local/cls_accuracy"  # was put once a part
+ADDED = {"metric view_agreement"}  # metrics that are newer than the golden file
 
 
 def golden(case: str) -> dict[str, np.ndarray]:
@@ -23,7 +24,7 @@ def golden(case: str) -> dict[str, np.ndarray]:
 def test_losses_gradients_and_weights_are_those_of_before(case: str) -> None:
     found = five_steps.dino() if case == "dino" else five_steps.supervised(five_steps.CASES[case])
     expected = golden(case)
-    assert found.keys() == expected.keys()
+    assert found.keys() - ADDED == expected.keys()
     largest = max(value[0] for name, value in expected.items() if name.startswith("grad"))
     for name, value in expected.items():
         if name == COUNTED_OTHERWISE:
