@@ -120,13 +120,13 @@ def test_statistics_of_the_outputs() -> None:
 
 
 def test_agreement_of_two_views() -> None:
-    first, second, features = torch.randn(64, 8) + 3, torch.randn(64, 8), torch.ones(128, 4)
+    first, features = torch.randn(64, 8) + 3, torch.ones(128, 4)
+    mixed = (first + torch.randn(64, 8)) / 2
     same = statistics(torch.cat([first, first]), features, 64)
     assert same["view_agreement"] == pytest.approx(1, abs=1e-5)
-    half = statistics(torch.cat([first, (first + second) / 2]), features, 64)
-    one, other = first.flatten().double(), ((first + second) / 2).flatten().double()
-    middle = torch.cat([first, (first + second) / 2]).double().mean(0).repeat(64)
-    one, other = one - middle, other - middle
+    half = statistics(torch.cat([first, mixed]), features, 64)
+    views = torch.stack([first, mixed]).double()
+    one, other = (views - views.mean((0, 1))).flatten(1)
     by_hand = 2 * (one @ other) / (one @ one + other @ other)
     assert half["view_agreement"] == pytest.approx(float(by_hand), abs=1e-5)
 

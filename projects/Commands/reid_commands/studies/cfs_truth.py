@@ -113,7 +113,8 @@ def areas(values: np.ndarray, kinds: Sequence[str] | np.ndarray) -> dict[str, fl
 def likeness(files: Sequence[str], images: UnlabelledImages) -> dict[str, np.ndarray]:
     """Cosines of each image to the target, name -> (N,); NaN without a feature.
 
-    To the nearest image of the target, as NeighbourFilter has it, and to the mean of its features.
+    To the nearest image of the target, as NeighbourFilter has it, and to the mean of its features
+    (times the mean's length: feature files hold unit vectors).
 
     Args:
         files: feature file of the pool, and of the target.
@@ -123,8 +124,8 @@ def likeness(files: Sequence[str], images: UnlabelledImages) -> dict[str, np.nda
     neighbours = NeighbourFilter(features, target, keep=1.0)
     neighbours.look_up(images, key_list(images))
     neighbours.prepare(Items(images, np.arange(len(images))))
-    pool, places = neighbours.pool.features, neighbours.places
-    to_mean = pool @ neighbours.targets.features.mean(0) / np.linalg.norm(pool, axis=1)
+    places = neighbours.places
+    to_mean = neighbours.pool.features @ neighbours.targets.features.mean(0)
     return {NEIGHBOURS: neighbours.values, MEAN: np.where(places < 0, np.nan, to_mean[places])}
 
 

@@ -173,7 +173,7 @@ def study_parser(
         seeds: by default; () if it is no study of several trainings, which have --dataset too.
         out: folder of the study, by default; None if the study has none.
         config: file, by default; "" if the study has its own for each training.
-        pairs: help of its KEY VALUE pairs.
+        pairs: help of the KEY VALUE pairs of ``config``.
     """
     lines = command_parser(description)
     if seeds:
