@@ -236,6 +236,7 @@ def test_what_was_cut_or_is_added_later_goes_on(again, tmp_path) -> None:
     for name in ("pretrain_domain", "finetune_domain", "study_domain", "study"):
         (folder / "stages" / f"{name}.json").unlink()
         shutil.rmtree(folder / name)
+    (folder / "selection" / "domain.txt").unlink()  # which only --domain writes
     for name in ("finetune_worst", "pretrain_random"):
         record = json.loads((folder / "stages" / f"{name}.json").read_text())
         (folder / "stages" / f"{name}.json").write_text(json.dumps({**record, "status": "started"}))
@@ -248,6 +249,9 @@ def test_what_was_cut_or_is_added_later_goes_on(again, tmp_path) -> None:
     assert names[-2:] == ["scratch", "study"] and "pretrain_domain" not in names
     names = [stage.name for stage in cfs_study.prepare(config, options, domain=True).stages]
     assert names[-2:] == ["study", "study_domain"] and "pretrain_domain" in names
+    (folder / "selection" / "random.txt").unlink()  # of an arm that has begun
+    with pytest.raises(UserError, match=r"random\.txt' is not there"):
+        cfs_study.prepare(config, options)
 
 
 def test_the_list_of_an_arm_that_has_begun_stays(study, tmp_path) -> None:

@@ -44,6 +44,11 @@ def _list_name(arm: str) -> str:
     return f"selection/{arm}.txt"
 
 
+def _has_list(folder: Path, arm: str) -> bool:
+    """Whether the list of an arm is there, or must be, since its training has begun."""
+    return (folder / _list_name(arm)).exists() or read_record(folder, f"pretrain_{arm}") is not None
+
+
 def write_selections(
     folder: Path, count: int, seed: int, domain: bool = False, pool: Path | None = None
 ) -> None:
@@ -135,9 +140,10 @@ def check_study(cfg: CfgNode, stages: Sequence[Stage]) -> None:
     Raises:
         UserError: one was started with other settings, or before a stage that it depends on.
     """
-    lists = {arm: _list_name(arm) for arm in (RANDOM, WORST, DOMAIN)}
     before = plan(cfg)
     for stage in before:
         if stage.name == "select":  # the study's lists come from the same scores
-            stage.outputs = {**stage.outputs, **lists}
+            folder = stage.folder
+            made = [arm for arm in (RANDOM, WORST, DOMAIN) if _has_list(folder, arm)]
+            stage.outputs = {**stage.outputs, **{arm: _list_name(arm) for arm in made}}
     pipeline_checks.check_records([*before, *stages], [*before, *stages])
