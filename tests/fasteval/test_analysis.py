@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fasteval.analysis.cosines import mean_cosines
 from fasteval.analysis.groups import CameraPairRanking, CameraPairs, identity_scores
 from fastreid.evaluation.rank import evaluate_py
 from reid_core.side_information.rows import FIRST_WITHOUT_CAMERA
@@ -119,3 +120,28 @@ def test_identities() -> None:
 def test_no_identity_has_a_match() -> None:
     none = identity_scores(np.array([np.nan]), np.array([-1]), np.array([3]))
     assert len(none.pids) == 0
+
+
+def test_mean_cosines_are_those_of_a_loop_over_pairs() -> None:
+    """Of any length, one of them zeros; distractors, which no query shares, do not count."""
+    rng = np.random.default_rng(2)
+    features = rng.normal(1, 2, (30, 5)).astype(np.float32)
+    features[4] = 0
+    pids = np.concatenate([rng.integers(0, 4, 20), np.zeros(3, int), np.full(7, 9)])
+    assert pids[4] in pids[np.arange(30) != 4]
+    lengths = np.linalg.norm(features, axis=1)
+    cosines = features @ features.T / np.maximum(np.outer(lengths, lengths), 1e-12)
+    pairs = [(a, b) for a in range(23) for b in range(23) if a != b]
+    found = mean_cosines(features, pids, num_query=8)
+    assert {*pids[:8].tolist()} == {0, 1, 2, 3}
+    same = np.mean([cosines[pair] for pair in pairs if pids[pair[0]] == pids[pair[1]]])
+    different = np.mean([cosines[pair] for pair in pairs if pids[pair[0]] != pids[pair[1]]])
+    assert found.same == pytest.approx(same, abs=1e-6)
+    assert found.different == pytest.approx(different, abs=1e-6)
+
+
+def test_cosines_of_pairs_that_do_not_exist() -> None:
+    alone = mean_cosines(np.eye(2), np.array([0, 1]), num_query=2)
+    assert alone.same is None and alone.different == 0
+    one = mean_cosines(np.ones((3, 2)), np.zeros(3, int), num_query=1)
+    assert one.same == pytest.approx(1) and one.different is None

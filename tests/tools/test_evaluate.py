@@ -109,6 +109,10 @@ def test_one_file_with_everything(results: ResultSet, tmp_path: Path, capsys) ->
         assert found["scores"][measure] == pytest.approx(value, abs=1e-3)
         assert f"| {value:.2f} " in printed
     assert set(found["scores"]) > set(results.meta["scores"])  # TPR for the picture of the ROC
+    cosines = found["cosines"]
+    assert cosines["different"] < cosines["same"] < 1
+    means = f"{cosines['same']:.4f} of one identity, {cosines['different']:.4f} of different ones"
+    assert f"Mean cosine of two images: {means}\n" in printed
     interval = found["intervals"]["mAP"]["identity"]
     assert interval["low"] < interval["mean"] < interval["high"]
     assert interval["mean"] == pytest.approx(found["scores"]["mAP"])
@@ -318,6 +322,7 @@ def test_one_identity(results: ResultSet, tmp_path: Path, capsys, drawn) -> None
     run(tmp_path / "one.npz", "-o", tmp_path / "report")
     printed = capsys.readouterr().out
     assert "100.00 to 100.00" in printed and "no ROC" in printed
+    assert "of one identity\n" in printed and "different ones" not in printed
     assert not (tmp_path / "report/roc.png").exists()
     assert (tmp_path / "report/cmc.png").exists()
 

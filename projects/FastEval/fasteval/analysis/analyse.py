@@ -13,6 +13,7 @@ import torch
 from ..evaluation import Evaluation, Options, build_distances, evaluate_distances
 from ..ranking.metrics import GalleryRanker
 from ..results.result_set import ResultSet
+from .cosines import Cosines, mean_cosines
 from .groups import CameraPairRanking, CameraPairs, IdentityScores, identity_scores
 
 MEASURES = ("mAP", "Rank-1")  # which are means over queries of values that have intervals here
@@ -27,12 +28,14 @@ class Analysis:
         evaluation: ranking of each query, ROC, ranked images.
         cameras: scores of pairs of cameras.
         identities: scores of identities, worst first.
+        cosines: how alike features of one identity are, and of different ones.
     """
 
     results: ResultSet
     evaluation: Evaluation
     cameras: CameraPairs
     identities: IdentityScores
+    cosines: Cosines
 
     @property
     def query_pids(self) -> np.ndarray:
@@ -67,5 +70,6 @@ def analyse(results: ResultSet, options: Options) -> Analysis:
     evaluation.figures()  # raises if there is nothing to rank
     ranking = evaluation.ranking
     identities = identity_scores(ranking.average_precision, ranking.first_hit, ids[0])
+    cosines = mean_cosines(results.features, results.pids, queries)
     light = replace(results, features=np.empty((len(results), 0), np.float32))
-    return Analysis(light, evaluation, cameras.result(), identities)
+    return Analysis(light, evaluation, cameras.result(), identities, cosines)

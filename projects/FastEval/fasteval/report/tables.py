@@ -74,6 +74,10 @@ def metrics_table(one: Evaluated) -> str:
         rows.append([measure, f"{scale * value:.2f}", *spread])
     share = f"{100 * one.level:g} %"
     lines = [head, _table(rows, ["measure", "%", f"{share} by identity", f"{share} by query"])]
+    cosines = analysis.cosines
+    pairs = {"one identity": cosines.same, "different ones": cosines.different}
+    means = [f"{mean:.4f} of {which}" for which, mean in pairs.items() if mean is not None]
+    lines.append(f"Mean cosine of two images: {', '.join(means)}")
     changed = [
         f"{measure} {one.saved[measure]:.2f}"
         for measure, value in metrics.items()
@@ -135,6 +139,7 @@ def as_json(ones: list[Evaluated], comparisons: dict[str, Compared]) -> dict[str
             "file": one.path,
             "settings": settings_of(one.cfg),
             "scores": one.analysis.evaluation.figures(),
+            "cosines": asdict(one.analysis.cosines),
             "intervals": {
                 measure: {how: asdict(interval) for how, interval in found.items()}
                 for measure, found in one.intervals.items()
