@@ -88,6 +88,7 @@ def test_the_same_seed_gives_the_same_files(tmp_path, sources) -> None:
         (["--no-person", "nowhere:3"], "nowhere has 0 images, not 3"),
         (["--no-person", "nowhere"], "is no FOLDER:NUMBER"),
         (["--domain", "Market1502"], "Market1501"),
+        (["--cropped", "-1"], "'-1' is no number of images"),
     ],
     ids=str,
 )
@@ -103,3 +104,39 @@ def test_a_pool_is_not_overwritten(tmp_path, sources, capsys) -> None:
     with pytest.raises(SystemExit):
         main(arguments(tmp_path / "pool", sources))
     assert "holds a pool already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["images/mine.jpg", "mine.txt", "images/deep/mine.jpg"])
+def test_files_of_the_user_are_not_touched(tmp_path, sources, capsys, name) -> None:
+    mine = tmp_path / "pool" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(SystemExit):
+        main(arguments(tmp_path / "pool", sources))
+    assert "holds other files; choose a folder" in capsys.readouterr().err
+    assert mine.read_text() == "mine"
+    assert [path for path in (tmp_path / "pool").rglob("*") if path.is_file()] == [mine]
+
+
+def test_a_pool_is_there_whole_or_not_at_all(tmp_path, sources, monkeypatch, capsys) -> None:
+    """What cannot be read is named; the empty folder that was there takes the pool."""
+    out = tmp_path / "pool"
+    out.mkdir()
+    broken = sources["con"] / "deep" / "0.png"
+    kept = broken.read_bytes()
+    broken.write_bytes(kept[:60])
+    with pytest.raises(SystemExit):
+        main(arguments(out, sources)[:-4] + ["--others", f"{sources['con']}:5"])
+    assert f"{broken} cannot be read as an image" in capsys.readouterr().err
+    assert not any(out.iterdir()) and not (tmp_path / ".pool.part").exists()
+    broken.write_bytes(kept)
+    monkeypatch.chdir(out.parent)
+    assert main(arguments(Path("pool"), sources)) == 0
+    assert len(rows(out)) == 16
+
+
+def test_nothing_is_no_pool(tmp_path, sources, capsys) -> None:
+    none = ["--persons", "0"]
+    with pytest.raises(SystemExit):
+        main(["-o", str(tmp_path / "pool"), "--domain", "Market1501", *none])
+    assert "the pool has no image" in capsys.readouterr().err

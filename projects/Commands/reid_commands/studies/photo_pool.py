@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from reid_common.errors import UserError
+from reid_common.files import cannot_write
 from reid_core.data.folder_reid import image_files
 from reid_core.data.opening import open_dataset
 from reid_core.run.command_line import command_parser
@@ -43,6 +44,13 @@ def counted(text: str) -> tuple[str, int]:
     if not folder or not count.isdecimal() or not int(count):
         raise argparse.ArgumentTypeError(f"{text!r} is no FOLDER:NUMBER, as in /data/con-reid:1000")
     return folder, int(count)
+
+
+def number(text: str) -> int:
+    """Type of an argument that is a whole number from 0 on."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of images, as in 400")
+    return int(text)
 
 
 def chosen(files: Sequence[str], count: int, source: str, rng: np.random.Generator) -> list[str]:
@@ -66,30 +74,55 @@ def plan_pool(args: argparse.Namespace) -> list[Picture]:
             files = sorted(os.path.join(folder, *names) for names in image_files(folder))
             found = chosen(files, count, folder, rng)
             pictures += [(file, kind, Path(folder).name) for file in found]
+    if not pictures:
+        raise UserError("the pool has no image; ask for some, as in --persons 1400")
     return [pictures[i] for i in rng.permutation(len(pictures))]
 
 
-def make_pool(out: Path, pictures: Sequence[Picture], seed: int) -> None:
-    """Write the pool: ``images/`` and, last, ``truth.csv``; UserError if it is there already.
-
-    What an interrupted call has left is replaced; ``seed`` is that of faults of images.
-    """
+def check_place(out: Path) -> None:
+    """Raise UserError if there is something in the folder of the pool."""
     if (out / TRUTH).exists():
         raise UserError(f"{out} holds a pool already; remove it, or choose another folder")
-    shutil.rmtree(out / IMAGES, ignore_errors=True)
-    (out / IMAGES).mkdir(parents=True)
-    work_through(partial(_write, out, pictures, seed), range(len(pictures)), None, out.name)
-    with open(out / TRUTH, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("name", "kind", "source"))
-        writer.writerows(
-            (NAME.format(i), kind, source) for i, (_, kind, source) in enumerate(pictures)
-        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} holds other files; choose a folder that is empty, or a new one")
+
+
+def make_pool(out: Path, pictures: Sequence[Picture], seed: int) -> None:
+    """Write the pool, ``images/`` and ``truth.csv``, beside ``out``, then rename.
+
+    Args:
+        out: a folder that is empty, or does not exist.
+        pictures: in the pool's order.
+        seed: of the faults of images.
+
+    Raises:
+        UserError: there are files in ``out``, or it cannot be written.
+    """
+    check_place(out)
+    part = out.absolute().with_name(f".{out.absolute().name}.part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)  # of an interrupted call
+        (part / IMAGES).mkdir(parents=True)
+        work_through(partial(_write, part, pictures, seed), range(len(pictures)), None, out.name)
+        with open(part / TRUTH, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(("name", "kind", "source"))
+            writer.writerows(
+                (NAME.format(i), kind, source) for i, (_, kind, source) in enumerate(pictures)
+            )
+        part.rename(out.absolute())
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _write(out: Path, pictures: Sequence[Picture], seed: int, number: int) -> None:
     file, kind, _ = pictures[number]
-    pixels = np.asarray(Image.open(file).convert("RGB"))
+    try:
+        pixels = np.asarray(Image.open(file).convert("RGB"))
+    except OSError as error:
+        raise UserError(f"{file} cannot be read as an image: {error}; take it away") from error
     if kind in FAULTS:
         pixels = FAULTS[kind](pixels, np.random.default_rng((seed, number)))
     (out / IMAGES / NAME.format(number)).write_bytes(jpeg(np.ascontiguousarray(pixels)))
@@ -102,9 +135,9 @@ def parser() -> argparse.ArgumentParser:
     add("-o", "--out", required=True, type=Path, metavar="DIR", help="folder of the pool")
     add("--domain", required=True, metavar="NAME", help="data set of the target's domain")
     add("--without", metavar="NAME", help="leave its identities to the target")
-    add("--persons", type=int, default=1400, metavar="N", help="images of the domain (1400)")
-    add("--cropped", type=int, default=0, metavar="N", help="parts of its images (0)")
-    add("--low-resolution", type=int, default=0, metavar="N", help="shrunken ones (0)")
+    add("--persons", type=number, default=1400, metavar="N", help="images of the domain (1400)")
+    add("--cropped", type=number, default=0, metavar="N", help="parts of its images (0)")
+    add("--low-resolution", type=number, default=0, metavar="N", help="shrunken ones (0)")
     for name, what in (("--others", "persons of other domains"), ("--no-person", "other pictures")):
         add(name, type=counted, nargs="+", default=[], metavar="DIR:N", help=what)
     add("--seed", type=int, default=0, help="of the choice (0)")
@@ -114,6 +147,7 @@ def parser() -> argparse.ArgumentParser:
 @command(parser)
 def main(args: argparse.Namespace) -> None:
     """Make the pool."""
+    check_place(args.out)
     pictures = plan_pool(args)
     make_pool(args.out, pictures, args.seed)
     print(f"wrote {len(pictures):,} images and {TRUTH} into {args.out}")
