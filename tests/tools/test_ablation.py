@@ -77,3 +77,20 @@ def test_the_study_in_miniature(tmp_path, monkeypatch, capsys) -> None:
         [f"| {title}", "1"] for title in [*ablation.TITLES][1:]
     ]
     assert "mAP (95% interval over identities)" in paired[0] and ", p " in paired[-1]
+    (out / "small_cpu_sie" / "seed1" / "results_another.npz").touch()  # somebody's own
+    assert ablation.main(line) == 0
+    assert paired == capsys.readouterr().out.strip().splitlines()[-len(paired) :]
+    (out / "small_cpu_sie" / "seed1" / "results_Market1501_identities_5.npz").unlink()
+    assert ablation.main(line) == 0
+    assert (
+        "there is no logs/ablation_Market1501_identities_5/small_cpu_sie/seed1/results_"
+        in (capsys.readouterr().out.strip().splitlines()[-1])
+    )
+
+
+@pytest.mark.parametrize(("key", "option"), [("SEED", "--seeds"), ("OUTPUT_DIR", "--out")])
+def test_what_each_run_has_of_its_own_is_refused(tmp_path, key, option, capsys) -> None:
+    with pytest.raises(SystemExit):
+        ablation.main(["--out", str(tmp_path / "out"), key, "5"])
+    assert f"write {option} instead of {key}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -126,7 +126,7 @@ def test_a_pool_is_there_whole_or_not_at_all(tmp_path, sources, monkeypatch, cap
     kept = broken.read_bytes()
     broken.write_bytes(kept[:60])
     with pytest.raises(SystemExit):
-        main(arguments(out, sources)[:-4] + ["--others", f"{sources['con']}:5"])
+        main([*arguments(out, sources)[:-4], "--others", f"{sources['con']}:5"])
     assert f"{broken} cannot be read as an image" in capsys.readouterr().err
     assert not any(out.iterdir()) and not (tmp_path / ".pool.part").exists()
     broken.write_bytes(kept)

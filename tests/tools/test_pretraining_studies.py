@@ -64,7 +64,18 @@ def test_the_studies_in_miniature(tmp_path, monkeypatch, capsys) -> None:
     assert load_config(str(out / "pretrain_MoBY" / "seed1" / "config.yaml")).MOCO.QUEUE_SIZE == 24
     capsys.readouterr()
 
-    monkeypatch.setattr(training, "train_or_evaluate", pytest.fail)  # all is there
+    def not_again(args: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(training, "train_or_evaluate", not_again)  # all is there
+    ssl_study.main(of_methods)
+    (out / "pretrain_MoBY" / "seed1" / "pretraining.json").rename(tmp_path / "kept.json")
+    with pytest.raises(SystemExit):  # as if killed before its end
+        ssl_study.main([*of_methods, "PRETRAIN.SOLVER.BASE_LR", "0.1"])
+    assert "other settings: SOLVER.BASE_LR was " in capsys.readouterr().err
+    with pytest.raises(AssertionError, match="trained again"):  # goes on with its own settings
+        ssl_study.main(of_methods)
+    (tmp_path / "kept.json").rename(out / "pretrain_MoBY" / "seed1" / "pretraining.json")
     ssl_study.main(of_methods)
     printed = capsys.readouterr().out
     gain = others["MoBY"][0]["mAP"] - others["from scratch"][0]["mAP"]
@@ -124,6 +135,9 @@ def test_photographs_and_numbers_of_identities(tmp_path, monkeypatch) -> None:
     assert cfg.SOLVER.MAX_EPOCH == 3
     args.opts = ["PRETRAIN.SOLVER.MAX_EPOCHS", "3"]
     with pytest.raises(UserError, match=r"SOLVER\.MAX_EPOCHS"):
+        next(dino_study.arms(args))
+    args.opts, args.identities = [], [2, 4, 2]
+    with pytest.raises(UserError, match="--identities 2 4 2 names one twice"):
         next(dino_study.arms(args))
 
 

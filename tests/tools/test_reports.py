@@ -104,9 +104,28 @@ def test_demo_trains_reports_and_is_done_once(small_demo, tmp_path, monkeypatch)
     assert again == results
     with pytest.raises(UserError, match=r"other settings: SOLVER\.MAX_EPOCH was 2, now it is 3"):
         finished_run.train_and_report(CONFIG, [*small_demo, "SOLVER.MAX_EPOCH", "3"])
+    (folder / "results.json").unlink()  # as if killed before its end
+    with pytest.raises(UserError, match=r"other settings: SOLVER\.BASE_LR was .*, now it is 0\.1"):
+        finished_run.train_and_report(CONFIG, [*small_demo, "SOLVER.BASE_LR", "0.1"])
+    where = ["DATALOADER.NUM_WORKERS", "1", "SOLVER.CHECKPOINT_PERIOD", "3"]
+    again, _ = finished_run.train_and_report(CONFIG, [*small_demo, *where])  # it goes on
+    assert again["trained"] == results["trained"]
     # A key that a later version adds changes nothing, as long as it has its default.
     whole = results["settings"]
     older = "\n".join(line for line in whole.splitlines() if not line.startswith("SEED:"))
     assert older.count("\n") == whole.rstrip().count("\n") - 1
     (folder / "results.json").write_text(json.dumps({**results, "settings": older}))
     assert finished_run.train_and_report(CONFIG, small_demo)[0]["trained"] == results["trained"]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (["TEST.EVAL_PERIOD", "0"], r"TEST\.EVAL_PERIOD is 0, .* set a number of epochs"),
+        (["DATASETS.TESTS", "('ToyReID', 'ToyReID:cameras=1-2')"], "name one test set"),
+        (["DATASETS.TESTS", "()"], "name one test set"),
+    ],
+)
+def test_a_training_without_scores_is_refused_before_it_begins(small_demo, pairs, message) -> None:
+    with pytest.raises(UserError, match=message):
+        finished_run.train_and_report(CONFIG, [*small_demo, *pairs])

@@ -48,6 +48,8 @@ def test_the_last_third_of_the_cameras_is_unseen(tmp_path, monkeypatch) -> None:
         resolve_side_information(cfg)
         assert (4 if cfg.MODEL.SIE.CAMERA else 0) == cfg.MODEL.SIE.NUM_CAMERAS
         assert not cfg.MODEL.SIE.VIEW
+    with pytest.raises(UserError, match=r"has cameras 1-4 only; .*: name Market1501:identities=3$"):
+        unknown_cameras.tests_of("Market1501:identities=3:cameras=1-4")
     write_market(tmp_path / "three", num_cameras=3)
     monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path / "three"))
     with pytest.raises(UserError, match=r"Market1501 has 3 camera\(s\).*at least 4"):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +24,7 @@ from torch import Tensor
 from .evaluation import Evaluation, evaluate_features
 from .options import Options, options_from_config
 from .results.meta import settings_of
-from .results.result_set import ResultSet, write_results
+from .results.result_set import ResultSet, results_name, write_results
 
 logger = logging.getLogger(__name__)
 
@@ -140,8 +139,7 @@ class FastEvaluator(DatasetEvaluator):
         if not self.dataset_name:
             logger.warning("Results are saved of tests of a single split only: none are saved")
             return
-        name = re.sub(r"[^\w.-]+", "_", self.dataset_name)
-        path = self.folder / f"results_{name}.{self.save_format}"
+        path = self.folder / results_name(self.dataset_name, self.save_format)
         results.topk_indices = evaluation.topk_indices
         results.topk_distances = evaluation.topk_distances
         results.meta = {**self.meta, "dataset": self.dataset_name, "scores": figures}

@@ -18,6 +18,7 @@ from pathlib import Path
 from fasteval.analysis.analyse import Analysis
 from fasteval.analysis.comparison import compare_evaluations
 from fasteval.report.evaluating import Settings, evaluated
+from fasteval.results.result_set import results_name
 from reid_common.errors import UserError
 
 from .finished_run import markdown
@@ -58,15 +59,30 @@ def arms(args: argparse.Namespace) -> Iterator[Arm]:
 
 
 def comparison(scores: Rows, args: argparse.Namespace) -> str:
-    """Markdown table of each arm less the baseline, with a test over identities; "" on ToyReID."""
+    """Markdown table of each arm less the baseline, with a test over identities; "" on ToyReID.
+
+    Where there are no results files of single queries a sentence says so.
+    """
     if not args.dataset:
         return ""
     baseline, *others = arms(args)
+    name = results_name(args.dataset, "npz")
+    files = {
+        (seed, arm.folder): args.out / arm.folder / f"seed{seed}" / name
+        for seed in args.seeds
+        for arm in (baseline, *others)
+    }
+    for file in files.values():
+        if not file.exists():
+            return (
+                f"No comparison of single queries: there is no {file}. It is written by tests of a "
+                "single split with TEST.EVALUATOR FastEvaluator and TEST.FASTEVAL.SAVE_RESULTS npz"
+            )
     rows = []
     for seed in args.seeds:
-        first = _evaluation(args.out / baseline.folder / f"seed{seed}")
+        first = _evaluation(files[seed, baseline.folder])
         for arm in others:
-            second = _evaluation(args.out / arm.folder / f"seed{seed}")
+            second = _evaluation(files[seed, arm.folder])
             row: list[object] = [arm.title, seed]
             for one in compare_evaluations(first, second).measures.values():
                 gain = one.difference.percent()
@@ -79,8 +95,7 @@ def comparison(scores: Rows, args: argparse.Namespace) -> str:
     return markdown(["less the baseline", "seed", *columns], rows)
 
 
-def _evaluation(folder: Path) -> Analysis:
-    (file,) = folder.glob("results_*.npz")
+def _evaluation(file: Path) -> Analysis:
     return evaluated("", str(file), Settings()).analysis
 
 

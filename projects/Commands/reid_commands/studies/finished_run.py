@@ -27,6 +27,14 @@ from transreid import load_config, resolve_side_information, training
 from transreid.weights.formats import side_information_of_weights
 
 RESULTS = "results.json"
+CONFIG = "config.yaml"  # FastReID's name: the settings of a run, from its first moment
+# Keys that make no difference to the results, and what stands for them in a record of settings
+NO_DIFFERENCE = {
+    "OUTPUT_DIR": "",
+    "MODEL.DEVICE": "",
+    "DATALOADER.NUM_WORKERS": 0,
+    "SOLVER.CHECKPOINT_PERIOD": 0,
+}
 
 
 def train_and_report(config: str, opts: Sequence[str]) -> tuple[dict[str, Any], Path]:
@@ -38,6 +46,9 @@ def train_and_report(config: str, opts: Sequence[str]) -> tuple[dict[str, Any], 
 
     Returns:
         The results (also in results.json) and the output folder.
+
+    Raises:
+        UserError: the folder holds a run of other settings, or the training is not tested.
     """
     config = find_config(config)
     forget_loggers()  # of an earlier run in this process, which has its own log.txt
@@ -49,6 +60,9 @@ def train_and_report(config: str, opts: Sequence[str]) -> tuple[dict[str, Any], 
             resolve_side_information(cfg)
             check_same_settings(results["settings"], settings_text(cfg), folder)
             return results, folder
+        _check_tests(cfg)
+        resolve_side_information(cfg)
+        check_begun(folder, cfg)
         return _train_and_report(config, opts), folder
 
 
@@ -77,12 +91,37 @@ def _train_and_report(config: str, opts: Sequence[str]) -> dict[str, Any]:
     return results
 
 
+def _check_tests(cfg: CfgNode) -> None:
+    """Raise UserError if a training will not end with the scores of one test set."""
+    if len(cfg.DATASETS.TESTS) != 1:
+        raise UserError(f"DATASETS.TESTS is {[*cfg.DATASETS.TESTS]}; name one test set")
+    if cfg.TEST.EVAL_PERIOD < 1:
+        raise UserError(
+            f"TEST.EVAL_PERIOD is {cfg.TEST.EVAL_PERIOD}, so that the trained model is not tested; "
+            "set a number of epochs, 1 or more"
+        )
+
+
+def check_begun(folder: Path, cfg: CfgNode) -> None:
+    """Check that a training that will be resumed was begun with the settings of ``cfg``.
+
+    Raises:
+        UserError: the first key that differs, and both values.
+    """
+    begun_with = folder / CONFIG
+    if was_begun(folder) and begun_with.exists():
+        before = CfgNode(yaml.safe_load(begun_with.read_text(encoding="utf-8")))
+        if not cfg.MODEL.HEADS.NUM_CLASSES:  # FastReID has set it to that of the training set
+            before.MODEL.HEADS.NUM_CLASSES = 0
+        check_same_settings(before.dump(), settings_text(cfg), folder)
+
+
 def settings_text(cfg: CfgNode) -> str:
     """The config as text, without what does not change the results."""
     cfg = cfg.clone()
     cfg.defrost()
-    cfg.OUTPUT_DIR = cfg.MODEL.DEVICE = ""
-    cfg.DATALOADER.NUM_WORKERS = cfg.SOLVER.CHECKPOINT_PERIOD = 0
+    for key, value in NO_DIFFERENCE.items():
+        cfg.merge_from_list([key, value])
     return cfg.dump()
 
 
@@ -94,9 +133,9 @@ def check_same_settings(old: str, new: str, folder: Path) -> None:
     """
     before, now = (dict(flat(yaml.safe_load(text))) for text in (old, new))
     for key, value in now.items():
-        if before.get(key, value) != value:
+        if key not in NO_DIFFERENCE and before.get(key, value) != value:
             raise UserError(
-                f"{folder} holds the results of other settings: {key} was {before[key]!r}, now it "
+                f"{folder} holds a run of other settings: {key} was {before[key]!r}, now it "
                 f"is {value!r}. Set it back, choose another OUTPUT_DIR, or remove the folder"
             )
 

@@ -14,13 +14,14 @@ from pathlib import Path
 from cfs.pipeline.stages.training import started_from
 from dinopretrain.methods import backbone_file
 from fastreid.config import CfgNode
+from reid_common.errors import UserError
 from reid_common.files import read_json, was_begun, write_json
 from reid_core.config import find_config, load_config
 from reid_core.data.thinning import with_identities
 from reid_core.run.command_line import forget_loggers, positive
 from transreid import training
 
-from .finished_run import check_same_settings, settings_text
+from .finished_run import check_begun, check_same_settings, settings_text
 from .runner import Arm, dataset_options, file_name, pairs_of_stage
 
 DONE = "pretraining.json"
@@ -58,8 +59,12 @@ def arms(args: argparse.Namespace, titles: Mapping[str, str]) -> Iterator[Arm]:
         titles: method -> its rows of the table.
 
     Raises:
-        UserError: a wrong key or value of a pre-training, before anything runs.
+        UserError: a wrong key or value of a pre-training, or a number of identities named twice,
+            before anything runs.
     """
+    if len({*(args.identities or ())}) < len(args.identities or ()):
+        numbers = " ".join(map(str, args.identities))
+        raise UserError(f"--identities {numbers} names one twice; take it out")
     shared, own = pairs_of_stage(args.opts, OWN)
     for method in titles:
         load_config(find_config(METHODS[method]), [*shared, *own])
@@ -134,6 +139,7 @@ def pretrain(
             check_same_settings(settings, settings_text(cfg), folder)
     else:
         forget_loggers()
+        check_begun(folder, cfg)
         resumed = was_begun(folder)
         start = time.perf_counter()
         training.train_or_evaluate(training.arguments(config, pairs, resume=True))

@@ -195,8 +195,11 @@ def complete(args: argparse.Namespace, out: Path) -> None:
     """Check the arguments of :func:`study_parser`, and fill in the folder.
 
     Raises:
-        UserError: a seed is named twice.
+        UserError: a seed is named twice, or KEY VALUE pairs set what each run has of its own.
     """
+    for key, option in (("SEED", "--seeds"), ("OUTPUT_DIR", "--out")):
+        if key in args.opts[::2]:
+            raise UserError(f"each run has a {key} of its own; write {option} instead of {key}")
     seeds = args.seeds
     if len(set(seeds)) < len(seeds):
         raise UserError(f"--seeds {' '.join(map(str, seeds))} names one twice; take it out")

@@ -19,7 +19,7 @@ from pathlib import Path
 from reid_common.errors import UserError
 from reid_common.files import read_json, write_json
 from reid_core.data.opened_sets import opened_set
-from reid_core.data.thinning import camera_of
+from reid_core.data.thinning import camera_of, split_thinning
 from reid_core.run.output_lock import only_run
 
 from .finished_run import evaluate_weights, markdown
@@ -86,10 +86,17 @@ def tests_of(dataset: str | None) -> dict[str, str]:
     The unseen ones are the last third, at least two, those of ToyReID 5-6 of its first six.
 
     Raises:
-        UserError: the data set has too few cameras.
+        UserError: the data set has too few cameras, or its name chooses some.
     """
     if dataset is None:
         return TESTS
+    _, thinning = split_thinning(dataset)
+    if thinning is not None and thinning.cameras is not None:
+        whole, _, cameras = dataset.rpartition(":cameras=")
+        raise UserError(
+            f"--dataset {dataset} has cameras {cameras} only; which ones are trained and tested on "
+            f"is for this study to choose: name {whole}"
+        )
     opened = opened_set(dataset)
     count = max(camera_of(item[2]) for item in [*opened.train.items, *opened.test.items]) + 1
     if count < 4:

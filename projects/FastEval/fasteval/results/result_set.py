@@ -13,6 +13,7 @@ ranked gallery images of a query.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -175,6 +176,12 @@ def read_results(path: str | os.PathLike[str], num_query: int | None = None) -> 
     )
     results.check(str(path))
     return results
+
+
+def results_name(dataset: str, save_format: str) -> str:
+    """Name of the file with the results of a data set, of the format "npz" or "parquet"."""
+    name = re.sub(r"[^\w.-]+", "_", dataset)
+    return f"results_{name}.{save_format}"
 
 
 def checked_results_name(path: str | os.PathLike[str]) -> Path:
