@@ -138,6 +138,21 @@ def test_all_is_pre_trained_once(tmp_path, monkeypatch, root, koleo: float) -> N
     assert ("pretrain_all" in stages) == (koleo > 0)
     weights = Path(stages["finetune_all"].cfg.MODEL.BACKBONE.PRETRAIN_PATH)
     assert weights.parent.name == ("pretrain_all" if koleo else "source")
+    options += ["SOURCE.DATALOADER.NUM_WORKERS", "1", "PRETRAIN.SOLVER.CHECKPOINT_PERIOD", "3"]
+    cfg = pipeline_config.load_config(write_pipeline(tmp_path), options)
+    again = [stage.name for stage in cfs_study_arms.study_stages(cfg)]
+    assert again == [*stages]  # the same weights
+
+
+def test_from_scratch_is_from_random_weights(tmp_path, monkeypatch, root) -> None:
+    monkeypatch.setenv("FASTREID_DATASETS", str(root))
+    (tmp_path / "weights.pth").touch()
+    options = ["FINETUNE.MODEL.BACKBONE.PRETRAIN", "True"]
+    options += ["FINETUNE.MODEL.BACKBONE.PRETRAIN_PATH", str(tmp_path / "weights.pth")]
+    cfg = pipeline_config.load_config(write_pipeline(tmp_path), options)
+    stages = {stage.name: stage for stage in cfs_study_arms.study_stages(cfg)}
+    assert not stages["scratch"].cfg.MODEL.BACKBONE.PRETRAIN and not stages["scratch"].inputs
+    assert stages["finetune_all"].cfg.MODEL.BACKBONE.PRETRAIN
 
 
 def test_each_seed_draws_its_own_random_images(study, tmp_path) -> None:
@@ -412,6 +427,14 @@ def test_stages_on_photographs(photographs, tmp_path) -> None:
         elif stage.parts == [] or stage.name in ("scratch", "finetune_all"):
             assert stage.cfg.DATASETS.NAMES == ("Market1501:identities=2",)
             assert stage.cfg.DATASETS.TESTS == ("Market1501:identities=2",)
+    Image.new("RGB", (16, 32)).save(photographs / "images" / "mine.jpg")
+    with pytest.raises(UserError, match=r"truth\.csv of ImageFolder:.* does not name 'mine\.jpg'"):
+        cfs_study.prepare_all(args)
+    (photographs / "images" / "mine.jpg").unlink()
+    (photographs / "truth.csv").rename(tmp_path / "truth.csv")
+    with pytest.raises(UserError, match=r"give the folder that tools/photo_pool\.py has written"):
+        cfs_study.prepare_all(args)
+    (tmp_path / "truth.csv").rename(photographs / "truth.csv")
     args.out = None
     cfs_study.complete(args, cfs_study.FOLDER)
     assert args.out == Path("logs/cfs_study_Market1501_identities_2")

@@ -361,6 +361,16 @@ def test_all_configs_are_checked_before_anything_runs(
     assert not children.commands
 
 
+def test_names_that_no_list_can_hold(file, data, tmp_path, monkeypatch, children, capsys) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    first = next((tmp_path / "data" / "pool").rglob("*.png"))
+    first.rename(first.with_name("#1.png"))
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path / "data"))
+    message = refused(capsys, file)
+    assert "stage select: a text list cannot hold the name '#1.png'" in message
+    assert "rename the image" in message and not children.commands
+
+
 def test_what_pre_trains_is_dino(tmp_path, file, children, capsys) -> None:
     message = refused(capsys, file, "SOURCE.CONFIG", tmp_path / "transreid.yml")
     assert "stage source: MODEL.META_ARCHITECTURE is 'TransReID'" in message

@@ -122,6 +122,31 @@ def test_changed_settings_are_named(tmp_path) -> None:
         check_same_settings(record, training_settings(cfg, 1, tmp_path), tmp_path)
 
 
+def test_files_of_every_filter_count_wherever_they_are(tmp_path, monkeypatch) -> None:
+    """In the data root too; what is yet to be made keeps its name."""
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path))
+    for name in ("pool.npz", "target.npz"):
+        (tmp_path / name).write_text(name)
+    cfg = dino_cfg()
+    cfg.DATASETS.FILTERS = [
+        {"NAME": "NeighbourFilter", "FEATURES": "pool.npz", "TARGET": "target.npz", "KEEP": 0.5},
+        {"NAME": "CFSFilter", "SCORES": "later", "KEEP": 0.5},
+        {"NAME": "ResolutionFilter", "MIN_HEIGHT": 64},
+    ]
+    assert training_inputs(cfg) == {
+        "DATASETS.FILTERS[0].FEATURES": str(tmp_path / "pool.npz"),
+        "DATASETS.FILTERS[0].TARGET": str(tmp_path / "target.npz"),
+        "DATASETS.FILTERS[1].SCORES": "later",
+    }
+    before = digests(training_inputs(cfg))
+    assert len(before) == 2
+    (tmp_path / "pool.npz").write_text("extracted again")
+    after = digests(training_inputs(cfg))
+    assert [key for key in before if after[key] != before[key]] == [
+        "inputs.DATASETS.FILTERS[0].FEATURES"
+    ]
+
+
 def test_of_files_the_content_counts_and_not_the_place(tmp_path) -> None:
     states = []
     for number, (place, content) in enumerate([("a", "x"), ("b", "x"), ("c", "y")]):

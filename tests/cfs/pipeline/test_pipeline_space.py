@@ -31,6 +31,12 @@ def test_a_resumed_training_needs_what_it_has_not_written(stage, tmp_path, monke
     disk_space.check_space([stage], out)
 
 
+def test_cameras_that_are_counted_in_the_images_take_no_space(stage) -> None:
+    needed = disk_space.checkpoint_bytes(stage.cfg)
+    stage.cfg.MODEL.SIE.CAMERA = True  # of NUM_CAMERAS 0: as many as the training set has
+    assert disk_space.checkpoint_bytes(stage.cfg) == needed
+
+
 def test_a_period_of_no_epochs(stage) -> None:
     stage.cfg.SOLVER.CHECKPOINT_PERIOD = 0
     with pytest.raises(UserError, match="CHECKPOINT_PERIOD is 0; set a number of epochs"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from dinopretrain.data.images import UnlabelledImages
@@ -53,10 +53,12 @@ class DataFilter(abc.ABC):
 
     Its constructor has typed keywords, those of an entry in DATASETS.FILTERS in small letters,
     raises UserError for values that cannot work, and reads nothing large. ``measurement`` is what
-    it needs to know of an image's pixels; None: nothing.
+    it needs to know of an image's pixels; None: nothing. ``files`` are its options, in capitals,
+    that are files or folders in ``FASTREID_DATASETS`` or from here.
     """
 
     measurement: Measurement | None = None
+    files: ClassVar[tuple[str, ...]] = ()
 
     def look_up(self, images: UnlabelledImages, keys: PathList) -> None:
         """See the whole training set and its ``keys``, before anything is measured."""

@@ -29,6 +29,8 @@ class CFSFilter(DataFilter):
         keep_num: number of images; one of the two must be given.
     """
 
+    files = ("SCORES",)
+
     def __init__(self, scores: str, keep: float | None = None, keep_num: int | None = None) -> None:
         if keep is None and keep_num is None:
             raise UserError("KEEP or KEEP_NUM is needed, as in KEEP: 0.5 for the best half")

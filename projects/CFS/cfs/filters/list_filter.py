@@ -26,6 +26,8 @@ class ListFilter(DataFilter):
         exclude: drop the listed images and keep the others.
     """
 
+    files = ("LIST",)
+
     def __init__(self, list: str, exclude: bool = False) -> None:
         self.path = find_path(str(list), data_root(), "a list of images")
         if not is_list_file(self.path) or not os.path.isfile(self.path):

@@ -43,6 +43,8 @@ class NeighbourFilter(DataFilter):
         per_target: of each target image this many nearest images, as DINOv2 does.
     """
 
+    files = ("FEATURES", "TARGET")
+
     def __init__(
         self,
         features: str,

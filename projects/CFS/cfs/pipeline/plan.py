@@ -75,7 +75,7 @@ def plan(cfg: CfgNode) -> list[Stage]:
         cfg.NUM_GPUS,
         finetune.cfg,
     )
-    score, select = score_stage(cfg, source, target), select_stage(cfg, folder)
+    score, select = score_stage(cfg, source, target), select_stage(cfg, source)
     stages = [source, target, score, select, pretrain, finetune, evaluate]
     assert [stage.name for stage in stages] == [*STAGES]
     return stages

@@ -42,13 +42,16 @@ def write_list(path: Path, names: PathList, scores: np.ndarray) -> None:
         elif kind.endswith(PICKLE):
             temporary.write_bytes(pickle.dumps(list(names)))
         else:
-            temporary.write_bytes(b"".join(map(_line, names.iter_raw())))
+            check_text_names(names)
+            temporary.write_bytes(b"".join(name + b"\n" for name in names.iter_raw()))
 
 
-def _line(name: bytes) -> bytes:
-    if name != name.strip() or name.startswith(b"#") or len(name.splitlines()) != 1:
-        raise UserError(
-            f"a text list cannot hold the name {name.decode('utf-8', 'replace')!r} (spaces around "
-            "it, line breaks, or # in front); write .parquet or .pkl"
-        )
-    return name + b"\n"
+def check_text_names(names: PathList) -> None:
+    """Raise UserError for the first name that a list of text cannot hold."""
+    for name in names.iter_raw():
+        if name != name.strip() or name.startswith(b"#") or len(name.splitlines()) != 1:
+            raise UserError(
+                f"a text list cannot hold the name {name.decode('utf-8', 'replace')!r} (spaces "
+                "around it, line breaks, or # in front); rename the image, or write .parquet or "
+                ".pkl"
+            )

@@ -187,6 +187,7 @@ def prepare_all(args: argparse.Namespace) -> list[Seed]:
     opts = [*photographs(args), *args.opts]
     cfg = load_config(find_config(args.config_file), [*opts, "OUTPUT_DIR", "."])
     names = sorted(key_list(open_pool(cfg, args.pool)))
+    cfs_truth.kinds_of(names, args.pool)  # before hours of training
     prepared = []
     for seed in args.seeds:
         folder = args.out / f"seed{seed}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from cfs import select
@@ -17,6 +18,7 @@ from cfs.pipeline.plan import plan, training_like
 from cfs.pipeline.records import read_record
 from cfs.pipeline.stages.evaluation import evaluation_stage
 from cfs.pipeline.stages.selection import SCORES
+from cfs.pipeline.stages.settings import NOT_COMPARED
 from cfs.pipeline.stages.stage import Stage, read_config
 from cfs.pipeline.stages.training import only_listed, started_from
 from cfs.scores.lists import write_list
@@ -82,7 +84,7 @@ def write_selections(
 def study_stages(cfg: CfgNode, domain: bool = False) -> list[Stage]:
     """Stages beyond the pipeline, in order: trainings, from scratch the last, then evaluations.
 
-    Pre-training on all images is the pipeline's stage source where both have the same config.
+    Pre-training on all images is the pipeline's stage source where both are the same training.
 
     Args:
         cfg: of the pipeline.
@@ -92,10 +94,8 @@ def study_stages(cfg: CfgNode, domain: bool = False) -> list[Stage]:
         UserError: a config is wrong, or has not one test set.
     """
     folder = Path(cfg.OUTPUT_DIR)
-    source, pool = (
-        read_config(cfg[name.upper()].CONFIG, stage_options(cfg, name), name)
-        for name in ("source", "pretrain")
-    )
+    pool = read_config(cfg.PRETRAIN.CONFIG, stage_options(cfg, "pretrain"), "pretrain")
+    source = plan(cfg)[0]  # of theta_s
 
     def training(stage: str, name: str, more: Sequence[str]) -> Stage:
         return training_like(cfg, stage, name, name.replace("_", ", "), more)
@@ -103,14 +103,14 @@ def study_stages(cfg: CfgNode, domain: bool = False) -> list[Stage]:
     stages = []
     for arm in (ALL, RANDOM, WORST, *([DOMAIN] if domain else [])):
         chosen = [] if arm == ALL else only_listed(pool, str(folder / _list_name(arm)))
-        if arm == ALL and source == pool:  # theta_s itself
-            pretrain = plan(cfg)[0]
+        pretrain = training("pretrain", f"pretrain_{arm}", chosen)
+        if arm == ALL and _depends_on(pretrain) == _depends_on(source):
+            pretrain = source
         else:
-            pretrain = training("pretrain", f"pretrain_{arm}", chosen)
             stages.append(pretrain)
         weights = folder / pretrain.outputs["weights"]
         stages.append(training("finetune", f"finetune_{arm}", started_from(weights)))
-    scratch = training("finetune", "scratch", [])
+    scratch = training("finetune", "scratch", ["MODEL.BACKBONE.PRETRAIN", "False"])
     tests = _one_test_set(scratch.cfg)
     keep = f"{cfg.KEEP_NUM:,}" if cfg.KEEP is None else f"{cfg.KEEP:.0%}"
     tables = {"study": {training: title.format(keep) for training, title in TITLES.items()}}
@@ -119,6 +119,12 @@ def study_stages(cfg: CfgNode, domain: bool = False) -> list[Stage]:
     how = {"options": cfg.EVALUATE.OPTS, "num_gpus": cfg.NUM_GPUS, "cfg": scratch.cfg}
     evaluations = [evaluation_stage(folder, *table, tests, **how) for table in tables.items()]
     return [*stages, scratch, *evaluations]
+
+
+def _depends_on(stage: Stage) -> tuple[dict[str, Any], dict[str, str]]:
+    """What makes the weights of a training: settings that are compared, and files."""
+    compared = {key: v for key, v in stage.settings.items() if key not in NOT_COMPARED}
+    return compared, stage.inputs
 
 
 def _one_test_set(cfg: CfgNode) -> list[str]:

@@ -69,9 +69,19 @@ def truth(pool: Path | None = None) -> dict[str, str]:
 
 
 def kinds_of(names: Iterable[str], pool: Path | None = None) -> np.ndarray:
-    """Kind of each image, in the order of the names, which may be paths."""
+    """Kind of each image, in the order of the names, which may be paths.
+
+    Raises:
+        UserError: of a pool without the truth, or of an image that it does not name.
+    """
     known = truth(pool)
-    return np.array([known[os.path.basename(name)] for name in names])
+    try:
+        return np.array([known[os.path.basename(name)] for name in names])
+    except KeyError as error:
+        raise UserError(
+            f"{TRUTH} of {pool_name(pool)} does not name {error}; make the pool again, or take the "
+            "image away"
+        ) from error
 
 
 def simple_scores(images: UnlabelledImages, cache: Path) -> dict[str, np.ndarray]:

@@ -46,6 +46,7 @@ def checkpoint_bytes(cfg: CfgNode) -> int:
         raise UserError(f"SOLVER.CHECKPOINT_PERIOD is {period}; set a number of epochs, 1 or more")
     cfg = cfg.clone()
     cfg.MODEL.BACKBONE.PRETRAIN = False
+    cfg.MODEL.SIE.CAMERA = cfg.MODEL.SIE.VIEW = False  # a small table, of a size yet to be known
     with torch.device("meta"):
         weights = sum(p.numel() for p in build_backbone(cfg).parameters())
     if is_contrastive(cfg):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,12 @@ import numpy as np
 from dinopretrain.data.listing import read_list
 from fastreid.config import CfgNode
 
+from ...images.keys import key_list
+from ...images.listing import open_listing
+from ...scores.lists import check_text_names
 from ...scores.reading import read_scores
 from ...scores.shards import META
-from .stage import Stage, command_line
+from .stage import Stage, command_line, errors_of
 
 SCORES = "scores"
 SELECTION = "selection/CFS_list.pkl"
@@ -26,8 +30,20 @@ class ScoreStage(Stage):
         return {"images": len(values), "bad": int(np.isnan(values).sum())}
 
 
+@dataclass
 class SelectStage(Stage):
-    """See :func:`select_stage`."""
+    """See :func:`select_stage`.
+
+    Attributes:
+        scored: config of the source, whose images have the scores.
+    """
+
+    scored: Any = None
+
+    def check(self) -> None:
+        """Check that a list of text can hold the names of the source's images."""
+        with errors_of(self.name):
+            check_text_names(key_list(open_listing(self.scored, self.scored.DATASETS.NAMES)))
 
     def sizes(self) -> dict[str, int]:
         """Images with a score, and how many of them are kept."""
@@ -69,7 +85,8 @@ def score_stage(cfg: CfgNode, source: Stage, target: Stage) -> ScoreStage:
 
 
 def _score_settings(options: CfgNode, source: Stage, target: Stage) -> dict[str, Any]:
-    settings: dict[str, Any] = {"DATASETS.NAMES": [*source.cfg.DATASETS.NAMES]}
+    # As the training has them: paths in the pipeline's folder are relative to it
+    settings: dict[str, Any] = {"DATASETS.NAMES": source.settings["DATASETS.NAMES"]}
     settings |= {f"SCORE.{key}": options[key] for key in options if key != "MAX_BAD"}
     for stage in (source, target):
         for node, key in (("MODEL", "PIXEL_MEAN"), ("MODEL", "PIXEL_STD"), ("INPUT", "SIZE_TEST")):
@@ -77,8 +94,9 @@ def _score_settings(options: CfgNode, source: Stage, target: Stage) -> dict[str,
     return settings
 
 
-def select_stage(cfg: CfgNode, folder: Path) -> SelectStage:
-    """Selection of the highest scores, as CFS_list.pkl and as text, for a pipeline's config."""
+def select_stage(cfg: CfgNode, source: Stage) -> SelectStage:
+    """Selection of the highest scores of the source's images, as CFS_list.pkl and as text."""
+    folder = source.folder
     how = ["--keep-num", cfg.KEEP_NUM] if cfg.KEEP is None else ["--keep", cfg.KEEP]
     scores = str(folder / SCORES)
     lists = {"list": SELECTION, "text": str(Path(SELECTION).with_suffix(".txt"))}
@@ -93,4 +111,5 @@ def select_stage(cfg: CfgNode, folder: Path) -> SelectStage:
         settings={"KEEP": cfg.KEEP, "KEEP_NUM": cfg.KEEP_NUM},
         inputs={"scores": scores},
         outputs=lists,
+        scored=source.cfg,
     )

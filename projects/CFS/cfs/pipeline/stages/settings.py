@@ -15,7 +15,9 @@ from typing import Any
 import yaml
 from fastreid.config import CfgNode
 from reid_common.digests import file_digest
+from reid_core.data.opening import MissingDataset, data_root, find_path
 
+from ...filters import FILTER_REGISTRY
 from ...scores.shards import META
 
 # Keys, or beginnings of keys, that make no difference to the weights of a training.
@@ -71,15 +73,27 @@ def training_settings(cfg: CfgNode, num_gpus: int, folder: Path) -> dict[str, An
 
 
 def training_inputs(cfg: CfgNode) -> dict[str, str]:
-    """Files that a training reads besides images: what for -> path."""
+    """Files that a training reads besides images: what for -> path.
+
+    Those of filters may be in the data root.
+    """
     backbone = cfg.MODEL.BACKBONE
     inputs = {"MODEL.WEIGHTS": cfg.MODEL.WEIGHTS}
     if backbone.PRETRAIN:
         inputs["MODEL.BACKBONE.PRETRAIN_PATH"] = backbone.PRETRAIN_PATH
     for number, entry in enumerate(cfg.DATASETS.FILTERS):
-        for option in ("LIST", "SCORES"):
-            inputs[f"DATASETS.FILTERS[{number}].{option}"] = str(dict(entry).get(option, ""))
+        options = dict(entry)
+        for option in getattr(FILTER_REGISTRY._obj_map.get(options.get("NAME")), "files", ()):
+            path = str(options.get(option, ""))
+            inputs[f"DATASETS.FILTERS[{number}].{option}"] = path and _where(path)
     return {key: path for key, path in inputs.items() if path}
+
+
+def _where(path: str) -> str:
+    try:
+        return find_path(path, data_root(), "")
+    except MissingDataset:  # an earlier stage will make it
+        return path
 
 
 def digests(inputs: Mapping[str, str]) -> dict[str, str]:
