@@ -122,6 +122,8 @@ def test_names() -> None:
         ("Market1501:identities=0:cameras=1", "a number of identities"),
         ("Market1501:cameras=0", "write the cameras to keep, as in"),
         ("Market1501:identities=5:cameras=1;2", "write the cameras to keep, as in"),
+        ("Market1501:cameras=1-4:cameras=1-2", "once each, and cameras last"),
+        ("Market1501:cameras=1-4:identities=5", "once each, and cameras last"),
         ("Market1501:identities=13", "12 identities in training and 10 in its queries"),
         ("Market1501:identites=5", "takes no argument.*Market1501:identities=200"),
     ],

@@ -48,11 +48,16 @@ def split_thinning(name: str) -> tuple[str, Thinning | None]:
 
     Raises:
         UserError: identities is no whole number from 1 on, or seed none from 0 on, or cameras no
-            list of numbers from 1 on.
+            list of numbers from 1 on; one of them is there twice, or they are in the wrong order.
     """
     match = _THINNED.fullmatch(name)
     if match is None or match["count"] is match["cameras"] is None:
         return name, None
+    if re.search(r":(identities|cameras)=", match["name"]):
+        raise UserError(
+            f"data set {name!r}: write identities and cameras once each, and cameras last, as in "
+            f"{EXAMPLE + ':cameras=1-4'!r}"
+        )
     cameras = None if match["cameras"] is None else _parsed_cameras(name, match["cameras"])
     if match["count"] is None:
         return match["name"], Thinning(cameras=cameras)
