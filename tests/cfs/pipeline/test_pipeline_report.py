@@ -125,6 +125,11 @@ def test_stages_of_ones_own(finished) -> None:
     assert "8 of 8 stages are done" in markdown
     assert markdown_rows(markdown, "as the study calls it")  # the last title counts
     assert small_report.RESULTS[0]["title"] not in markdown.partition("## Scores")[0]
+    # A later one, although its name comes first
+    later = dataclasses.replace(own, stage="an_arm", started="2026-11-28T00:00:00+00:00")
+    write_record(finished, later)
+    stages = list(Page(written(finished)[0]).texts["th"])
+    assert stages.index("evaluate_scratch") + 1 == stages.index("an_arm")
 
 
 def test_figures_of_an_evaluation_that_runs_again_are_not_shown(finished) -> None:

@@ -62,9 +62,13 @@ def _content(folder: Path) -> Report:
             f"{str(folder)!r} is no folder of a pipeline: there is no record in its {FOLDER}/; "
             "name the OUTPUT_DIR of tools/conditional_pretrain.py"
         )
-    # The seven of a pipeline, None for those not run, then what else there is
+    # The seven of a pipeline, None for those not run, then what else there is as it was run
     records = {name: read_record(folder, name) for name in dict.fromkeys([*STAGES, *found])}
     done = {name: record for name, record in records.items() if record is not None}
+    more = sorted((done[name].started, name) for name in done if name not in STAGES)
+    names = [*STAGES, *(name for _, name in more)]
+    records = {name: records[name] for name in names}
+    done = {name: done[name] for name in names if name in done}
     results = tables.read_results(folder, done)
     source, target = _names_in(done, SOURCE), _names_in(done, TARGET)
     tests = list(dict.fromkeys(str(row["dataset"]) for row in results))
