@@ -29,7 +29,7 @@ from .harness import CPU, PEAK, Row, Sample, alternate, benchmark, summary, time
 from .models import dino_on_noise, dino_step
 from .processes import HIGHEST, in_children, memory
 
-CONFIG = "projects/DINOPretrain/configs/ToyUnlabeled/vit_tiny.yml"
+CONFIG = "projects/DINOPretrain/configs/Base-ToyUnlabeled.yml"
 BASELINE, ATTENTION, BOTH = "baseline", "attention in float32", "and memory kept"
 
 
