@@ -73,7 +73,7 @@ def test_the_studies_in_miniature(tmp_path, monkeypatch, capsys) -> None:
     with pytest.raises(SystemExit):  # as if killed before its end
         ssl_study.main([*of_methods, "PRETRAIN.SOLVER.BASE_LR", "0.1"])
     assert "other settings: SOLVER.BASE_LR was " in capsys.readouterr().err
-    with pytest.raises(AssertionError, match="trained again"):  # goes on with its own settings
+    with pytest.raises(AssertionError, match="trained again"):  # resumes with its own
         ssl_study.main(of_methods)
     (tmp_path / "kept.json").rename(out / "pretrain_MoBY" / "seed1" / "pretraining.json")
     ssl_study.main(of_methods)

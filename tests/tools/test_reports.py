@@ -108,7 +108,7 @@ def test_demo_trains_reports_and_is_done_once(small_demo, tmp_path, monkeypatch)
     with pytest.raises(UserError, match=r"other settings: SOLVER\.BASE_LR was .*, now it is 0\.1"):
         finished_run.train_and_report(CONFIG, [*small_demo, "SOLVER.BASE_LR", "0.1"])
     where = ["DATALOADER.NUM_WORKERS", "1", "SOLVER.CHECKPOINT_PERIOD", "3"]
-    again, _ = finished_run.train_and_report(CONFIG, [*small_demo, *where])  # it goes on
+    again, _ = finished_run.train_and_report(CONFIG, [*small_demo, *where])  # resumes
     assert again["trained"] == results["trained"]
     # A key that a later version adds changes nothing, as long as it has its default.
     whole = results["settings"]

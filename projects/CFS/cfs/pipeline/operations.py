@@ -44,7 +44,7 @@ def training_operations(cfg: CfgNode) -> float:
 def forward_operations(cfg: CfgNode, height: int, width: int) -> float:
     """Operations of a backbone's forward pass on one image of ``height`` x ``width`` pixels."""
     with torch.device("meta"):
-        backbone = _backbone(cfg).eval()
+        backbone = random_backbone(cfg).eval()
         images = torch.empty(1, 3, height, width)
         return _counted(lambda: backbone(images))
 
@@ -65,7 +65,7 @@ def _counted(function: Callable[[], Any]) -> float:
     return float(counter.get_total_flops())
 
 
-def _backbone(cfg: CfgNode) -> nn.Module:
+def random_backbone(cfg: CfgNode) -> nn.Module:
     """A backbone with random weights that takes images of any size, and knows no cameras."""
     cfg = cfg.clone()
     cfg.MODEL.BACKBONE.PRETRAIN = False
@@ -93,7 +93,7 @@ def measured_speed(
 def _measured(cfg: CfgNode, device: str, training: bool, dtype: torch.dtype | None) -> float:
     height, width = cfg.INPUT.SIZE_TRAIN
     batch = min(cfg.SOLVER.IMS_PER_BATCH, 64 if device.startswith("cuda") else 4)
-    backbone = _backbone(cfg).to(device).train(training)
+    backbone = random_backbone(cfg).to(device).train(training)
     images = torch.randn(batch, 3, height, width, device=device)
     operations = batch * forward_operations(cfg, height, width)
     kind = device.partition(":")[0]

@@ -58,7 +58,7 @@ def train_and_report(config: str, opts: Sequence[str]) -> tuple[dict[str, Any], 
         if (folder / RESULTS).exists():
             results = read_json(folder / RESULTS)
             resolve_side_information(cfg)
-            check_same_settings(results["settings"], settings_text(cfg), folder)
+            check_same_settings(yaml.safe_load(results["settings"]), cfg, folder)
             return results, folder
         _check_tests(cfg)
         resolve_side_information(cfg)
@@ -110,10 +110,10 @@ def check_begun(folder: Path, cfg: CfgNode) -> None:
     """
     begun_with = folder / CONFIG
     if was_begun(folder) and begun_with.exists():
-        before = CfgNode(yaml.safe_load(begun_with.read_text(encoding="utf-8")))
+        before = yaml.safe_load(begun_with.read_text(encoding="utf-8"))
         if not cfg.MODEL.HEADS.NUM_CLASSES:  # FastReID has set it to that of the training set
-            before.MODEL.HEADS.NUM_CLASSES = 0
-        check_same_settings(before.dump(), settings_text(cfg), folder)
+            before["MODEL"]["HEADS"]["NUM_CLASSES"] = 0
+        check_same_settings(before, cfg, folder)
 
 
 def settings_text(cfg: CfgNode) -> str:
@@ -125,13 +125,15 @@ def settings_text(cfg: CfgNode) -> str:
     return cfg.dump()
 
 
-def check_same_settings(old: str, new: str, folder: Path) -> None:
-    """Compare two configs as text; keys that only one has, as of a later version, do not count.
+def check_same_settings(old: Mapping[str, Any], cfg: CfgNode, folder: Path) -> None:
+    """Compare a run's settings, as YAML holds them, with a config.
+
+    Keys that only one has, as of a later version, do not count.
 
     Raises:
         UserError: the first key that differs, and both values.
     """
-    before, now = (dict(flat(yaml.safe_load(text))) for text in (old, new))
+    before, now = (dict(flat(node)) for node in (old, yaml.safe_load(settings_text(cfg))))
     for key, value in now.items():
         if key not in NO_DIFFERENCE and before.get(key, value) != value:
             raise UserError(

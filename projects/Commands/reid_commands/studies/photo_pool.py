@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,7 @@ from reid_common.files import cannot_write
 from reid_core.data.folder_reid import image_files
 from reid_core.data.opening import open_dataset
 from reid_core.run.command_line import command_parser
-from toyreid.people.once import jpeg, work_through
+from toyreid.people.once import jpeg, make_once, work_through
 from toyreid.pool.faults import FAULTS
 from toyreid.pool.plan import PERSON
 from toyreid.pool.render import IMAGES, TRUTH
@@ -46,7 +45,7 @@ def counted(text: str) -> tuple[str, int]:
     return folder, int(count)
 
 
-def number(text: str) -> int:
+def how_many(text: str) -> int:
     """Type of an argument that is a whole number from 0 on."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no number of images, as in 400")
@@ -88,7 +87,7 @@ def check_place(out: Path) -> None:
 
 
 def make_pool(out: Path, pictures: Sequence[Picture], seed: int) -> None:
-    """Write the pool, ``images/`` and ``truth.csv``, beside ``out``, then rename.
+    """Write the pool, ``images/`` and ``truth.csv``; it is there whole or not at all.
 
     Args:
         out: a folder that is empty, or does not exist.
@@ -99,9 +98,9 @@ def make_pool(out: Path, pictures: Sequence[Picture], seed: int) -> None:
         UserError: there are files in ``out``, or it cannot be written.
     """
     check_place(out)
-    part = out.absolute().with_name(f".{out.absolute().name}.part")
-    try:
-        shutil.rmtree(part, ignore_errors=True)  # of an interrupted call
+    out = out.absolute()
+
+    def make(part: Path) -> None:
         (part / IMAGES).mkdir(parents=True)
         work_through(partial(_write, part, pictures, seed), range(len(pictures)), None, out.name)
         with open(part / TRUTH, "w", newline="", encoding="utf-8") as file:
@@ -110,11 +109,13 @@ def make_pool(out: Path, pictures: Sequence[Picture], seed: int) -> None:
             writer.writerows(
                 (NAME.format(i), kind, source) for i, (_, kind, source) in enumerate(pictures)
             )
-        part.rename(out.absolute())
+        if out.exists():
+            out.rmdir()  # which is empty
+
+    try:
+        make_once(out, lambda folder: (folder / TRUTH).exists(), make)
     except OSError as error:
         raise cannot_write(out, error) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _write(out: Path, pictures: Sequence[Picture], seed: int, number: int) -> None:
@@ -135,9 +136,9 @@ def parser() -> argparse.ArgumentParser:
     add("-o", "--out", required=True, type=Path, metavar="DIR", help="folder of the pool")
     add("--domain", required=True, metavar="NAME", help="data set of the target's domain")
     add("--without", metavar="NAME", help="leave its identities to the target")
-    add("--persons", type=number, default=1400, metavar="N", help="images of the domain (1400)")
-    add("--cropped", type=number, default=0, metavar="N", help="parts of its images (0)")
-    add("--low-resolution", type=number, default=0, metavar="N", help="shrunken ones (0)")
+    add("--persons", type=how_many, default=1400, metavar="N", help="images of the domain (1400)")
+    add("--cropped", type=how_many, default=0, metavar="N", help="parts of its images (0)")
+    add("--low-resolution", type=how_many, default=0, metavar="N", help="shrunken ones (0)")
     for name, what in (("--others", "persons of other domains"), ("--no-person", "other pictures")):
         add(name, type=counted, nargs="+", default=[], metavar="DIR:N", help=what)
     add("--seed", type=int, default=0, help="of the choice (0)")

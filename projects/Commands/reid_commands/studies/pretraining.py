@@ -11,10 +11,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import yaml
 from cfs.pipeline.stages.training import started_from
 from dinopretrain.methods import backbone_file
 from fastreid.config import CfgNode
-from reid_common.errors import UserError
 from reid_common.files import read_json, was_begun, write_json
 from reid_core.config import find_config, load_config
 from reid_core.data.thinning import with_identities
@@ -22,7 +22,7 @@ from reid_core.run.command_line import forget_loggers, positive
 from transreid import training
 
 from .finished_run import check_begun, check_same_settings, settings_text
-from .runner import Arm, dataset_options, file_name, pairs_of_stage
+from .runner import Arm, check_once, dataset_options, file_name, pairs_of_stage
 
 DONE = "pretraining.json"
 CONFIGS = "projects/DINOPretrain/configs"
@@ -62,9 +62,7 @@ def arms(args: argparse.Namespace, titles: Mapping[str, str]) -> Iterator[Arm]:
         UserError: a wrong key or value of a pre-training, or a number of identities named twice,
             before anything runs.
     """
-    if len({*(args.identities or ())}) < len(args.identities or ()):
-        numbers = " ".join(map(str, args.identities))
-        raise UserError(f"--identities {numbers} names one twice; take it out")
+    check_once("--identities", args.identities or ())
     shared, own = pairs_of_stage(args.opts, OWN)
     for method in titles:
         load_config(find_config(METHODS[method]), [*shared, *own])
@@ -136,7 +134,7 @@ def pretrain(
     if (folder / DONE).exists():
         settings = read_json(folder / DONE).get("settings")  # older records have none
         if settings is not None:
-            check_same_settings(settings, settings_text(cfg), folder)
+            check_same_settings(yaml.safe_load(settings), cfg, folder)
     else:
         forget_loggers()
         check_begun(folder, cfg)

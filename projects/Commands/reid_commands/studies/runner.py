@@ -200,11 +200,15 @@ def complete(args: argparse.Namespace, out: Path) -> None:
     for key, option in (("SEED", "--seeds"), ("OUTPUT_DIR", "--out")):
         if key in args.opts[::2]:
             raise UserError(f"each run has a {key} of its own; write {option} instead of {key}")
-    seeds = args.seeds
-    if len(set(seeds)) < len(seeds):
-        raise UserError(f"--seeds {' '.join(map(str, seeds))} names one twice; take it out")
+    check_once("--seeds", args.seeds)
     if args.out is None:
         args.out = out if args.dataset is None else Path(f"{out}_{file_name(args.dataset)}")
+
+
+def check_once(option: str, numbers: Sequence[int]) -> None:
+    """Raise UserError if an option of the command line names a number twice."""
+    if len(set(numbers)) < len(numbers):
+        raise UserError(f"{option} {' '.join(map(str, numbers))} names one twice; take it out")
 
 
 def file_name(name: str) -> str:

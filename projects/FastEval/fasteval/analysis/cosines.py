@@ -37,7 +37,7 @@ def mean_cosines(features: np.ndarray, pids: np.ndarray, num_query: int) -> Cosi
     used = np.flatnonzero(np.isin(pids, pids[:num_query]))
     rows = used[np.argsort(pids[used], kind="stable")]
     starts = np.flatnonzero(np.diff(pids[rows])) + 1
-    total, own_pairs, own_sum = np.zeros(features.shape[1]), 0, 0.0
+    total, own_pairs, own_sum, itself = np.zeros(features.shape[1]), 0, 0.0, 0
     for images in np.split(rows, starts):  # of one identity
         vectors = features[images].astype(np.float64)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -46,7 +46,7 @@ def mean_cosines(features: np.ndarray, pids: np.ndarray, num_query: int) -> Cosi
         total += summed
         own_pairs += len(images) ** 2
         own_sum += float(summed @ summed)
-    itself = float(np.count_nonzero(np.any(features[rows], axis=1)))  # cosines with itself
+        itself += np.count_nonzero(lengths)  # cosines of an image with itself
     different = _mean(float(total @ total) - own_sum, len(rows) ** 2 - own_pairs)
     return Cosines(_mean(own_sum - itself, own_pairs - len(rows)), different)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from dinopretrain.methods import is_contrastive, is_pretraining
 from fastreid.config import CfgNode
-from fastreid.modeling.backbones import build_backbone
 from reid_common.errors import UserError
 
+from ..operations import random_backbone
 from ..stages.stage import Stage
 
 MARGIN = 2**30  # bytes that are left free
@@ -44,11 +44,8 @@ def checkpoint_bytes(cfg: CfgNode) -> int:
     period = cfg.SOLVER.CHECKPOINT_PERIOD
     if period < 1:
         raise UserError(f"SOLVER.CHECKPOINT_PERIOD is {period}; set a number of epochs, 1 or more")
-    cfg = cfg.clone()
-    cfg.MODEL.BACKBONE.PRETRAIN = False
-    cfg.MODEL.SIE.CAMERA = cfg.MODEL.SIE.VIEW = False  # a small table, of a size yet to be known
-    with torch.device("meta"):
-        weights = sum(p.numel() for p in build_backbone(cfg).parameters())
+    with torch.device("meta"):  # without the small table of cameras, of a size yet to be known
+        weights = sum(p.numel() for p in random_backbone(cfg).parameters())
     if is_contrastive(cfg):
         moco = cfg.MOCO  # roughly: projector, predictor, queue
         weights += moco.HIDDEN_DIM * (cfg.MODEL.BACKBONE.FEAT_DIM + 3 * moco.OUT_DIM)

@@ -56,19 +56,17 @@ def write_report(folder: Path) -> tuple[Path, Path]:
 
 def _content(folder: Path) -> Report:
     """All of the report of a pipeline's OUTPUT_DIR; draws its pictures."""
-    found = [path.stem for path in sorted((folder / FOLDER).glob("*.json"))]
+    names = [path.stem for path in sorted((folder / FOLDER).glob("*.json"))]
+    found = {name: record for name in names if (record := read_record(folder, name)) is not None}
     if not found:
         raise UserError(
             f"{str(folder)!r} is no folder of a pipeline: there is no record in its {FOLDER}/; "
             "name the OUTPUT_DIR of tools/conditional_pretrain.py"
         )
     # The seven of a pipeline, None for those not run, then what else there is as it was run
-    records = {name: read_record(folder, name) for name in dict.fromkeys([*STAGES, *found])}
+    own = sorted(found.keys() - STAGES, key=lambda name: (found[name].started, name))
+    records = {name: found.get(name) for name in (*STAGES, *own)}
     done = {name: record for name, record in records.items() if record is not None}
-    more = sorted((done[name].started, name) for name in done if name not in STAGES)
-    names = [*STAGES, *(name for _, name in more)]
-    records = {name: records[name] for name in names}
-    done = {name: done[name] for name in names if name in done}
     results = tables.read_results(folder, done)
     source, target = _names_in(done, SOURCE), _names_in(done, TARGET)
     tests = list(dict.fromkeys(str(row["dataset"]) for row in results))
