@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -277,6 +279,27 @@ def test_openvino_with_weights_in_float16(model, tmp_path) -> None:
         assert lower.precision == "bf16"
 
 
+A_SIGNAL_AFTER_OPENVINO = """
+import gc, os, signal, sys
+from transreid.inference.backends.openvino_runtime import OpenVino
+signal.signal(signal.SIGINT, lambda *_: print("handled"))
+models = [OpenVino(sys.argv[1]), OpenVino(sys.argv[1])]
+while models:
+    del models[0]
+    gc.collect()
+os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+def test_a_signal_after_openvino_is_handled(model, tmp_path) -> None:
+    """Two Cores, freed in the order made, would leave a stack for signals that is freed, too."""
+    pytest.importorskip("openvino", reason="pip install openvino")
+    export_trained(tmp_path / "model.xml", *model)
+    words = [sys.executable, "-c", A_SIGNAL_AFTER_OPENVINO, str(tmp_path / "model.xml")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
 def test_bad_requests(model, tmp_path) -> None:
     (tmp_path / "text.pt2").write_text("text")
     for weights, options, message in (
@@ -297,8 +320,6 @@ def test_bad_requests(model, tmp_path) -> None:
 
 
 def test_a_missing_package_is_one_message(model, tmp_path, monkeypatch) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(UserError, match=r"needs the package openvino.*pip install openvino"):
         export_trained(tmp_path / "m.xml", *model)

@@ -16,7 +16,7 @@ from reid_common.errors import UserError
 from torch import Tensor
 
 from .onnx_export import OnnxReport, largest_difference
-from .packages import OPENVINO, package
+from .packages import OPENVINO, openvino_core, package
 
 SECTION = "reid"  # of OpenVINO's runtime information
 LEAST_COSINE = 0.9995  # with weights in float16
@@ -37,8 +37,8 @@ def write_openvino(
         UserError: openvino is missing; features differ by more than 1e-4, or with weights in
             float16 have a cosine below 0.9995.
     """
-    openvino = package("openvino", "the export for OpenVINO", OPENVINO)
-    core = openvino.Core()
+    need = "the export for OpenVINO"
+    openvino, core = package("openvino", need, OPENVINO), openvino_core(need)
     model = core.read_model(str(report.path))
     for key, value in metadata.items():
         model.set_rt_info(value, [SECTION, key])

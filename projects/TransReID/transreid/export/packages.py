@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import Any
 
@@ -27,3 +28,26 @@ def package(name: str, need: str, install: str) -> Any:
         raise UserError(
             f"{need} needs the package {name} ({error}); install it with: {install}"
         ) from error
+
+
+def openvino_core(need: str) -> Any:
+    """OpenVINO's Core: one for the process, never closed.
+
+    A Core gives the thread that first uses it a stack for signals, and puts the one before back
+    when it goes (SigAltStackSetup of its CPU plug-in). Of two Cores the first may go first: then the
+    second puts back what is freed, and the next signal that Python handles, Ctrl-C or the end of a
+    loader's worker, ends the process with a segmentation fault (seen with OpenVINO 2026.4).
+
+    Args:
+        need: what needs it, as the message begins.
+
+    Raises:
+        UserError: openvino is missing.
+    """
+    package("openvino", need, OPENVINO)
+    return _core()
+
+
+@functools.cache
+def _core() -> Any:
+    return importlib.import_module("openvino").Core()

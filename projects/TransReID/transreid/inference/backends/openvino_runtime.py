@@ -34,10 +34,7 @@ class OpenVino:
     backend = OPENVINO
 
     def __init__(self, path: str, threads: int = 0, precision: str = "fp32") -> None:
-        openvino = packages.package(
-            "openvino", f"reading {path!r} with OpenVINO", packages.OPENVINO
-        )
-        core = openvino.Core()
+        core = packages.openvino_core(f"reading {path!r} with OpenVINO")
         settings = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "NUM_STREAMS": "1",
