@@ -34,9 +34,9 @@ def openvino_core(need: str) -> Any:
     """OpenVINO's Core: one for the process, never closed.
 
     A Core gives the thread that first uses it a stack for signals, and puts the one before back
-    when it goes (SigAltStackSetup of its CPU plug-in). Of two Cores the first may go first: then the
-    second puts back what is freed, and the next signal that Python handles, Ctrl-C or the end of a
-    loader's worker, ends the process with a segmentation fault (seen with OpenVINO 2026.4).
+    when it goes (SigAltStackSetup of its CPU plug-in). Of two Cores the first may go first: the
+    second then puts back what is freed, and the next signal that Python handles, Ctrl-C or the end
+    of a loader's worker, ends the process with a segmentation fault (seen with OpenVINO 2026.4).
 
     Args:
         need: what needs it, as the message begins.
