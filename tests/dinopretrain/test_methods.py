@@ -200,6 +200,7 @@ def test_collapse_is_noticed(method, pool, tmp_path: Path) -> None:
         ("MoCoV3", "DINO.MICRO_BATCH", 2, "would change MoCoV3: a query is compared with the keys"),
         ("MoBY", "DINO.MICRO_BATCH", 2, "would change MoBY: BatchNorm of the heads"),
         ("MoBY", "MOCO.QUEUE_SIZE", 3, "fewer keys than the 4 of one step"),
+        ("MoCoV3", "DINO.GRAYSCALE_PROB", 0.5, r"colours of MoCoV3 are those of MOCO\.VIEWS"),
         ("MoCoV2", "SOLVER.OPT", "Adam", "write one of SGD, AdamW, LARS"),
         ("MoCoV3", "MOCO.POSITIONS", "sincosine", "Did you mean 'sincos'"),
         ("MoCoV3", "MODEL.BACKBONE.NUM_HEADS", 5, "does not divide the 192 dimensions"),

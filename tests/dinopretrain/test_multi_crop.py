@@ -102,6 +102,11 @@ def test_from_config() -> None:
     assert views["local_views"].shape == (2, 24, 12, 3)
     cfg.DINO.CROP_RATIO = [0.4, 0.6]
     assert [spec.ratio for spec in MultiCrop(cfg).draw.specs] == 4 * [(0.4, 0.6)]
+    cfg.DINO.COLOR_JITTER, cfg.DINO.COLOR_JITTER_PROB = [0.8, 0.7, 0.6, 0.2], 0.9
+    cfg.DINO.GRAYSCALE_PROB = 0.3
+    for spec in MultiCrop(cfg).draw.specs:
+        jitter = (spec.brightness, spec.contrast, spec.saturation, spec.hue)
+        assert (*jitter, spec.jitter_prob, spec.grayscale_prob) == (0.8, 0.7, 0.6, 0.2, 0.9, 0.3)
     cfg.DINO.GLOBAL_SCALE = [0.5, 1.5]
     with pytest.raises(UserError, match=r"scale is \(0.5, 1.5\)"):
         MultiCrop(cfg)

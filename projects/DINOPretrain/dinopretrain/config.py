@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastreid.config import CfgNode
 from reid_common.errors import UserError
-from reid_core.config.declaration import add_keys, check_config, rule_of
+from reid_core.config.declaration import add_keys, check_config, rule_of, value_of
 from reid_core.run.compile_modes import wants_cuda_graphs
 from transreid.config_rules import BUILDER, vit_sizes
 
@@ -62,6 +62,20 @@ def views_are_two(cfg: CfgNode) -> str | None:
         f"DINO.LOCAL_VIEWS is {cfg.DINO.LOCAL_VIEWS}, but {cfg.MODEL.META_ARCHITECTURE} compares "
         "two global views and no others; set DINO.LOCAL_VIEWS 0"
     )
+
+
+def views_have_own_colours(cfg: CfgNode) -> str | None:
+    """MOCO.VIEWS names a recipe, colours included."""
+    for key in KEYS:
+        if key.name not in COLOURS:
+            continue
+        value = value_of(cfg, key.name)
+        if (list(value) if isinstance(value, tuple) else value) != key.default:
+            return (
+                f"{key.name} is {value}, which DINO and IBOT read; the colours of "
+                f"{cfg.MODEL.META_ARCHITECTURE} are those of MOCO.VIEWS: leave it out"
+            )
+    return None
 
 
 def optimizer_is_known(cfg: CfgNode) -> str | None:
@@ -149,6 +163,7 @@ def layers_learn_alike(cfg: CfgNode) -> str | None:
 
 
 MASKED = ("IBOT",)
+COLOURS = ("DINO.COLOR_JITTER", "DINO.COLOR_JITTER_PROB", "DINO.GRAYSCALE_PROB")
 RULES = (
     rule_of(METHODS, local_views_hold_a_patch, "DINO.LOCAL_SIZE", "MODEL.BACKBONE.TIMM_NAME"),
     rule_of(METHODS, warm_up_is_in_epochs, "DINO.OUT_DIM", "SOLVER.WARMUP_EPOCHS"),
@@ -158,6 +173,7 @@ RULES = (
     ),
     rule_of(METHODS, graphs_have_one_piece, "DINO.MICRO_BATCH"),
     rule_of(CONTRASTIVE, views_are_two, "DINO.LOCAL_VIEWS", "MOCO.VIEWS"),
+    rule_of(CONTRASTIVE, views_have_own_colours, *COLOURS, "MOCO.VIEWS"),
     rule_of(CONTRASTIVE, optimizer_is_known, "SOLVER.OPT", "MOCO.VIEWS"),
     rule_of(CONTRASTIVE, batch_is_in_one_piece, "DINO.MICRO_BATCH", "MODEL.BACKBONE.STEM"),
     rule_of(CONTRASTIVE, queue_holds_a_batch, "MOCO.QUEUE_SIZE", "SOLVER.IMS_PER_BATCH"),

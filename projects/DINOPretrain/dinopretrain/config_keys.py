@@ -14,6 +14,7 @@ from reid_core.config.values import (
     FLAG,
     IMAGE_SIZE,
     PROBABILITY,
+    Allowed,
     interval,
     number,
     one_of,
@@ -25,6 +26,10 @@ from .modeling.moco_v3_backbone import POSITIONS
 from .transforms.masks import SHAPES
 from .transforms.recipes import CONTRASTIVE_VIEWS
 
+JITTER = Allowed(
+    "[brightness, contrast, saturation, hue], each 0 or more, hue at most 0.5",
+    lambda value: sequence(number(0), 4).holds(value) and value[3] <= 0.5,
+)
 RATIOS = sequence(PROBABILITY, least=1, text="a list of numbers from 0 to 1, and at least one")
 TRAIN = True  # only training reads it
 
@@ -110,6 +115,15 @@ DINO_KEYS = (
         "Width / height of that part, before it is resized; the default, torchvision's and the "
         "released recipe's, stretches an upright image",
     ),
+    key(
+        "DINO.COLOR_JITTER",
+        [0.4, 0.4, 0.2, 0.1],
+        JITTER,
+        "Strength of the jitter of DINO's and IBOT's views: factors are drawn from 1 +- this, the "
+        "hue's shift from +- this part of the circle",
+    ),
+    key("DINO.COLOR_JITTER_PROB", 0.8, PROBABILITY, "Share of their views with colour jitter"),
+    key("DINO.GRAYSCALE_PROB", 0.2, PROBABILITY, "Share of their views without colours"),
     key(
         "DINO.MAX_BAD_IMAGES",
         0.01,

@@ -7,7 +7,7 @@ et al., ICCV 2021 (MoCo v3), and Xie et al., arXiv 2105.04553 (MoBY), which has 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from fastreid.config import CfgNode
@@ -27,6 +27,9 @@ def dino_views(
     global_scale: Pair = (0.4, 1.0),
     local_scale: Pair = (0.05, 0.4),
     ratio: Pair = (3 / 4, 4 / 3),
+    jitter: Sequence[float] = (0.4, 0.4, 0.2, 0.1),
+    jitter_prob: float = 0.8,
+    grayscale_prob: float = 0.2,
 ) -> tuple[list[ViewSpec], list[ViewSpec]]:
     """Global and local views of the released recipe.
 
@@ -38,12 +41,28 @@ def dino_views(
         num_local: local views, 0 or more.
         global_scale: least and greatest part of the image's area; so is local_scale.
         ratio: least and greatest width / height of that part, of all views.
+        jitter: brightness, contrast, saturation and hue, as in :class:`ViewSpec`.
+        jitter_prob: share of views with colour jitter, 0..1.
+        grayscale_prob: share of views without colours, 0..1.
     """
     if num_local < 0:
         raise UserError(f"DINO.LOCAL_VIEWS is {num_local}; set 0 or more")
-    first = ViewSpec(global_size, global_scale, ratio, blur_prob=1.0)
-    second = ViewSpec(global_size, global_scale, ratio, blur_prob=0.1, solarize_prob=0.2)
-    return [first, second], [ViewSpec(local_size, local_scale, ratio, blur_prob=0.5)] * num_local
+    brightness, contrast, saturation, hue = jitter
+    base = ViewSpec(
+        global_size,
+        global_scale,
+        ratio,
+        jitter_prob=jitter_prob,
+        brightness=brightness,
+        contrast=contrast,
+        saturation=saturation,
+        hue=hue,
+        grayscale_prob=grayscale_prob,
+    )
+    first = replace(base, blur_prob=1.0)
+    second = replace(base, blur_prob=0.1, solarize_prob=0.2)
+    local = replace(base, size=local_size, scale=local_scale, blur_prob=0.5)
+    return [first, second], [local] * num_local
 
 
 def moco_v2_views(base: ViewSpec) -> list[ViewSpec]:
@@ -82,4 +101,5 @@ def views_of(cfg: CfgNode) -> tuple[list[ViewSpec], list[ViewSpec]]:
         )
         return CONTRASTIVE_VIEWS[cfg.MOCO.VIEWS](base), []
     sizes = global_size, tuple(options.LOCAL_SIZE)
-    return dino_views(*sizes, options.LOCAL_VIEWS, global_scale, local_scale, ratio)
+    colours = options.COLOR_JITTER, options.COLOR_JITTER_PROB, options.GRAYSCALE_PROB
+    return dino_views(*sizes, options.LOCAL_VIEWS, global_scale, local_scale, ratio, *colours)
