@@ -8,7 +8,7 @@ from reid_core.config.declaration import add_keys, check_config, rule_of, value_
 from reid_core.run.compile_modes import wants_cuda_graphs
 from transreid.config_rules import BUILDER, vit_sizes
 
-from .config_keys import KEYS
+from .config_keys import COLOUR_KEYS, KEYS
 from .methods import CONTRASTIVE, METHODS
 from .solver.optimizers import OPTIMIZERS
 
@@ -66,9 +66,7 @@ def views_are_two(cfg: CfgNode) -> str | None:
 
 def views_have_own_colours(cfg: CfgNode) -> str | None:
     """MOCO.VIEWS names a recipe, colours included."""
-    for key in KEYS:
-        if key.name not in COLOURS:
-            continue
+    for key in COLOUR_KEYS:
         value = value_of(cfg, key.name)
         if (list(value) if isinstance(value, tuple) else value) != key.default:
             return (
@@ -163,7 +161,6 @@ def layers_learn_alike(cfg: CfgNode) -> str | None:
 
 
 MASKED = ("IBOT",)
-COLOURS = ("DINO.COLOR_JITTER", "DINO.COLOR_JITTER_PROB", "DINO.GRAYSCALE_PROB")
 RULES = (
     rule_of(METHODS, local_views_hold_a_patch, "DINO.LOCAL_SIZE", "MODEL.BACKBONE.TIMM_NAME"),
     rule_of(METHODS, warm_up_is_in_epochs, "DINO.OUT_DIM", "SOLVER.WARMUP_EPOCHS"),
@@ -173,7 +170,7 @@ RULES = (
     ),
     rule_of(METHODS, graphs_have_one_piece, "DINO.MICRO_BATCH"),
     rule_of(CONTRASTIVE, views_are_two, "DINO.LOCAL_VIEWS", "MOCO.VIEWS"),
-    rule_of(CONTRASTIVE, views_have_own_colours, *COLOURS, "MOCO.VIEWS"),
+    rule_of(CONTRASTIVE, views_have_own_colours, *(key.name for key in COLOUR_KEYS), "MOCO.VIEWS"),
     rule_of(CONTRASTIVE, optimizer_is_known, "SOLVER.OPT", "MOCO.VIEWS"),
     rule_of(CONTRASTIVE, batch_is_in_one_piece, "DINO.MICRO_BATCH", "MODEL.BACKBONE.STEM"),
     rule_of(CONTRASTIVE, queue_holds_a_batch, "MOCO.QUEUE_SIZE", "SOLVER.IMS_PER_BATCH"),

@@ -35,6 +35,19 @@ TRAIN = True  # only training reads it
 
 key = partial(Key, training=True)
 
+# Of DINO's and iBOT's views; those of MOCO.VIEWS have their own.
+COLOUR_KEYS = (
+    key(
+        "DINO.COLOR_JITTER",
+        [0.4, 0.4, 0.2, 0.1],
+        JITTER,
+        "Strength of the jitter of DINO's and IBOT's views: factors are drawn from 1 +- this, the "
+        "hue's shift from +- this part of the circle",
+    ),
+    key("DINO.COLOR_JITTER_PROB", 0.8, PROBABILITY, "Share of their views with colour jitter"),
+    key("DINO.GRAYSCALE_PROB", 0.2, PROBABILITY, "Share of their views without colours"),
+)
+
 DINO_KEYS = (
     key("DINO.OUT_DIM", 65536, whole(2), "K: outputs of the head; fewer for small batches"),
     key("DINO.HIDDEN_DIM", 2048, whole(1), "Width of the head's hidden layers"),
@@ -115,15 +128,7 @@ DINO_KEYS = (
         "Width / height of that part, before it is resized; the default, torchvision's and the "
         "released recipe's, stretches an upright image",
     ),
-    key(
-        "DINO.COLOR_JITTER",
-        [0.4, 0.4, 0.2, 0.1],
-        JITTER,
-        "Strength of the jitter of DINO's and IBOT's views: factors are drawn from 1 +- this, the "
-        "hue's shift from +- this part of the circle",
-    ),
-    key("DINO.COLOR_JITTER_PROB", 0.8, PROBABILITY, "Share of their views with colour jitter"),
-    key("DINO.GRAYSCALE_PROB", 0.2, PROBABILITY, "Share of their views without colours"),
+    *COLOUR_KEYS,
     key(
         "DINO.MAX_BAD_IMAGES",
         0.01,

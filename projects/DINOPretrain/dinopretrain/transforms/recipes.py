@@ -33,9 +33,6 @@ def dino_views(
 ) -> tuple[list[ViewSpec], list[ViewSpec]]:
     """Global and local views of the released recipe.
 
-    The globals differ: the first is always blurred, the second seldom blurred and at times
-    solarized.
-
     Args:
         global_size: (H, W) in pixels; so is local_size.
         num_local: local views, 0 or more.
@@ -59,10 +56,8 @@ def dino_views(
         hue=hue,
         grayscale_prob=grayscale_prob,
     )
-    first = replace(base, blur_prob=1.0)
-    second = replace(base, blur_prob=0.1, solarize_prob=0.2)
     local = replace(base, size=local_size, scale=local_scale, blur_prob=0.5)
-    return [first, second], [local] * num_local
+    return unlike_pair(base), [local] * num_local
 
 
 def moco_v2_views(base: ViewSpec) -> list[ViewSpec]:
@@ -70,8 +65,11 @@ def moco_v2_views(base: ViewSpec) -> list[ViewSpec]:
     return [replace(base, saturation=0.4, blur_prob=0.5)] * 2
 
 
-def moco_v3_views(base: ViewSpec) -> list[ViewSpec]:
-    """DINO's global views, but for the resize."""
+def unlike_pair(base: ViewSpec) -> list[ViewSpec]:
+    """DINO's global views and MoCo v3's, but for the resize, which ``base`` has.
+
+    The first is always blurred, the second seldom blurred and at times solarized.
+    """
     return [replace(base, blur_prob=1.0), replace(base, blur_prob=0.1, solarize_prob=0.2)]
 
 
@@ -83,7 +81,7 @@ def luperson_views(base: ViewSpec) -> list[ViewSpec]:
 # MOCO.VIEWS
 CONTRASTIVE_VIEWS: dict[str, Callable[[ViewSpec], list[ViewSpec]]] = {
     "moco_v2": moco_v2_views,
-    "moco_v3": moco_v3_views,
+    "moco_v3": unlike_pair,
     "luperson": luperson_views,
 }
 

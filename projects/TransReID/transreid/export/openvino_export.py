@@ -37,8 +37,8 @@ def write_openvino(
         UserError: openvino is missing; features differ by more than 1e-4, or with weights in
             float16 have a cosine below 0.9995.
     """
-    need = "the export for OpenVINO"
-    openvino, core = package("openvino", need, OPENVINO), openvino_core(need)
+    openvino = package("openvino", "the export for OpenVINO", OPENVINO)
+    core = openvino_core(openvino)
     model = core.read_model(str(report.path))
     for key, value in metadata.items():
         model.set_rt_info(value, [SECTION, key])

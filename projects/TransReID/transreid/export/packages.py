@@ -30,7 +30,8 @@ def package(name: str, need: str, install: str) -> Any:
         ) from error
 
 
-def openvino_core(need: str) -> Any:
+@functools.cache
+def openvino_core(openvino: Any) -> Any:
     """OpenVINO's Core: one for the process, never closed.
 
     A Core gives the thread that first uses it a stack for signals, and puts the one before back
@@ -39,15 +40,6 @@ def openvino_core(need: str) -> Any:
     of a loader's worker, ends the process with a segmentation fault (seen with OpenVINO 2026.4).
 
     Args:
-        need: what needs it, as the message begins.
-
-    Raises:
-        UserError: openvino is missing.
+        openvino: the package, as :func:`package` imports it.
     """
-    package("openvino", need, OPENVINO)
-    return _core()
-
-
-@functools.cache
-def _core() -> Any:
-    return importlib.import_module("openvino").Core()
+    return openvino.Core()

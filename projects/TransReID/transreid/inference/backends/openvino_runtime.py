@@ -34,7 +34,10 @@ class OpenVino:
     backend = OPENVINO
 
     def __init__(self, path: str, threads: int = 0, precision: str = "fp32") -> None:
-        core = packages.openvino_core(f"reading {path!r} with OpenVINO")
+        openvino = packages.package(
+            "openvino", f"reading {path!r} with OpenVINO", packages.OPENVINO
+        )
+        core = packages.openvino_core(openvino)
         settings = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "NUM_STREAMS": "1",
